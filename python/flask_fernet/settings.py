@@ -1,0 +1,141 @@
+"""Settings read and checked. Every error names the setting and what it may be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ._core import SessionKeys
+from .errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+#: Every name that begins like ours; any other is a typing error.
+ENCRYPTION_SETTINGS = ("SESSION_ENCRYPTION_ACCEPT", "SESSION_ENCRYPTION_KEYS")
+#: Where keys may come from, in the order in which they are looked for.
+KEY_SOURCES = ("keys", "secret-key")
+COMPRESSIONS = ("fit", "always", "never")
+OVERFLOWS = ("error", "warn")
+
+
+def session_keys(
+    app: Flask, salt: str, argument: list[tuple[str, str | bytes]] | None
+) -> SessionKeys | None:
+    """The keys of an app's sessions; ``None`` where it has none.
+
+    :param salt: what derived keys are bound to.
+    :param argument: the keys given to the interface, named, if there were any.
+    :raises ConfigurationError: for keys and settings that cannot be used.
+    """
+    config = app.config
+    known_names(config)
+    keys = argument
+    if keys is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
+        keys = named_keys("SESSION_ENCRYPTION_KEYS", split(value))
+    accepted = choices(config, "SESSION_ENCRYPTION_ACCEPT", KEY_SOURCES)
+    if keys is None:
+        if "keys" in accepted:
+            raise ConfigurationError(
+                "SESSION_ENCRYPTION_ACCEPT names 'keys', but SESSION_ENCRYPTION_KEYS is not set."
+            )
+        found = secrets(app)
+        return SessionKeys([], found, salt) if found else None
+    found = secrets(app) if "secret-key" in accepted else []
+    if "secret-key" in accepted and not found:
+        raise ConfigurationError(
+            "SESSION_ENCRYPTION_ACCEPT names 'secret-key', but SECRET_KEY is not set."
+        )
+    return SessionKeys(keys, found, salt)
+
+
+def secrets(app: Flask) -> list[bytes]:
+    """``SECRET_KEY`` and its fallbacks, the current one first; empty where it is not set."""
+    if not app.secret_key:
+        return []
+    found = [secret("SECRET_KEY", app.secret_key)]
+    fallbacks = app.config["SECRET_KEY_FALLBACKS"] or []
+    if isinstance(fallbacks, (str, bytes, bytearray)) or not isinstance(fallbacks, Iterable):
+        raise ConfigurationError(
+            "SECRET_KEY_FALLBACKS is a list of former secret keys; a single one goes into a list "
+            "too, or each of its letters would be taken for a key."
+        )
+    for position, value in enumerate(fallbacks):
+        found.append(secret(f"SECRET_KEY_FALLBACKS[{position}]", value))
+    return found
+
+
+def secret(name: str, value: object) -> bytes:
+    """One secret as bytes."""
+    if isinstance(value, str):
+        value = value.encode()
+    if not isinstance(value, (bytes, bytearray)):
+        raise ConfigurationError(f"{name} is a {type(value).__name__}, not str or bytes.")
+    if not value:
+        raise ConfigurationError(f"{name} is empty.")
+    return bytes(value)
+
+
+def named_keys(name: str, value: object) -> list[tuple[str, str | bytes]]:
+    """A list of keys, each with a name for messages. What is in it is not checked."""
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise ConfigurationError(
+            f"{name} is a list of keys, the newest first; got a {type(value).__name__}. A single "
+            "key goes into a list too."
+        )
+    keys = [(f"{name}[{position}]", key) for position, key in enumerate(value)]
+    if not keys:
+        raise ConfigurationError(
+            f"{name} is set but empty. Leave it unset to derive keys from SECRET_KEY, or put in "
+            "what flask_fernet.Fernet.generate_key() gives."
+        )
+    return keys
+
+
+def split(value: object) -> object:
+    """One comma-separated string as a list; anything else as it is."""
+    if isinstance(value, bytes):
+        value = value.decode("ascii", "replace")
+    if isinstance(value, str):
+        parts = [part.strip() for part in value.split(",")]
+        return parts if any(parts) else []
+    return value
+
+
+def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> list[str]:
+    """A setting that lists some of a few words; empty where it is not set."""
+    value = config.get(name)
+    if value is None:
+        return []
+    chosen = split(value)
+    if not isinstance(chosen, (list, tuple, set, frozenset)):
+        raise ConfigurationError(f"{name} is a list of {either(valid)}.")
+    for word in chosen:
+        if word not in valid:
+            raise ConfigurationError(f"{name} names {word!r}; it lists {either(valid)}.")
+    return list(chosen)
+
+
+def choice(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> str:
+    """A setting that is one of a few words, the first where it is not set."""
+    value = config.get(name)
+    if value is None:
+        return valid[0]
+    if not isinstance(value, str) or value not in valid:
+        raise ConfigurationError(f"{name} is {value!r}; it is {either(valid)}.")
+    return value
+
+
+def known_names(config: Mapping[str, Any]) -> None:
+    """Refuses settings that begin like ours and are not."""
+    for name in config:
+        if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
+            raise ConfigurationError(
+                f"{name} is no setting of flask-fernet; there are {' and '.join(ENCRYPTION_SETTINGS)}."
+            )
+
+
+def either(valid: tuple[str, ...]) -> str:
+    """A few words to choose from, for a message."""
+    quoted = [repr(word) for word in valid]
+    return f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -1,0 +1,228 @@
+//! What a class does as Flask does it, looked at attribute by attribute, once a class.
+//!
+//! The fast path may read a request or write a response natively only where it can show that
+//! the Python it goes around is Flask's own. A class is compared with its Flask ancestor in
+//! just the attributes that matter, so that a subclass with other additions keeps the fast path.
+
+use std::sync::RwLock;
+
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+
+/// The part that an object plays in a request.
+#[derive(Clone, Copy)]
+pub(crate) enum Role {
+    /// The session interface.
+    Interface,
+    /// The Flask app.
+    App,
+    /// Its configuration.
+    Config,
+    /// Its JSON provider.
+    Json,
+    /// The interface's serializer.
+    Serializer,
+    /// The request that a session is opened from.
+    Request,
+    /// The response that a session is saved to.
+    Response,
+    /// The class that makes a session from a dict.
+    NewSession,
+    /// A session that is saved.
+    SavedSession,
+}
+
+const ROLES: usize = 9;
+
+/// The hooks of a session interface; each may be overridden alone. Positions in [`Facts`].
+pub(crate) const HOOKS: [&str; 9] = [
+    "get_cookie_name",
+    "get_cookie_domain",
+    "get_cookie_path",
+    "get_cookie_secure",
+    "get_cookie_partitioned",
+    "get_cookie_samesite",
+    "get_cookie_httponly",
+    "should_set_cookie",
+    "get_expiration_time",
+];
+
+impl Role {
+    /// Module and name of the class that Flask has for this, and the attributes of it that the
+    /// fast path goes around.
+    const fn stock(self) -> (&'static str, &'static str, &'static [&'static str]) {
+        match self {
+            Self::Interface => ("flask.sessions", "SecureCookieSessionInterface", &HOOKS),
+            Self::App => (
+                "flask",
+                "Flask",
+                &["secret_key", "permanent_session_lifetime", "__getattribute__"],
+            ),
+            Self::Config => ("flask", "Config", &["__getitem__", "get", "__getattribute__"]),
+            Self::Json => (
+                "flask.json.provider",
+                "DefaultJSONProvider",
+                &["dumps", "loads", "__getattribute__"],
+            ),
+            Self::Serializer => (
+                "flask.json.tag",
+                "TaggedJSONSerializer",
+                &["dumps", "loads", "tag", "untag", "_untag_scan", "__getattribute__"],
+            ),
+            Self::Request => (
+                "flask",
+                "Request",
+                &["cookies", "headers", "__init__", "__getattribute__", "__getattr__"],
+            ),
+            Self::Response => (
+                "flask",
+                "Response",
+                &["set_cookie", "vary", "headers", "max_cookie_size", "__getattribute__"],
+            ),
+            Self::NewSession => (
+                "flask.sessions",
+                "SecureCookieSession",
+                &["__new__", "__init__", "__setattr__", "on_update"],
+            ),
+            Self::SavedSession => (
+                "flask.sessions",
+                "SecureCookieSession",
+                &[
+                    "__len__",
+                    "__bool__",
+                    "__iter__",
+                    "__getitem__",
+                    "__contains__",
+                    "keys",
+                    "items",
+                    "values",
+                    "get",
+                    "permanent",
+                    "__getattribute__",
+                ],
+            ),
+        }
+    }
+
+    fn examine(self, class: &Bound<'_, PyType>) -> PyResult<Facts> {
+        let (module, name, attributes) = self.stock();
+        let stock = class.py().import(module)?.getattr(name)?.cast_into::<PyType>()?;
+        if !class.is_subclass(&stock)? {
+            return Ok(Facts::FOREIGN);
+        }
+        let mut facts = Facts(0);
+        for (position, name) in attributes.iter().enumerate() {
+            let same = match (class.getattr_opt(*name)?, stock.getattr_opt(*name)?) {
+                (Some(theirs), Some(flask)) => theirs.is(&flask),
+                (theirs, flask) => theirs.is_none() && flask.is_none(),
+            };
+            if !same {
+                facts = facts.with(position);
+            }
+        }
+        Ok(facts)
+    }
+}
+
+/// A bit an attribute, set where a class has another than Flask's; every bit set for a class
+/// that is no subclass at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts(u16);
+
+impl Facts {
+    const FOREIGN: Self = Self(u16::MAX);
+
+    /// Whether every attribute is Flask's.
+    pub(crate) const fn stock(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether the class has nothing to do with Flask's.
+    pub(crate) const fn foreign(self) -> bool {
+        self.0 == u16::MAX
+    }
+
+    pub(crate) const fn overrides(self, attribute: usize) -> bool {
+        self.0 >> attribute & 1 == 1
+    }
+
+    pub(crate) const fn with(self, attribute: usize) -> Self {
+        Self(self.0 | 1 << attribute)
+    }
+}
+
+/// The classes that have been met in each role.
+pub(crate) struct Classes(RwLock<[Vec<Met>; ROLES]>);
+
+type Met = (Py<PyType>, Facts);
+
+impl Classes {
+    /// An app has a handful of classes a role; a test suite that makes them by the hundred must
+    /// not keep them all alive.
+    const MOST: usize = 32;
+
+    pub(crate) const fn new() -> Self {
+        Self(RwLock::new([const { Vec::new() }; ROLES]))
+    }
+
+    /// What is known about the class of each object, or found out now.
+    pub(crate) fn facts<const N: usize>(
+        &self,
+        subjects: [(Role, &Bound<'_, PyAny>); N],
+    ) -> PyResult<[Facts; N]> {
+        let mut facts = [None; N];
+        // Nothing waits for a lock while it holds the interpreter, or in a forked child for a
+        // thread that is no more: a lock that is taken means finding out again.
+        if let Ok(met) = self.0.try_read() {
+            for (fact, (role, subject)) in facts.iter_mut().zip(subjects) {
+                let class = subject.get_type_ptr().cast();
+                let mut known = met[role as usize].iter();
+                *fact = known.find(|(met, _)| met.as_ptr() == class).map(|(_, facts)| *facts);
+            }
+        }
+        let mut all = [Facts::FOREIGN; N];
+        for ((fact, known), (role, subject)) in all.iter_mut().zip(facts).zip(subjects) {
+            *fact = match known {
+                Some(facts) => facts,
+                None => self.find_out(role, &subject.get_type())?,
+            };
+        }
+        Ok(all)
+    }
+
+    /// What is known about one class, or found out now.
+    pub(crate) fn facts_of_class(&self, role: Role, class: &Bound<'_, PyType>) -> PyResult<Facts> {
+        if let Ok(met) = self.0.try_read()
+            && let Some((_, facts)) = met[role as usize].iter().find(|(met, _)| met.is(class))
+        {
+            return Ok(*facts);
+        }
+        self.find_out(role, class)
+    }
+
+    #[cold]
+    fn find_out(&self, role: Role, class: &Bound<'_, PyType>) -> PyResult<Facts> {
+        let facts = role.examine(class)?;
+        let mut dropped = Vec::new();
+        if let Ok(mut met) = self.0.try_write() {
+            let met = &mut met[role as usize];
+            if met.len() == Self::MOST {
+                dropped = std::mem::take(met);
+            }
+            met.push((class.clone().unbind(), facts));
+        }
+        // With the lock released: the end of a class can run Python.
+        drop(dropped);
+        Ok(facts)
+    }
+
+    pub(crate) fn traverse(
+        &self,
+        visit: &pyo3::gc::PyVisit<'_>,
+    ) -> Result<(), pyo3::gc::PyTraverseError> {
+        if let Ok(met) = self.0.try_read() {
+            met.iter().flatten().try_for_each(|(class, _)| visit.call(class))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,38 @@
+//! The one place where time comes from: Python's `time.time`, asked at each use, so that a
+//! clock frozen or patched in a user's tests is the clock here too.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyFloat, PyModule};
+
+static TIME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+
+/// What `time.time()` answered.
+pub(crate) struct Now<'py>(Bound<'py, PyAny>);
+
+pub(crate) fn now(py: Python<'_>) -> PyResult<Now<'_>> {
+    let module = TIME.get_or_try_init(py, || py.import("time").map(Bound::unbind))?;
+    Ok(Now(module.bind(py).call_method0(intern!(py, "time"))?))
+}
+
+impl Now<'_> {
+    /// `int(time.time())`: whole seconds since the epoch.
+    pub(crate) fn seconds(&self) -> PyResult<i64> {
+        match self.0.cast_exact::<PyFloat>().map(PyFloatMethods::value) {
+            // Exact: within i64 a float has no fraction beyond 2^53.
+            #[allow(clippy::cast_possible_truncation)]
+            Ok(float) if float.abs() < 9e15 => Ok(float as i64),
+            _ => self.0.py().get_type::<pyo3::types::PyInt>().call1((&self.0,))?.extract(),
+        }
+    }
+
+    /// Microseconds since the epoch, rounded down, as `datetime.now` has them.
+    pub(crate) fn microseconds(&self) -> PyResult<i64> {
+        let seconds: f64 = self.0.extract()?;
+        let whole = self.seconds()?;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+        let fraction = ((seconds - whole as f64) * 1e6).floor() as i64;
+        Ok(whole.saturating_mul(1_000_000).saturating_add(fraction))
+    }
+}

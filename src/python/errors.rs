@@ -1,0 +1,60 @@
+//! The one place where an error of ours becomes a Python exception. The classes are defined in
+//! `flask_fernet/errors.py`.
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
+
+use crate::token::TokenError;
+use crate::token::random::NoRandomness;
+
+static INVALID_TOKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static SESSION_REJECTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static CONFIGURATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+
+fn error<A>(py: Python<'_>, cell: &PyOnceLock<Py<PyType>>, name: &str, arguments: A) -> PyErr
+where
+    A: pyo3::PyErrArguments + Send + Sync + 'static,
+{
+    match cell.import(py, "flask_fernet.errors", name) {
+        Ok(class) => PyErr::from_type(class.clone(), arguments),
+        Err(error) => error,
+    }
+}
+
+/// `InvalidToken()`, which never says why.
+#[cold]
+pub(crate) fn invalid_token(py: Python<'_>) -> PyErr {
+    error(py, &INVALID_TOKEN, "InvalidToken", ())
+}
+
+/// `SessionRejected(reason)`.
+#[cold]
+pub(crate) fn session_rejected(py: Python<'_>, reason: TokenError) -> PyErr {
+    error(py, &SESSION_REJECTED, "SessionRejected", reason_name(reason))
+}
+
+/// `ConfigurationError(message)`.
+#[cold]
+pub(crate) fn configuration(py: Python<'_>, message: String) -> PyErr {
+    error(py, &CONFIGURATION, "ConfigurationError", message)
+}
+
+/// The value of `flask_fernet.Reason` for an error.
+pub(crate) const fn reason_name(reason: TokenError) -> &'static str {
+    match reason {
+        TokenError::Malformed => "malformed",
+        TokenError::Unauthentic => "unauthentic",
+        TokenError::Expired => "expired",
+        TokenError::FromFuture => "from_future",
+        TokenError::TooLarge => "too_large",
+        TokenError::Undecodable => "undecodable",
+    }
+}
+
+impl From<NoRandomness> for PyErr {
+    #[cold]
+    fn from(NoRandomness: NoRandomness) -> Self {
+        pyo3::exceptions::PyOSError::new_err("the operating system has no random bytes to give")
+    }
+}

@@ -1,0 +1,34 @@
+//! The boundary to Python: one file a class, everything below it bytes.
+
+mod classes;
+mod clock;
+mod codec;
+mod convert;
+mod errors;
+mod fernet;
+mod flask_objects;
+mod multi_fernet;
+mod native_path;
+mod open;
+mod rejections;
+mod save;
+mod session_keys;
+mod settings;
+mod stop;
+
+pub(crate) use stop::Stop;
+
+/// `flask_fernet._core`: for `flask_fernet` to import, not for users.
+#[pyo3::pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::codec::{decode, deflate, encode, find_cookie, inflate};
+    #[pymodule_export]
+    use super::fernet::Fernet;
+    #[pymodule_export]
+    use super::multi_fernet::MultiFernet;
+    #[pymodule_export]
+    use super::native_path::NativePath;
+    #[pymodule_export]
+    use super::session_keys::SessionKeys;
+}

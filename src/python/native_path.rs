@@ -1,0 +1,152 @@
+//! `NativePath`: a session opened and saved without a step through Python where everything in
+//! the way is Flask's own.
+//!
+//! The same as `EncryptedSessionInterface` does in Python, step for step; what is overridden or
+//! unusual is left to it. A method answers `NotImplemented`, and has changed nothing, where the
+//! whole is to be done there.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyDelta, PyDict, PyTuple};
+
+use super::classes::Classes;
+use super::rejections::Rejections;
+use super::save::CookieTemplate;
+use super::session_keys::SessionKeys;
+use super::settings::{self, Snapshots};
+use super::stop::Stop;
+use crate::token::keys::KeySet;
+
+/// The native half of one session interface.
+#[pyclass(frozen, module = "flask_fernet._core")]
+pub(crate) struct NativePath {
+    pub(crate) classes: Classes,
+    pub(crate) sealings: Snapshots<Sealing, 7>,
+    pub(crate) templates: Snapshots<CookieTemplate, 7>,
+    rejections: Rejections,
+}
+
+/// What the configuration says about sealing and opening.
+pub(crate) struct Sealing {
+    /// `None` where the app has no key, and so no sessions.
+    pub(crate) keys: Option<Arc<KeySet>>,
+    /// `PERMANENT_SESSION_LIFETIME` in microseconds.
+    pub(crate) lifetime: i64,
+    pub(crate) compression: Compression,
+}
+
+/// `SESSION_COMPRESSION`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Compression {
+    Fit,
+    Always,
+    Never,
+}
+
+#[pymethods]
+impl NativePath {
+    #[new]
+    fn new() -> Self {
+        Self {
+            classes: Classes::new(),
+            sealings: Snapshots::new(),
+            templates: Snapshots::new(),
+            rejections: Rejections::default(),
+        }
+    }
+
+    /// ``open_session`` of ``interface``; ``NotImplemented`` where Python has to do it.
+    fn open<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        request: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let session = Stop::declined(self.open_session(interface, app, request))?;
+        Ok(session.unwrap_or_else(|| app.py().NotImplemented().into_bound(app.py())))
+    }
+
+    /// ``save_session`` of ``interface``; ``NotImplemented`` where Python has to do it.
+    fn save<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        session: &Bound<'py, PyAny>,
+        response: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = app.py();
+        Ok(match Stop::declined(self.save_session(interface, app, session, response))? {
+            Some(()) => py.None().into_bound(py),
+            None => py.NotImplemented().into_bound(py),
+        })
+    }
+
+    /// Counts a cookie that was refused.
+    fn count_rejection(&self, reason: &str) -> PyResult<()> {
+        let unknown = || PyValueError::new_err(format!("{reason:?} is no reason"));
+        self.rejections.count(reason).ok_or_else(unknown)
+    }
+
+    /// How many cookies were refused, by reason.
+    fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(pythonize::pythonize(py, &self.rejections)?)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.classes.traverse(&visit)
+    }
+}
+
+impl NativePath {
+    /// What `config` says about sealing and opening; `interface._sealing` is asked when it has
+    /// changed.
+    pub(crate) fn sealing(
+        &self,
+        interface: &Bound<'_, PyAny>,
+        app: &Bound<'_, PyAny>,
+        config: &Bound<'_, PyDict>,
+    ) -> Result<Arc<Sealing>, Stop> {
+        let py = app.py();
+        let names = [
+            intern!(py, "SECRET_KEY"),
+            intern!(py, "SECRET_KEY_FALLBACKS"),
+            intern!(py, "SESSION_ENCRYPTION_KEYS"),
+            intern!(py, "SESSION_ENCRYPTION_ACCEPT"),
+            intern!(py, "SESSION_COMPRESSION"),
+            intern!(py, "PERMANENT_SESSION_LIFETIME"),
+        ];
+        let [secret, fallbacks, keys, accept, compression, lifetime] =
+            settings::fetch(config, names)?;
+        let salt = Some(interface.getattr(intern!(py, "salt"))?);
+        let values = [secret, fallbacks, keys, accept, compression, lifetime, salt];
+        self.sealings.get(&values, || {
+            let answer = interface.call_method1(intern!(py, "_sealing"), (app,))?;
+            let answer = answer.cast_into::<PyTuple>()?;
+            let (keys, lifetime, compression): (Option<Bound<'_, SessionKeys>>, _, String) =
+                answer.extract().map_err(Stop::Raise)?;
+            let compression = match compression.as_str() {
+                "fit" => Compression::Fit,
+                "always" => Compression::Always,
+                "never" => Compression::Never,
+                _ => return Err(Stop::Decline),
+            };
+            let keys = keys.map(|keys| keys.get().keys());
+            Ok(Sealing { keys, lifetime: microseconds(&lifetime)?, compression })
+        })
+    }
+}
+
+fn microseconds(delta: &Bound<'_, PyDelta>) -> Result<i64, Stop> {
+    let py = delta.py();
+    let days: i64 = delta.getattr(intern!(py, "days"))?.extract()?;
+    let seconds: i64 = delta.getattr(intern!(py, "seconds"))?.extract()?;
+    let microseconds: i64 = delta.getattr(intern!(py, "microseconds"))?.extract()?;
+    // At most 86,399,999,999,999,999,999: beyond i64 only for lifetimes over 290,000 years.
+    let seconds = days.checked_mul(86_400).and_then(|days| days.checked_add(seconds));
+    let whole = seconds.and_then(|seconds| seconds.checked_mul(1_000_000));
+    whole.and_then(|whole| whole.checked_add(microseconds)).ok_or(Stop::Decline)
+}

@@ -1,0 +1,357 @@
+//! Saving a session natively.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+
+use super::classes::{Facts, Role};
+use super::clock::{self, Now};
+use super::flask_objects::{FlaskObjects, hooks, json_style};
+use super::native_path::{Compression, NativePath, Sealing};
+use super::open::debug;
+use super::settings::fetch;
+use super::stop::Stop;
+use crate::compress;
+use crate::cookie::append_date;
+use crate::tagged_json::encode::encode_dict;
+use crate::token::fernet::token_len;
+use crate::token::keys::{KeySet, MAX_TOKEN};
+
+/// The attributes of a session cookie, each with a hook of the interface, in the order of
+/// [`HOOKS`](super::classes::HOOKS).
+const ATTRIBUTES: usize = 7;
+const COOKIE_PATH: usize = 2;
+const SHOULD_SET_COOKIE: usize = 7;
+const EXPIRATION_TIME: usize = 8;
+
+/// A `Set-Cookie` value as Werkzeug writes it, but for the value and the date.
+pub(crate) struct CookieTemplate {
+    /// `name=`
+    head: String,
+    /// `; Domain=…`, or nothing: what comes before `Expires`.
+    before: String,
+    /// `; Secure; HttpOnly; Path=/` and the like: what comes after it.
+    after: String,
+}
+
+impl NativePath {
+    pub(crate) fn save_session<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        session: &Bound<'py, PyAny>,
+        response: &Bound<'py, PyAny>,
+    ) -> Result<(), Stop> {
+        let py = app.py();
+        let flask = FlaskObjects::get(py)?;
+        let config = app.getattr(intern!(py, "config"))?;
+        let of_classes = self.classes.facts([
+            (Role::Interface, interface),
+            (Role::App, app),
+            (Role::Config, &config),
+            (Role::SavedSession, session),
+            (Role::Response, response),
+        ])?;
+        let [of_interface, of_app, of_config, of_session, of_response] = of_classes;
+        let hooks = hooks(interface, of_interface)?;
+        let config = config.cast_into::<PyDict>()?;
+        let stock =
+            of_app.stock() && of_config.stock() && of_session.stock() && of_response.stock();
+        if !stock || debug(&config)? || remembered(session)? {
+            return Err(Stop::Decline);
+        }
+        let headers = flask.header_list(response)?;
+        let data = session.cast::<PyDict>()?;
+        let accessed = session.getattr(intern!(py, "accessed"))?.is_truthy()?;
+        let modified = session.getattr(intern!(py, "modified"))?.is_truthy()?;
+        if data.is_empty() && modified {
+            return Err(Stop::Decline);
+        }
+        let permanent = match data.get_item(intern!(py, "_permanent"))? {
+            Some(permanent) => permanent.is_truthy()?,
+            None => false,
+        };
+        let mut cookie = None;
+        if !data.is_empty() {
+            let due = if hooks.overrides(SHOULD_SET_COOKIE) {
+                let hook = intern!(py, "should_set_cookie");
+                interface.call_method1(hook, (app, session))?.is_truthy()?
+            } else {
+                modified || (permanent && refreshed(&config)?)
+            };
+            if due {
+                let sealing = self.sealing(interface, app, &config)?;
+                let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
+                let template = self.template(flask, interface, app, &config, hooks)?;
+                let now = clock::now(py)?;
+                let expires = if hooks.overrides(EXPIRATION_TIME) {
+                    Expires::of_hook(interface, app, session)?
+                } else if permanent {
+                    Expires::At(expiry(&now, &sealing)?)
+                } else {
+                    Expires::Never
+                };
+                let payload = self.payload(flask, interface, app, data)?;
+                let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?;
+                let limit = limit.ok_or(Stop::Decline)?.extract::<usize>();
+                let limit = limit.map_err(|_| Stop::Decline)?;
+                let room = Room { template: &template, expires: &expires, limit };
+                let payload = fitted(payload, sealing.compression, &room)?;
+                let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
+                cookie = Some(room.set_cookie(py, keys, &payload, issued_at)?);
+            }
+        }
+        // Nothing has been changed so far: up to here it was safe to decline.
+        if accessed || cookie.is_some() {
+            vary_by_cookie(flask, response, &headers)?;
+        }
+        if let Some(cookie) = cookie {
+            headers.append((intern!(py, "Set-Cookie"), cookie))?;
+        }
+        Ok(())
+    }
+
+    /// The session as the bytes that are to be sealed, not compressed.
+    fn payload<'py>(
+        &self,
+        flask: &FlaskObjects,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        data: &Bound<'py, PyDict>,
+    ) -> Result<Vec<u8>, Stop> {
+        let py = app.py();
+        let serializer = interface.getattr(intern!(py, "serializer"))?;
+        let json = app.getattr(intern!(py, "json"))?;
+        let of_classes =
+            self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
+        if of_classes.iter().all(|facts| facts.stock())
+            && flask.has_stock_tags(&serializer)?
+            && let Some(style) = json_style(&json)?
+        {
+            let mut payload = Vec::with_capacity(512);
+            if encode_dict(data, style, &mut payload)?.is_some() {
+                return Ok(payload);
+            }
+        }
+        let payload = interface.call_method1(intern!(py, "_dump"), (data,))?;
+        Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
+    }
+
+    /// The attributes of the cookie: from the configuration, or from a hook that is overridden.
+    fn template<'py>(
+        &self,
+        flask: &FlaskObjects,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        config: &Bound<'py, PyDict>,
+        hooks: Facts,
+    ) -> Result<std::sync::Arc<CookieTemplate>, Stop> {
+        let py = app.py();
+        let names = [
+            intern!(py, "SESSION_COOKIE_NAME"),
+            intern!(py, "SESSION_COOKIE_DOMAIN"),
+            intern!(py, "SESSION_COOKIE_PATH"),
+            intern!(py, "SESSION_COOKIE_SECURE"),
+            intern!(py, "SESSION_COOKIE_PARTITIONED"),
+            intern!(py, "SESSION_COOKIE_SAMESITE"),
+            intern!(py, "SESSION_COOKIE_HTTPONLY"),
+        ];
+        let mut values = fetch::<ATTRIBUTES>(config, names)?;
+        let path = values[COOKIE_PATH].as_ref().ok_or(Stop::Decline)?;
+        if !path.is_truthy()? {
+            values[COOKIE_PATH] = config.get_item(intern!(py, "APPLICATION_ROOT"))?;
+        }
+        for (attribute, value) in values.iter_mut().enumerate() {
+            if hooks.overrides(attribute) {
+                let hook = super::classes::HOOKS[attribute];
+                *value = Some(interface.call_method1(hook, (app,))?);
+            }
+        }
+        if values.iter().any(Option::is_none) {
+            return Err(Stop::Decline);
+        }
+        self.templates.get(&values, || CookieTemplate::new(flask, py, &values))
+    }
+}
+
+/// Whether opening left a note on the session, for the portable path to act upon.
+fn remembered(session: &Bound<'_, PyAny>) -> PyResult<bool> {
+    let origin = session.getattr_opt(intern!(session.py(), "_origin"))?;
+    Ok(origin.is_some_and(|origin| !origin.is_none()))
+}
+
+fn refreshed(config: &Bound<'_, PyDict>) -> Result<bool, Stop> {
+    let refresh = config.get_item(intern!(config.py(), "SESSION_REFRESH_EACH_REQUEST"))?;
+    Ok(refresh.ok_or(Stop::Decline)?.is_truthy()?)
+}
+
+/// Now and the lifetime, in whole seconds since the epoch.
+fn expiry(now: &Now<'_>, sealing: &Sealing) -> Result<i64, Stop> {
+    let expires = now.microseconds()?.checked_add(sealing.lifetime).ok_or(Stop::Decline)?;
+    Ok(expires.div_euclid(1_000_000))
+}
+
+/// The `Expires` attribute.
+enum Expires<'py> {
+    Never,
+    /// Seconds since the epoch.
+    At(i64),
+    /// As Werkzeug wrote what a hook gave.
+    Written(Bound<'py, PyString>),
+}
+
+impl<'py> Expires<'py> {
+    /// "; Expires=" and a date.
+    const LENGTH: usize = 10 + 29;
+
+    fn of_hook(
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        session: &Bound<'py, PyAny>,
+    ) -> Result<Self, Stop> {
+        let py = app.py();
+        let hook = intern!(py, "get_expiration_time");
+        let time = interface.call_method1(hook, (app, session))?;
+        if time.is_none() {
+            return Ok(Self::Never);
+        }
+        let date = py.import("werkzeug.http")?.call_method1("http_date", (time,))?;
+        Ok(Self::Written(date.cast_into::<PyString>()?))
+    }
+
+    fn append(&self, out: &mut Vec<u8>) -> Result<(), Stop> {
+        match self {
+            Self::Never => return Ok(()),
+            Self::At(time) => {
+                out.extend_from_slice(b"; Expires=");
+                if !append_date(*time, out) {
+                    return Err(Stop::Decline);
+                }
+            }
+            Self::Written(date) => {
+                out.extend_from_slice(b"; Expires=");
+                out.extend_from_slice(date.to_str()?.as_bytes());
+            }
+        }
+        Ok(())
+    }
+
+    const fn len(&self) -> usize {
+        if matches!(self, Self::Never) { 0 } else { Self::LENGTH }
+    }
+}
+
+impl CookieTemplate {
+    /// Asks Werkzeug for a cookie with these attributes and cuts it where the parts that
+    /// change belong.
+    fn new(
+        flask: &FlaskObjects,
+        py: Python<'_>,
+        values: &super::settings::Values<'_, ATTRIBUTES>,
+    ) -> Result<Self, Stop> {
+        const MARK: &str = "\u{1}";
+        let [name, domain, path, secure, partitioned, samesite, httponly] = values;
+        let name = name.as_ref().ok_or(Stop::Decline)?;
+        let arguments = PyDict::new(py);
+        arguments.set_item("expires", MARK)?;
+        arguments.set_item("domain", domain)?;
+        arguments.set_item("path", path)?;
+        arguments.set_item("secure", secure)?;
+        arguments.set_item("partitioned", partitioned)?;
+        arguments.set_item("samesite", samesite)?;
+        arguments.set_item("httponly", httponly)?;
+        arguments.set_item("max_size", 0)?;
+        let cookie = flask.dump_cookie.bind(py).call((name, ""), Some(&arguments))?;
+        let cookie: String = cookie.extract()?;
+        let name: String = name.extract()?;
+        let (before, after) = cookie.split_once("; Expires=\u{1}").ok_or(Stop::Decline)?;
+        let (head, before) = before.split_at_checked(name.len() + 1).ok_or(Stop::Decline)?;
+        let plain = cookie.is_ascii() && !cookie.contains(['\r', '\n']) && !after.contains(MARK);
+        if !plain || head.strip_suffix('=') != Some(&name) {
+            return Err(Stop::Decline);
+        }
+        Ok(Self { head: head.to_owned(), before: before.to_owned(), after: after.to_owned() })
+    }
+}
+
+/// A cookie but for its value, and the characters it may have.
+struct Room<'a, 'py> {
+    template: &'a CookieTemplate,
+    expires: &'a Expires<'py>,
+    /// `MAX_COOKIE_SIZE`; 0 for none.
+    limit: usize,
+}
+
+impl Room<'_, '_> {
+    fn len(&self, payload: usize) -> usize {
+        let CookieTemplate { head, before, after } = self.template;
+        head.len() + token_len(payload) + before.len() + self.expires.len() + after.len()
+    }
+
+    fn fits(&self, payload: &[u8]) -> bool {
+        (self.limit == 0 || self.len(payload.len()) <= self.limit)
+            && token_len(payload.len()) <= MAX_TOKEN
+    }
+
+    fn set_cookie<'py>(
+        &self,
+        py: Python<'py>,
+        keys: &KeySet,
+        payload: &[u8],
+        issued_at: u64,
+    ) -> Result<Bound<'py, PyString>, Stop> {
+        let CookieTemplate { head, before, after } = self.template;
+        let mut cookie = Vec::with_capacity(self.len(payload.len()));
+        cookie.extend_from_slice(head.as_bytes());
+        keys.seal(payload, issued_at, &mut cookie).map_err(PyErr::from)?;
+        cookie.extend_from_slice(before.as_bytes());
+        self.expires.append(&mut cookie)?;
+        cookie.extend_from_slice(after.as_bytes());
+        Ok(PyString::from_bytes(py, &cookie)?)
+    }
+}
+
+/// The payload as it is sealed: compressed where the setting says so, or where a custom
+/// serializer's output would be taken for compressed. Declines what does not fit even so.
+fn fitted(payload: Vec<u8>, compression: Compression, room: &Room<'_, '_>) -> Result<Vec<u8>, Stop> {
+    let ambiguous = payload.first() == Some(&compress::MARK);
+    let too_large = !room.fits(&payload);
+    let wanted = match compression {
+        Compression::Always => true,
+        Compression::Fit => too_large,
+        Compression::Never => false,
+    };
+    if ambiguous || payload.len() > compress::MAX_INFLATED {
+        return Err(Stop::Decline);
+    }
+    if wanted {
+        let packed = compress::deflate(&payload);
+        if packed.len() < payload.len() && room.fits(&packed) {
+            return Ok(packed);
+        }
+    }
+    if too_large { Err(Stop::Decline) } else { Ok(payload) }
+}
+
+/// Adds `Cookie` to a response's `Vary`: natively where there is none, or where it has it.
+fn vary_by_cookie(
+    flask: &FlaskObjects,
+    response: &Bound<'_, PyAny>,
+    headers: &Bound<'_, PyList>,
+) -> Result<(), Stop> {
+    let py = response.py();
+    for header in headers.iter() {
+        let header = header.cast_into::<PyTuple>()?;
+        let (name, value): (Bound<'_, PyString>, Bound<'_, PyString>) = header.extract()?;
+        if name.to_str()?.eq_ignore_ascii_case("vary") {
+            if value.to_str()?.eq_ignore_ascii_case("cookie") {
+                return Ok(());
+            }
+            let vary = response.getattr(intern!(py, "vary"))?;
+            vary.call_method1(intern!(py, "add"), (intern!(py, "Cookie"),))?;
+            return Ok(());
+        }
+    }
+    headers.append(&flask.vary_cookie)?;
+    Ok(())
+}

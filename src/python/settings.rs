@@ -1,0 +1,126 @@
+//! Settings as they were when they were last looked at closely, good for as long as the objects
+//! in the configuration are the same ones.
+//!
+//! Flask reads its configuration at each request, and so does this: each value is fetched and
+//! compared by identity with the one that a snapshot was made from. Only immutable values, and
+//! lists of them, are ever compared so; anything else makes a snapshot that is used once.
+
+use std::sync::{Arc, RwLock};
+
+use pyo3::prelude::*;
+use pyo3::types::{PyBool, PyBytes, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+
+use super::stop::Stop;
+
+/// A value as it was seen.
+enum Watched {
+    /// The setting was not there.
+    Absent,
+    /// An immutable object.
+    Same(Py<PyAny>),
+    /// A list and the immutable objects in it.
+    List(Py<PyAny>, Vec<Py<PyAny>>),
+}
+
+impl Watched {
+    /// `None` for what can change without becoming another object.
+    fn new(value: Option<&Bound<'_, PyAny>>) -> Option<Self> {
+        let Some(value) = value else { return Some(Self::Absent) };
+        if immutable(value) {
+            return Some(Self::Same(value.clone().unbind()));
+        }
+        let list = value.cast_exact::<PyList>().ok()?;
+        let items = list.iter().map(|item| immutable(&item).then(|| item.unbind()));
+        Some(Self::List(value.clone().unbind(), items.collect::<Option<_>>()?))
+    }
+
+    fn is(&self, value: Option<&Bound<'_, PyAny>>) -> bool {
+        match (self, value) {
+            (Self::Absent, None) => true,
+            (Self::Same(known), Some(value)) => known.is(value),
+            (Self::List(known, items), Some(value)) => {
+                known.is(value)
+                    && value.cast_exact::<PyList>().is_ok_and(|list| {
+                        list.len() == items.len()
+                            && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
+                    })
+            }
+            _ => false,
+        }
+    }
+}
+
+fn immutable(value: &Bound<'_, PyAny>) -> bool {
+    value.is_none()
+        || value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyBytes>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyDelta>()
+        || value.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.iter().all(|item| immutable(&item)))
+}
+
+/// What was made from a set of values, with the values.
+struct Snapshot<T, const N: usize> {
+    watched: [Watched; N],
+    made: Arc<T>,
+}
+
+/// The last few things made from `N` values: one interface may serve several apps.
+pub(crate) struct Snapshots<T, const N: usize>(RwLock<Vec<Snapshot<T, N>>>);
+
+/// Values of settings, `None` for those that are not there.
+pub(crate) type Values<'py, const N: usize> = [Option<Bound<'py, PyAny>>; N];
+
+impl<T, const N: usize> Snapshots<T, N> {
+    const MOST: usize = 8;
+
+    pub(crate) const fn new() -> Self {
+        Self(RwLock::new(Vec::new()))
+    }
+
+    /// What was made from just these values, or is made of them now.
+    pub(crate) fn get(
+        &self,
+        values: &Values<'_, N>,
+        make: impl FnOnce() -> Result<T, Stop>,
+    ) -> Result<Arc<T>, Stop> {
+        // No lock is waited for; see `Classes::facts`.
+        if let Ok(snapshots) = self.0.try_read() {
+            let same = |snapshot: &&Snapshot<T, N>| {
+                snapshot.watched.iter().zip(values).all(|(known, value)| known.is(value.as_ref()))
+            };
+            if let Some(snapshot) = snapshots.iter().find(same) {
+                return Ok(Arc::clone(&snapshot.made));
+            }
+        }
+        let made = Arc::new(make()?);
+        let watched: Option<Vec<_>> =
+            values.iter().map(|value| Watched::new(value.as_ref())).collect();
+        let mut dropped = None;
+        if let Some(watched) = watched.and_then(|watched| watched.try_into().ok())
+            && let Ok(mut snapshots) = self.0.try_write()
+        {
+            if snapshots.len() == Self::MOST {
+                dropped = snapshots.pop();
+            }
+            snapshots.insert(0, Snapshot { watched, made: Arc::clone(&made) });
+        }
+        // With the lock released: the end of an object can run Python.
+        drop(dropped);
+        Ok(made)
+    }
+}
+
+/// Fetches settings from a configuration that is a plain dict at heart.
+pub(crate) fn fetch<'py, const N: usize>(
+    config: &Bound<'py, PyDict>,
+    names: [&Bound<'py, PyString>; N],
+) -> PyResult<Values<'py, N>> {
+    let mut values = [const { None }; N];
+    for (value, name) in values.iter_mut().zip(names) {
+        *value = config.get_item(name)?;
+    }
+    Ok(values)
+}

@@ -1,0 +1,377 @@
+//! A pull scanner over JSON as Python's `json.loads` reads it (RFC 8259, and `NaN`, `Infinity`
+//! and `-Infinity`).
+//!
+//! It accepts a subset of what Python accepts and gives the same values for it; anything else
+//! is [`Unknown`] and left to Python, so that there is one authority on what is an error.
+
+/// Not JSON, or JSON that only Python reads: a lone surrogate, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unknown;
+
+/// What a value begins with; the scanner stands on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// `"`
+    String,
+    /// A digit, a sign, `NaN` or `Infinity`.
+    Number,
+    /// `[`
+    Array,
+    /// `{`
+    Object,
+    /// `true`
+    True,
+    /// `false`
+    False,
+    /// `null`
+    Null,
+}
+
+/// A number and how exactly it is held.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Number<'a> {
+    /// An integer of at most 18 digits.
+    Int(i64),
+    /// An integer with more; its digits.
+    BigInt(&'a str),
+    /// Anything with a fraction or an exponent, correctly rounded, and the named ones.
+    Float(f64),
+}
+
+/// A position in a text.
+pub struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Scanner<'a> {
+    /// Stands at the beginning of `text`.
+    #[must_use]
+    pub const fn new(text: &'a str) -> Self {
+        Self { text, at: 0 }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_blanks(&mut self) {
+        while let Some(b' ' | b'\t' | b'\n' | b'\r') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    /// Steps over `byte`, blanks before it included; `false` when something else stands there.
+    pub fn eat(&mut self, byte: u8) -> bool {
+        self.skip_blanks();
+        let here = self.peek() == Some(byte);
+        self.at += usize::from(here);
+        here
+    }
+
+    /// Succeeds when nothing but blanks is left.
+    ///
+    /// # Errors
+    /// [`Unknown`] otherwise.
+    pub fn end(&mut self) -> Result<(), Unknown> {
+        self.skip_blanks();
+        if self.at == self.text.len() { Ok(()) } else { Err(Unknown) }
+    }
+
+    /// What the next value is. Steps over blanks and over `true`, `false` and `null`, and over
+    /// nothing else.
+    ///
+    /// # Errors
+    /// [`Unknown`] when no value begins here.
+    pub fn start(&mut self) -> Result<Start, Unknown> {
+        self.skip_blanks();
+        let (word, start) = match self.peek().ok_or(Unknown)? {
+            b'"' => return Ok(Start::String),
+            b'-' | b'0'..=b'9' | b'N' | b'I' => return Ok(Start::Number),
+            b'[' => return Ok(Start::Array),
+            b'{' => return Ok(Start::Object),
+            b't' => ("true", Start::True),
+            b'f' => ("false", Start::False),
+            b'n' => ("null", Start::Null),
+            _ => return Err(Unknown),
+        };
+        self.word(word).then_some(start).ok_or(Unknown)
+    }
+
+    fn word(&mut self, word: &str) -> bool {
+        let here = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
+        if here {
+            self.at += word.len();
+        }
+        here
+    }
+
+    /// Reads the string that the scanner stands on: a piece of the text where it has no
+    /// escapes, `None` where it has; then `scratch` holds it.
+    ///
+    /// # Errors
+    /// [`Unknown`] when it does not end, holds a control character or a lone surrogate.
+    pub fn string(&mut self, scratch: &mut String) -> Result<Option<&'a str>, Unknown> {
+        self.at += 1;
+        let start = self.at;
+        if self.plain_run()? != b'"' {
+            return self.escaped_string(start, scratch).map(|()| None);
+        }
+        let plain = &self.text[start..self.at];
+        self.at += 1;
+        Ok(Some(plain))
+    }
+
+    /// Moves to the next quote or backslash and says which.
+    fn plain_run(&mut self) -> Result<u8, Unknown> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        let stop = stop.ok_or(Unknown)?;
+        self.at += stop;
+        match rest[stop] {
+            byte @ (b'"' | b'\\') => Ok(byte),
+            _ => Err(Unknown),
+        }
+    }
+
+    #[cold]
+    fn escaped_string(&mut self, start: usize, scratch: &mut String) -> Result<(), Unknown> {
+        scratch.clear();
+        scratch.push_str(&self.text[start..self.at]);
+        loop {
+            // On a backslash.
+            let escape = *self.text.as_bytes().get(self.at + 1).ok_or(Unknown)?;
+            self.at += 2;
+            scratch.push(match escape {
+                b'"' => '"',
+                b'\\' => '\\',
+                b'/' => '/',
+                b'b' => '\u{8}',
+                b'f' => '\u{c}',
+                b'n' => '\n',
+                b'r' => '\r',
+                b't' => '\t',
+                b'u' => self.unicode_escape()?,
+                _ => return Err(Unknown),
+            });
+            let start = self.at;
+            let stop = self.plain_run()?;
+            scratch.push_str(&self.text[start..self.at]);
+            if stop == b'"' {
+                self.at += 1;
+                return Ok(());
+            }
+        }
+    }
+
+    fn unicode_escape(&mut self) -> Result<char, Unknown> {
+        let first = self.hex4()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return char::from_u32(first).ok_or(Unknown);
+        }
+        if !self.word("\\u") {
+            return Err(Unknown);
+        }
+        let second = self.hex4()?;
+        if !(0xdc00..0xe000).contains(&second) {
+            return Err(Unknown);
+        }
+        char::from_u32(0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)).ok_or(Unknown)
+    }
+
+    fn hex4(&mut self) -> Result<u32, Unknown> {
+        let digits = self.text.as_bytes().get(self.at..self.at + 4).ok_or(Unknown)?;
+        let mut value = 0;
+        for digit in digits {
+            value = value << 4 | char::from(*digit).to_digit(16).ok_or(Unknown)?;
+        }
+        self.at += 4;
+        Ok(value)
+    }
+
+    /// Reads the number that the scanner stands on.
+    ///
+    /// # Errors
+    /// [`Unknown`] when it is not written as JSON has it.
+    pub fn number(&mut self) -> Result<Number<'a>, Unknown> {
+        let start = self.at;
+        let negative = self.peek() == Some(b'-');
+        self.at += usize::from(negative);
+        if self.word("Infinity") {
+            let infinity = if negative { f64::NEG_INFINITY } else { f64::INFINITY };
+            return Ok(Number::Float(infinity));
+        }
+        if !negative && self.word("NaN") {
+            return Ok(Number::Float(f64::NAN));
+        }
+        let first = self.at;
+        let digits = self.digits()?;
+        if digits > 1 && self.text.as_bytes()[first] == b'0' {
+            return Err(Unknown);
+        }
+        let mut float = false;
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+            float = true;
+        }
+        if let Some(b'e' | b'E') = self.peek() {
+            self.at += 1;
+            if let Some(b'+' | b'-') = self.peek() {
+                self.at += 1;
+            }
+            self.digits()?;
+            float = true;
+        }
+        let text = &self.text[start..self.at];
+        Ok(if float {
+            Number::Float(text.parse().map_err(|_| Unknown)?)
+        } else if digits <= 18 {
+            Number::Int(text.parse().map_err(|_| Unknown)?)
+        } else {
+            Number::BigInt(text)
+        })
+    }
+
+    /// Steps over one digit or more and says how many.
+    fn digits(&mut self) -> Result<usize, Unknown> {
+        let start = self.at;
+        while let Some(b'0'..=b'9') = self.peek() {
+            self.at += 1;
+        }
+        if self.at == start { Err(Unknown) } else { Ok(self.at - start) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn string(scanner: &mut Scanner<'_>) -> Result<String, Unknown> {
+        let mut scratch = String::new();
+        Ok(scanner.string(&mut scratch)?.map_or(scratch, str::to_owned))
+    }
+
+    /// Reads a whole text, for the comparison with serde_json.
+    fn read(scanner: &mut Scanner<'_>, depth: usize) -> Result<Value, Unknown> {
+        if depth > super::super::MAX_DEPTH {
+            return Err(Unknown);
+        }
+        Ok(match scanner.start()? {
+            Start::Null => Value::Null,
+            Start::True => true.into(),
+            Start::False => false.into(),
+            Start::String => string(scanner)?.into(),
+            Start::Number => match scanner.number()? {
+                Number::Int(int) => int.into(),
+                Number::Float(float) => float.into(),
+                Number::BigInt(digits) => serde_json::from_str(digits).map_err(|_| Unknown)?,
+            },
+            Start::Array => {
+                let mut items = Vec::new();
+                scanner.eat(b'[');
+                if !scanner.eat(b']') {
+                    loop {
+                        items.push(read(scanner, depth + 1)?);
+                        if scanner.eat(b']') {
+                            break;
+                        }
+                        scanner.eat(b',').then_some(()).ok_or(Unknown)?;
+                    }
+                }
+                items.into()
+            }
+            Start::Object => {
+                let mut members = serde_json::Map::new();
+                scanner.eat(b'{');
+                if !scanner.eat(b'}') {
+                    loop {
+                        (scanner.start()? == Start::String).then_some(()).ok_or(Unknown)?;
+                        let key = string(scanner)?;
+                        scanner.eat(b':').then_some(()).ok_or(Unknown)?;
+                        members.insert(key, read(scanner, depth + 1)?);
+                        if scanner.eat(b'}') {
+                            break;
+                        }
+                        scanner.eat(b',').then_some(()).ok_or(Unknown)?;
+                    }
+                }
+                members.into()
+            }
+        })
+    }
+
+    fn whole(text: &str) -> Result<Value, Unknown> {
+        let mut scanner = Scanner::new(text);
+        let value = read(&mut scanner, 0)?;
+        scanner.end().map(|()| value)
+    }
+
+    fn json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_filter("finite", |float| float.is_finite()).prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+        ];
+        leaf.prop_recursive(4, 64, 8, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+                prop::collection::hash_map(any::<String>(), inner, 0..8)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn reads_what_serde_json_writes(value in json()) {
+            let compact = serde_json::to_string(&value).expect("JSON");
+            prop_assert_eq!(whole(&compact), Ok(value.clone()));
+            let spaced = serde_json::to_string_pretty(&value).expect("JSON");
+            prop_assert_eq!(whole(&spaced), Ok(value));
+        }
+
+        #[test]
+        fn takes_nothing_that_serde_json_refuses(text in r#"[\[\]{},:"\\u0-9a-fA-F.eE+ \-ntrl]{0,24}"#) {
+            if let Ok(value) = whole(&text) {
+                // serde_json refuses a number that overflows, Python reads infinity.
+                if !text.contains(['e', 'E']) {
+                    prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
+                }
+            }
+        }
+
+        #[test]
+        fn no_text_panics(text: String) {
+            let _ = whole(&text);
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        let number = |text| Scanner::new(text).number();
+        assert_eq!(number("-0"), Ok(Number::Int(0)));
+        assert_eq!(number("999999999999999999"), Ok(Number::Int(999_999_999_999_999_999)));
+        assert_eq!(number("1000000000000000000"), Ok(Number::BigInt("1000000000000000000")));
+        assert_eq!(number("1e999"), Ok(Number::Float(f64::INFINITY)));
+        assert_eq!(number("-Infinity"), Ok(Number::Float(f64::NEG_INFINITY)));
+        assert!(matches!(number("NaN"), Ok(Number::Float(nan)) if nan.is_nan()));
+        for text in ["01", "-", "1.", ".5", "1e", "-NaN", "+1", "Inf"] {
+            assert_eq!(number(text), Err(Unknown), "{text}");
+        }
+    }
+
+    #[test]
+    fn strings() {
+        let string = |text| string(&mut Scanner::new(text));
+        assert_eq!(string(r#""plain""#), Ok("plain".into()));
+        assert_eq!(string(r#""\u00e9\ud83d\ude00\/\n""#), Ok("é😀/\n".into()));
+        for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00""#, r#""\x""#, "\"\n\"", "\"open", r#""\u12"#] {
+            assert_eq!(string(text), Err(Unknown), "{text}");
+        }
+    }
+}

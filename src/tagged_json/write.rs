@@ -1,0 +1,171 @@
+//! Strings and numbers as Python's `json.dumps` writes them.
+
+/// Appends `text` as a JSON string, escaped as `json.dumps` does: with `ensure_ascii`
+/// everything but printable ASCII as `\uXXXX`, in surrogate pairs beyond the Basic Multilingual
+/// Plane; without it only quotes, backslashes and control characters.
+pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
+    out.push(b'"');
+    let bytes = text.as_bytes();
+    let mut rest = 0;
+    while let Some(run) = bytes[rest..].iter().position(|byte| special(*byte, ensure_ascii)) {
+        let at = rest + run;
+        out.extend_from_slice(&bytes[rest..at]);
+        rest = at + append_escape(&text[at..], out);
+    }
+    out.extend_from_slice(&bytes[rest..]);
+    out.push(b'"');
+}
+
+const fn special(byte: u8, ensure_ascii: bool) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\') || (ensure_ascii && byte >= 0x7f)
+}
+
+/// Appends the escape for the first character and gives its length in bytes.
+#[cold]
+fn append_escape(text: &str, out: &mut Vec<u8>) -> usize {
+    let Some(character) = text.chars().next() else { return 0 };
+    let short = match character {
+        '"' => b'"',
+        '\\' => b'\\',
+        '\n' => b'n',
+        '\r' => b'r',
+        '\t' => b't',
+        '\u{c}' => b'f',
+        '\u{8}' => b'b',
+        _ => {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.extend_from_slice(b"\\u");
+                for shift in [12, 8, 4, 0] {
+                    out.push(b"0123456789abcdef"[usize::from(*unit >> shift & 15)]);
+                }
+            }
+            return character.len_utf8();
+        }
+    };
+    out.extend_from_slice(&[b'\\', short]);
+    1
+}
+
+/// Appends an integer.
+pub fn append_int(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+/// Appends a float as `float.__repr__` writes it: the shortest digits that round-trip, an
+/// exponent of at least two digits from 1e16 up and below 1e-4, and `json`'s names for those
+/// that are not finite.
+pub fn append_float(value: f64, out: &mut Vec<u8>) {
+    if value.is_nan() {
+        return out.extend_from_slice(b"NaN");
+    }
+    if value.is_infinite() {
+        let name: &[u8] = if value > 0.0 { b"Infinity" } else { b"-Infinity" };
+        return out.extend_from_slice(name);
+    }
+    let mut buffer = zmij::Buffer::new();
+    let text = buffer.format_finite(value);
+    if let Some((mantissa, exponent)) = text.split_once('e') {
+        out.extend_from_slice(mantissa.as_bytes());
+        append_exponent(exponent.as_bytes(), out);
+    } else if let Some(digits) = text.trim_start_matches('-').strip_prefix("0.0000") {
+        // 0.0000123 is how the shortest-digits writer has it, 1.23e-05 how Python has it.
+        let zeros = digits.len() - digits.trim_start_matches('0').len();
+        let digits = &digits.as_bytes()[zeros..];
+        if value < 0.0 {
+            out.push(b'-');
+        }
+        out.push(digits[0]);
+        if digits.len() > 1 {
+            out.push(b'.');
+            out.extend_from_slice(&digits[1..]);
+        }
+        append_exponent(itoa::Buffer::new().format(-5 - zeros.cast_signed()).as_bytes(), out);
+    } else {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+fn append_exponent(exponent: &[u8], out: &mut Vec<u8>) {
+    let (sign, digits) = match exponent {
+        [b'-', digits @ ..] => (b'-', digits),
+        [b'+', digits @ ..] => (b'+', digits),
+        digits => (b'+', digits),
+    };
+    out.extend_from_slice(&[b'e', sign]);
+    if digits.len() < 2 {
+        out.push(b'0');
+    }
+    out.extend_from_slice(digits);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn string(text: &str, ensure_ascii: bool) -> String {
+        let mut out = Vec::new();
+        append_string(text, ensure_ascii, &mut out);
+        String::from_utf8(out).expect("UTF-8")
+    }
+
+    fn float(value: f64) -> String {
+        let mut out = Vec::new();
+        append_float(value, &mut out);
+        String::from_utf8(out).expect("ASCII")
+    }
+
+    proptest! {
+        #[test]
+        fn strings_read_back(text: String) {
+            for ensure_ascii in [true, false] {
+                let written = string(&text, ensure_ascii);
+                prop_assert_eq!(written.is_ascii() || !ensure_ascii, true);
+                prop_assert_eq!(serde_json::from_str::<String>(&written).expect("JSON"), text.clone());
+            }
+        }
+
+        #[test]
+        fn floats_read_back(bits: u64) {
+            let value = f64::from_bits(bits);
+            if value.is_finite() {
+                prop_assert_eq!(float(value).parse::<f64>().expect("float").to_bits(), bits);
+            }
+        }
+    }
+
+    #[test]
+    fn escapes() {
+        assert_eq!(string("a\"\\\n\r\t\u{8}\u{c}\0\u{7f}", true), r#""a\"\\\n\r\t\b\f\u0000\u007f""#);
+        assert_eq!(string("é😀", true), r#""\u00e9\ud83d\ude00""#);
+        assert_eq!(string("é😀\u{7f}\u{1}", false), "\"é😀\u{7f}\\u0001\"");
+    }
+
+    #[test]
+    fn floats_as_python_writes_them() {
+        for (value, expected) in [
+            (0.0, "0.0"),
+            (-0.0, "-0.0"),
+            (1.0, "1.0"),
+            (0.1, "0.1"),
+            (1e15, "1000000000000000.0"),
+            (9_999_999_999_999_998.0, "9999999999999998.0"),
+            (1e16, "1e+16"),
+            (1.234_567_890_123_456_8e17, "1.2345678901234568e+17"),
+            (1e22, "1e+22"),
+            (0.0001, "0.0001"),
+            (0.000_12, "0.00012"),
+            (0.000_01, "1e-05"),
+            (-0.000_012_3, "-1.23e-05"),
+            (1.5e-7, "1.5e-07"),
+            (1e-100, "1e-100"),
+            (5e-324, "5e-324"),
+            (1.797_693_134_862_315_7e308, "1.7976931348623157e+308"),
+            (f64::NAN, "NaN"),
+            (f64::INFINITY, "Infinity"),
+            (f64::NEG_INFINITY, "-Infinity"),
+        ] {
+            assert_eq!(float(value), expected);
+        }
+    }
+}

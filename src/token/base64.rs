@@ -1,0 +1,90 @@
+//! URL-safe base64 with padding (RFC 4648 section 5), the alphabet of every token.
+
+use base64::Engine;
+use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, simd::Simd};
+
+/// Canonical only: padding there, no stray bits, so that a token has exactly one spelling.
+const CANONICAL: GeneralPurposeConfig = GeneralPurposeConfig::new()
+    .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
+    .with_decode_allow_trailing_bits(false);
+
+/// The processor is asked once what it can do.
+static URL_SAFE: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::url_safe(CANONICAL));
+static STANDARD: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::standard(CANONICAL));
+
+/// Length in bytes of the encoding of `length` bytes, padding included.
+#[must_use]
+pub const fn encoded_len(length: usize) -> usize {
+    length.div_ceil(3) * 4
+}
+
+/// Fills `out`, which must be [`encoded_len`] bytes, with the URL-safe encoding of `data`.
+pub fn encode_slice(data: &[u8], out: &mut [u8]) {
+    let written = URL_SAFE.encode_slice(data, out);
+    debug_assert_eq!(written, Ok(encoded_len(data.len())));
+}
+
+/// Appends the URL-safe encoding of `data` to `out`.
+pub fn encode_append(data: &[u8], out: &mut Vec<u8>) {
+    append(&URL_SAFE, data, out);
+}
+
+/// Appends the encoding of `data` in the standard alphabet (RFC 4648 section 4) to `out`.
+pub fn encode_standard_append(data: &[u8], out: &mut Vec<u8>) {
+    append(&STANDARD, data, out);
+}
+
+fn append(engine: &Simd, data: &[u8], out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + encoded_len(data.len()), 0);
+    let written = engine.encode_slice(data, &mut out[start..]);
+    debug_assert_eq!(written, Ok(out.len() - start));
+}
+
+/// Decodes canonical URL-safe base64; `None` for anything else.
+#[must_use]
+pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
+    URL_SAFE.decode(text).ok()
+}
+
+/// Decodes canonical base64 in the standard alphabet; `None` for anything else.
+#[must_use]
+pub fn decode_standard(text: &[u8]) -> Option<Vec<u8>> {
+    STANDARD.decode(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn decoding_undoes_encoding(data: Vec<u8>) {
+            let mut text = Vec::new();
+            encode_append(&data, &mut text);
+            prop_assert_eq!(text.len(), encoded_len(data.len()));
+            prop_assert_eq!(decode(&text), Some(data.clone()));
+            let mut standard = Vec::new();
+            encode_standard_append(&data, &mut standard);
+            prop_assert_eq!(decode_standard(&standard), Some(data));
+        }
+
+        #[test]
+        fn only_one_spelling_decodes(text in "[A-Za-z0-9_=-]{0,90}") {
+            if let Some(data) = decode(text.as_bytes()) {
+                let mut canonical = Vec::new();
+                encode_append(&data, &mut canonical);
+                prop_assert_eq!(canonical, text.into_bytes());
+            }
+        }
+    }
+
+    #[test]
+    fn stray_bits_and_missing_padding_are_refused() {
+        assert_eq!(decode(b"QQ=="), Some(b"A".to_vec()));
+        for text in [&b"QR=="[..], b"QQ", b"QQ=", b"Q Q=", b"+/==", b"QQ==\n"] {
+            assert_eq!(decode(text), None, "{text:?}");
+        }
+    }
+}

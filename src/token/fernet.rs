@@ -1,0 +1,277 @@
+//! The Fernet token (<https://github.com/fernet/spec>, version 0x80).
+//!
+//! ```text
+//! 0      1          9            25                     n - 32       n
+//! | 0x80 | issued at | IV        | ciphertext           | MAC        |
+//! | 1    | 8         | 16        | 16 k, k >= 1         | 32         |
+//! ```
+//!
+//! Issue time: seconds since the epoch, big endian. Ciphertext: AES-128-CBC, PKCS #7 padding.
+//! MAC: HMAC-SHA256 over everything before it. The whole is URL-safe base64 with padding.
+
+use aes::{Aes128Dec, Aes128Enc};
+use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+
+use super::base64;
+
+const VERSION: u8 = 0x80;
+const TIME: std::ops::Range<usize> = 1..9;
+const IV: std::ops::Range<usize> = 9..25;
+const CIPHERTEXT: usize = 25;
+const BLOCK: usize = 16;
+const MAC: usize = 32;
+
+/// The two halves of a Fernet key, kept as keyed contexts that each token copies or borrows:
+/// the AES key schedules and the HMAC states after its padded key block. Wiped on drop.
+pub struct FernetKey {
+    signing: Hmac<Sha256>,
+    encrypt: Aes128Enc,
+    decrypt: Aes128Dec,
+}
+
+/// A decoded token whose MAC nobody has checked yet.
+#[derive(Clone)]
+pub struct Unverified {
+    data: Vec<u8>,
+    issued_at: u64,
+}
+
+/// What a token held. Stays where it was decrypted, between the header and the MAC.
+pub struct Plaintext {
+    data: Vec<u8>,
+    end: usize,
+}
+
+impl std::ops::Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.data[CIPHERTEXT..self.end]
+    }
+}
+
+impl Unverified {
+    /// Takes decoded bytes; `None` when they cannot be a token: another version byte, or too
+    /// short to hold a time.
+    #[must_use]
+    pub fn parse(data: Vec<u8>) -> Option<Self> {
+        if data.first() != Some(&VERSION) {
+            return None;
+        }
+        let issued_at = u64::from_be_bytes(data.get(TIME)?.try_into().ok()?);
+        Some(Self { data, issued_at })
+    }
+
+    /// The issue time the token claims, in seconds since the epoch. Nothing to act upon, or to
+    /// tell anyone, before [`FernetKey::verify`] has said yes.
+    #[must_use]
+    pub const fn issued_at(&self) -> u64 {
+        self.issued_at
+    }
+
+    /// Length in bytes, header and MAC included.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)]
+    pub const fn len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// Number of base64 characters of a token over `plaintext` bytes.
+#[must_use]
+pub const fn token_len(plaintext: usize) -> usize {
+    base64::encoded_len(raw_len(plaintext))
+}
+
+const fn raw_len(plaintext: usize) -> usize {
+    CIPHERTEXT + (plaintext / BLOCK + 1) * BLOCK + MAC
+}
+
+impl FernetKey {
+    /// Signing key first, encryption key second, as the specification has it.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        let (signing, encryption) = key.split_at(16);
+        let encryption: &[u8; 16] = encryption.first_chunk().expect("half of 32 bytes");
+        Self {
+            signing: Hmac::new_from_slice(signing).expect("HMAC takes a key of any length"),
+            encrypt: Aes128Enc::new(encryption.into()),
+            decrypt: Aes128Dec::new(encryption.into()),
+        }
+    }
+
+    /// The token over `plaintext`, before base64.
+    fn seal_raw(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16]) -> Vec<u8> {
+        let mut raw = Vec::with_capacity(raw_len(plaintext.len()));
+        raw.push(VERSION);
+        raw.extend_from_slice(&issued_at.to_be_bytes());
+        raw.extend_from_slice(iv);
+        raw.extend_from_slice(plaintext);
+        raw.resize(raw_len(plaintext.len()) - MAC, 0);
+        cbc::Encryptor::inner_iv_init(&self.encrypt, iv.into())
+            .encrypt_padded::<Pkcs7>(&mut raw[CIPHERTEXT..], plaintext.len())
+            .expect("room for the padding was made");
+        let mac = self.mac(&raw).finalize().into_bytes();
+        raw.extend_from_slice(&mac);
+        raw
+    }
+
+    /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`.
+    pub fn seal_slice(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut [u8]) {
+        base64::encode_slice(&self.seal_raw(plaintext, issued_at, iv), out);
+    }
+
+    /// Appends the token over `plaintext` to `out`.
+    pub fn seal_append(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
+        base64::encode_append(&self.seal_raw(plaintext, issued_at, iv), out);
+    }
+
+    /// Whether the MAC is this key's, compared in constant time.
+    #[must_use]
+    pub fn verify(&self, token: &Unverified) -> bool {
+        let Some((authenticated, mac)) = token.data.split_last_chunk::<MAC>() else {
+            return false;
+        };
+        self.mac(authenticated).verify_slice(mac).is_ok()
+    }
+
+    /// The plaintext of a token that [`verify`](Self::verify) has accepted; `None` when its
+    /// length or padding is wrong, which only a holder of the key can bring about.
+    #[must_use]
+    pub fn decrypt(&self, token: Unverified) -> Option<Plaintext> {
+        let mut data = token.data;
+        let iv: [u8; BLOCK] = *data.get(IV)?.first_chunk()?;
+        let end = data.len().checked_sub(MAC)?;
+        let padded = data.get_mut(CIPHERTEXT..end)?;
+        let plaintext = cbc::Decryptor::inner_iv_init(&self.decrypt, (&iv).into());
+        let length = plaintext.decrypt_padded::<Pkcs7>(padded).ok()?.len();
+        Some(Plaintext { data, end: CIPHERTEXT + length })
+    }
+
+    fn mac(&self, data: &[u8]) -> Hmac<Sha256> {
+        let mut mac = self.signing.clone();
+        mac.update(data);
+        mac
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::keys::parse_key;
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    fn vectors(name: &str) -> Vec<Value> {
+        let path = format!("{}/tests/vectors/fernet_{name}.json", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).expect("vectors");
+        serde_json::from_str(&text).expect("JSON")
+    }
+
+    fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
+        vector[field].as_str().expect("text")
+    }
+
+    fn key(vector: &Value) -> FernetKey {
+        FernetKey::new(&parse_key(text(vector, "secret").as_bytes()).expect("a key"))
+    }
+
+    fn open(key: &FernetKey, token: &str, now: u64, ttl: u64) -> Option<Vec<u8>> {
+        let raw = base64::decode(token.as_bytes())?;
+        let token = Unverified::parse(raw)?;
+        let in_time = token.issued_at() + ttl >= now && token.issued_at() <= now + 60;
+        let opened = (key.verify(&token) && in_time).then(|| key.decrypt(token))?;
+        opened.map(|plaintext| plaintext.to_vec())
+    }
+
+    fn seal(key: &FernetKey, plaintext: &[u8], issued_at: u64, iv: &[u8; 16]) -> String {
+        let mut token = Vec::new();
+        key.seal_append(plaintext, issued_at, iv, &mut token);
+        assert_eq!(token.len(), token_len(plaintext.len()));
+        String::from_utf8(token).expect("base64")
+    }
+
+    // `now` of each vector in seconds since the epoch stands beside it, so that no date parser
+    // is needed on either side.
+    #[test]
+    fn generates_the_vectors_of_the_specification() {
+        for vector in vectors("generate") {
+            let iv: Vec<u8> =
+                serde_json::from_value(vector["iv"].clone()).expect("sixteen numbers");
+            let token = seal(
+                &key(&vector),
+                text(&vector, "src").as_bytes(),
+                vector["now_seconds"].as_u64().expect("seconds"),
+                &iv.try_into().expect("sixteen"),
+            );
+            assert_eq!(token, text(&vector, "token"));
+        }
+    }
+
+    #[test]
+    fn verifies_the_vectors_of_the_specification() {
+        for vector in vectors("verify") {
+            let (now, ttl) = (vector["now_seconds"].as_u64(), vector["ttl_sec"].as_u64());
+            let (now, ttl) = (now.expect("now"), ttl.expect("ttl"));
+            let plaintext = open(&key(&vector), text(&vector, "token"), now, ttl);
+            assert_eq!(plaintext.as_deref(), Some(text(&vector, "src").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn refuses_the_invalid_vectors_of_the_specification() {
+        let vectors = vectors("invalid");
+        assert!(vectors.len() >= 8);
+        for vector in vectors {
+            let (now, ttl) = (vector["now_seconds"].as_u64(), vector["ttl_sec"].as_u64());
+            let (now, ttl) = (now.expect("now"), ttl.expect("ttl"));
+            let plaintext = open(&key(&vector), text(&vector, "token"), now, ttl);
+            assert_eq!(plaintext, None, "{}", text(&vector, "desc"));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_fernet_crate_opens_what_we_seal(key: [u8; 32], plaintext: Vec<u8>, iv: [u8; 16]) {
+            let mut text = Vec::new();
+            base64::encode_append(&key, &mut text);
+            let oracle = fernet::Fernet::new(std::str::from_utf8(&text).expect("ASCII")).expect("key");
+            let token = seal(&FernetKey::new(&key), &plaintext, 1_700_000_000, &iv);
+            prop_assert_eq!(oracle.decrypt(&token).expect("opens"), plaintext);
+        }
+
+        #[test]
+        fn we_open_what_the_fernet_crate_seals(key: [u8; 32], plaintext: Vec<u8>) {
+            let mut text = Vec::new();
+            base64::encode_append(&key, &mut text);
+            let oracle = fernet::Fernet::new(std::str::from_utf8(&text).expect("ASCII")).expect("key");
+            let token = oracle.encrypt_at_time(&plaintext, 1_700_000_000);
+            let opened = open(&FernetKey::new(&key), &token, 1_700_000_000, 0);
+            prop_assert_eq!(opened, Some(plaintext));
+        }
+
+        #[test]
+        fn a_changed_token_opens_under_neither(
+            key: [u8; 32], plaintext: Vec<u8>, at: prop::sample::Index, bit in 0..8u8,
+        ) {
+            let mut token = FernetKey::new(&key).seal_raw(&plaintext, 1_700_000_000, &[7; 16]);
+            let at = at.index(token.len());
+            token[at] ^= 1 << bit;
+            let key = FernetKey::new(&key);
+            let opened = Unverified::parse(token).is_some_and(|token| key.verify(&token));
+            prop_assert!(!opened);
+        }
+
+        #[test]
+        fn no_bytes_panic(key: [u8; 32], data: Vec<u8>) {
+            let key = FernetKey::new(&key);
+            if let Some(token) = Unverified::parse(data) {
+                prop_assert!(!key.verify(&token));
+                let _ = key.decrypt(token);
+            }
+        }
+    }
+}

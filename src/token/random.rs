@@ -1,0 +1,85 @@
+//! The one place where randomness comes from.
+//!
+//! Keys are drawn from the operating system directly. Initialisation vectors, which travel in
+//! the clear in every token, come from a small pool a thread, filled by the operating system
+//! and thrown away in a forked child: a system call an IV would cost as much as the rest of a
+//! short token.
+
+use std::cell::RefCell;
+
+use super::fork;
+
+/// Bytes a thread's pool holds: 64 IVs a system call.
+const POOL: usize = 1024;
+
+/// The operating system gave no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRandomness;
+
+struct Pool {
+    bytes: [u8; POOL],
+    used: usize,
+    generation: u64,
+}
+
+thread_local! {
+    static IVS: RefCell<Pool> = const {
+        RefCell::new(Pool { bytes: [0; POOL], used: POOL, generation: 0 })
+    };
+}
+
+/// Fills `bytes` from the operating system.
+///
+/// # Errors
+/// [`NoRandomness`] when it has none to give.
+pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    getrandom::fill(bytes).map_err(|_| NoRandomness)
+}
+
+/// Draws an initialisation vector that no other thread, process or call has drawn.
+///
+/// # Errors
+/// [`NoRandomness`] when the operating system has none to give.
+pub fn iv() -> Result<[u8; 16], NoRandomness> {
+    let mut iv = [0; 16];
+    match fork::generation() {
+        Some(generation) => IVS.with_borrow_mut(|pool| pool.draw(generation, &mut iv))?,
+        None => fill(&mut iv)?,
+    }
+    Ok(iv)
+}
+
+impl Pool {
+    fn draw(&mut self, generation: u64, out: &mut [u8; 16]) -> Result<(), NoRandomness> {
+        if self.used + out.len() > POOL || self.generation != generation {
+            // Spent until filled, so that a failure cannot leave old bytes to be drawn again.
+            self.used = POOL;
+            fill(&mut self.bytes)?;
+            self.used = 0;
+            self.generation = generation;
+        }
+        let drawn = &mut self.bytes[self.used..self.used + out.len()];
+        out.copy_from_slice(drawn);
+        drawn.fill(0);
+        self.used += out.len();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn ivs_of_all_threads_differ() {
+        let drawn: Vec<Vec<[u8; 16]>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8)
+                .map(|_| scope.spawn(|| (0..1000).map(|_| iv().expect("random")).collect()))
+                .collect();
+            threads.into_iter().map(|thread| thread.join().expect("joined")).collect()
+        });
+        let all: HashSet<_> = drawn.iter().flatten().collect();
+        assert_eq!(all.len(), 8000);
+    }
+}
