@@ -2,7 +2,7 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::classes::{Facts, Role};
 use super::clock::{self, Now};
@@ -102,11 +102,15 @@ impl NativePath {
             }
         }
         // Nothing has been changed so far: up to here it was safe to decline.
-        if accessed || cookie.is_some() {
+        // Flask's order: `Vary` first where the session was looked at.
+        if accessed {
             vary_by_cookie(flask, response, &headers)?;
         }
         if let Some(cookie) = cookie {
             headers.append((intern!(py, "Set-Cookie"), cookie))?;
+            if !accessed {
+                vary_by_cookie(flask, response, &headers)?;
+            }
         }
         Ok(())
     }
@@ -338,10 +342,9 @@ fn vary_by_cookie(
     flask: &FlaskObjects,
     response: &Bound<'_, PyAny>,
     headers: &Bound<'_, PyList>,
-) -> Result<(), Stop> {
+) -> PyResult<()> {
     let py = response.py();
     for header in headers.iter() {
-        let header = header.cast_into::<PyTuple>()?;
         let (name, value): (Bound<'_, PyString>, Bound<'_, PyString>) = header.extract()?;
         if name.to_str()?.eq_ignore_ascii_case("vary") {
             if value.to_str()?.eq_ignore_ascii_case("cookie") {

@@ -1,0 +1,545 @@
+"""The same requests to Flask's own interface and to ours: everything but the token is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from flask import Flask, Response, make_response, session, stream_with_context
+from flask.json.provider import DefaultJSONProvider
+from flask.json.tag import JSONTag, TaggedJSONSerializer
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from flask.testing import FlaskClient
+from flask.wrappers import Request
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flask_fernet import EncryptedSessionInterface
+from tests.conftest import MakeApp
+from tests.strategies import EVERYTHING
+from tests.support import SECRET, token_of, without_values
+
+NOW = 1_790_000_000.25
+
+
+def add_views(app: Flask) -> None:
+    @app.get("/read")
+    def read() -> str:
+        return repr(sorted(session.items(), key=repr))
+
+    @app.get("/nothing")
+    def nothing() -> str:
+        return "nothing"
+
+    @app.get("/write/<value>")
+    def write(value: str) -> str:
+        session["value"] = value
+        return "written"
+
+    @app.get("/permanent/<int:flag>")
+    def permanent(flag: int) -> str:
+        session.permanent = bool(flag)
+        return "set"
+
+    @app.get("/nested")
+    def nested() -> str:
+        session.setdefault("list", []).append(1)
+        return repr(session["list"])
+
+    @app.get("/pop")
+    def pop() -> str:
+        return repr(session.pop("value", None))
+
+    @app.get("/clear")
+    def clear() -> str:
+        session.clear()
+        return "cleared"
+
+    @app.get("/everything")
+    def everything() -> str:
+        session.update(EVERYTHING)
+        return "written"
+
+    @app.get("/vary/<value>")
+    def vary(value: str) -> Response:
+        session.get("value")
+        response = make_response("varies")
+        response.headers["Vary"] = value
+        return response
+
+    @app.get("/vary-and-write/<value>")
+    def vary_and_write(value: str) -> Response:
+        session["value"] = value
+        response = make_response("varies")
+        response.vary.update(["Accept", value])
+        return response
+
+    @app.get("/cookie")
+    def other_cookie() -> Response:
+        session["value"] = "with another"
+        response = make_response("two cookies")
+        response.set_cookie("other", "…")
+        return response
+
+    @app.get("/stream")
+    def stream() -> Response:
+        session["value"] = "streamed"
+
+        def generate() -> Any:
+            yield repr(sorted(session.items(), key=repr))
+
+        return Response(stream_with_context(generate()))
+
+    @app.get("/error")
+    def error() -> str:
+        session["value"] = "before the error"
+        raise KeyError("error")
+
+
+PATHS = [
+    "/read", "/nothing", "/write/a", "/write/é", "/permanent/1", "/permanent/0", "/nested", "/pop",
+    "/clear", "/everything", "/vary/Cookie", "/vary/cookie", "/vary/Accept-Encoding", "/vary/*",
+    "/vary/accept, cookie", '/vary/"odd", x', "/vary-and-write/Cookie", "/vary-and-write/X",
+    "/cookie", "/stream", "/error", "/missing",
+]  # fmt: skip
+
+
+class Pair:
+    """An app with Flask's sessions and one with ours."""
+
+    def __init__(self, make_app: MakeApp, interface: type | None = None, **config: Any) -> None:
+        self.signed = Flask(__name__)
+        self.signed.config.update({"SECRET_KEY": SECRET, **config})
+        # Not the instance that all apps share: tests set hooks on it.
+        self.signed.session_interface = SecureCookieSessionInterface()
+        mine: Any = EncryptedSessionInterface
+        if interface is not None:
+            self.signed.session_interface = type(
+                "Signed", (interface, SecureCookieSessionInterface), {}
+            )()
+            mine = type("Encrypted", (interface, EncryptedSessionInterface), {})
+        self.encrypted = make_app(mine(), **config)
+        self.apps = (self.signed, self.encrypted)
+
+    def both(self, change: Callable[[Flask], Any]) -> None:
+        for app in self.apps:
+            change(app)
+
+    def clients(self) -> tuple[FlaskClient, FlaskClient]:
+        self.both(add_views)
+        return self.signed.test_client(), self.encrypted.test_client()
+
+
+def seen(client: FlaskClient, path: str, **options: Any) -> Any:
+    """A response, with every session token blanked."""
+    response = client.get(path, **options)
+    headers = [
+        (name, without_values(value) if name == "Set-Cookie" else value)
+        for name, value in response.headers
+    ]
+    return response.status_code, response.text, headers
+
+
+def compare(pair: Pair, paths: list[str], **options: Any) -> None:
+    signed, encrypted = pair.clients()
+    for path in paths:
+        assert seen(encrypted, path, **options) == seen(signed, path, **options), path
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One time for both, for `time.time` and for Flask's `datetime.now`."""
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(NOW, tz)
+
+    monkeypatch.setattr("time.time", lambda: NOW)
+    monkeypatch.setattr("flask.sessions.datetime", Frozen)
+
+
+@given(paths=st.lists(st.sampled_from(PATHS), max_size=8))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_sequence_of_requests(make_app: MakeApp, paths: list[str]) -> None:
+    compare(Pair(make_app), paths)
+
+
+CONFIGURATIONS: list[dict[str, Any]] = [
+    {"SESSION_COOKIE_NAME": "other-name"},
+    {"SESSION_COOKIE_NAME": "näme"},
+    {"SESSION_COOKIE_DOMAIN": "example.com"},
+    {"SESSION_COOKIE_DOMAIN": ".example.com:80"},
+    {"SESSION_COOKIE_DOMAIN": "exämple.com"},
+    {"SESSION_COOKIE_PATH": "/app"},
+    {"SESSION_COOKIE_PATH": "/app; x=é"},
+    {"APPLICATION_ROOT": "/root"},
+    {"SESSION_COOKIE_HTTPONLY": False},
+    {"SESSION_COOKIE_SECURE": True},
+    {"SESSION_COOKIE_PARTITIONED": True},
+    {"SESSION_COOKIE_SAMESITE": "Lax"},
+    {"SESSION_COOKIE_SAMESITE": "strict"},
+    {"SESSION_COOKIE_SAMESITE": "None", "SESSION_COOKIE_SECURE": True},
+    {"SESSION_REFRESH_EACH_REQUEST": False},
+    {"PERMANENT_SESSION_LIFETIME": 60},
+    {"PERMANENT_SESSION_LIFETIME": timedelta(days=400, seconds=1, microseconds=900_000)},
+    {"PERMANENT_SESSION_LIFETIME": timedelta(seconds=-5)},
+    {"SECRET_KEY": b"\xff" * 20},
+    {"SECRET_KEY_FALLBACKS": ["an older secret of many bytes", b"an even older one"]},
+    {"SECRET_KEY": None},
+    {"SECRET_KEY": ""},
+    {"MAX_COOKIE_SIZE": 0},
+    {"DEBUG": True, "PROPAGATE_EXCEPTIONS": False},
+    {"TESTING": True, "PROPAGATE_EXCEPTIONS": False},
+]
+
+
+@pytest.mark.parametrize("config", CONFIGURATIONS, ids=repr)
+def test_settings(make_app: MakeApp, config: dict[str, Any]) -> None:
+    pair = Pair(make_app, **config)
+    if not config.get("SECRET_KEY", True):
+        pair.both(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
+    compare(pair, [*PATHS, *PATHS])
+
+
+def test_a_setting_that_flask_refuses(make_app: MakeApp) -> None:
+    pair = Pair(make_app, SESSION_COOKIE_SAMESITE="sometimes", TESTING=True)
+    for client in pair.clients():
+        with pytest.raises(ValueError, match="SameSite"):
+            client.get("/write/a")
+
+
+def test_configuration_changed_between_requests(make_app: MakeApp) -> None:
+    pair = Pair(make_app)
+    signed, encrypted = pair.clients()
+    for config in [{}, *CONFIGURATIONS[5:17], {"SESSION_COOKIE_NAME": "last"}]:
+        pair.both(lambda app, config=config: app.config.update(config))  # type: ignore[misc]
+        for path in ["/read", "/write/b", "/permanent/1", "/nothing"]:
+            assert seen(encrypted, path) == seen(signed, path)
+
+
+def test_secrets_changed_in_place(make_app: MakeApp) -> None:
+    pair = Pair(make_app, SECRET_KEY_FALLBACKS=[])
+    signed, encrypted = pair.clients()
+
+    def rotate(app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"].append(app.secret_key)
+        app.secret_key = "the next secret, and it is long enough"
+
+    def forget(app: Flask) -> None:
+        app.config["SECRET_KEY_FALLBACKS"].clear()
+
+    results = []
+    for client in (signed, encrypted):
+        client.get("/write/kept")
+    for change in (rotate, forget):
+        pair.both(change)
+        results.append([client.get("/read").text for client in (signed, encrypted)])
+    assert results[0] == ["[('value', 'kept')]"] * 2
+    # Ours wrote it under the new secret when it was read, so forgetting the old loses nothing.
+    assert results[1] == ["[]", "[('value', 'kept')]"]
+
+
+class Hooks:
+    """Every hook overridden."""
+
+    def get_cookie_name(self, app: Flask) -> str:
+        return "hooked"
+
+    def get_cookie_domain(self, app: Flask) -> str | None:
+        return "example.org"
+
+    def get_cookie_path(self, app: Flask) -> str:
+        return "/" + app.config["SESSION_COOKIE_NAME"]
+
+    def get_cookie_httponly(self, app: Flask) -> bool:
+        return False
+
+    def get_cookie_secure(self, app: Flask) -> bool:
+        return True
+
+    def get_cookie_samesite(self, app: Flask) -> str | None:
+        return "Strict"
+
+    def get_cookie_partitioned(self, app: Flask) -> bool:
+        return True
+
+    def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
+        return datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+    def should_set_cookie(self, app: Flask, session: SessionMixin) -> bool:
+        return "value" in session
+
+
+HOOKS = [name for name in vars(Hooks) if name.startswith(("get_", "should_"))]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_overridden_in_a_subclass(make_app: MakeApp, hook: str) -> None:
+    compare(Pair(make_app, type("One", (), {hook: vars(Hooks)[hook]})), [*PATHS, *PATHS])
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_each_hook_set_on_the_instance(make_app: MakeApp, hook: str) -> None:
+    pair = Pair(make_app)
+    clients = pair.clients()
+    for path in ["/write/a", "/read"]:
+        assert seen(clients[1], path) == seen(clients[0], path)
+    pair.both(lambda app: setattr(app.session_interface, hook, getattr(Hooks(), hook)))
+    for path in [*PATHS, *PATHS]:
+        assert seen(clients[1], path) == seen(clients[0], path)
+
+
+def test_every_hook_overridden(make_app: MakeApp) -> None:
+    compare(Pair(make_app, Hooks), [*PATHS, *PATHS])
+
+
+def test_hooks_that_return_no_expiration(make_app: MakeApp) -> None:
+    class Never:
+        def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
+            return None
+
+    compare(Pair(make_app, Never), ["/permanent/1", "/read"])
+
+
+class Recorded(SecureCookieSession):
+    """A session class that sets something itself when it is made."""
+
+    def __init__(self, initial: Any = None) -> None:
+        super().__init__(initial)
+        if "made" not in self:
+            self["made"] = "here"
+
+    @property
+    def permanent(self) -> bool:
+        return True
+
+    @permanent.setter
+    def permanent(self, value: bool) -> None:
+        pass
+
+
+class Plain(dict, SessionMixin):  # type: ignore[type-arg]
+    """The minimal session of Flask's documentation."""
+
+
+class Upper(SecureCookieSession):
+    """What is read is not what is stored."""
+
+    def __getitem__(self, key: str) -> Any:
+        value = super().__getitem__(key)
+        return value.upper() if isinstance(value, str) else value
+
+
+@pytest.mark.parametrize("session_class", [Recorded, Plain, Upper, SecureCookieSession])
+def test_session_classes(make_app: MakeApp, session_class: type) -> None:
+    interface = type("Classed", (), {"session_class": session_class})
+    compare(Pair(make_app, interface), [*PATHS, *PATHS])
+    pair = Pair(make_app)
+    pair.both(lambda app: setattr(app.session_interface, "session_class", session_class))
+    compare(pair, [*PATHS, *PATHS])
+
+
+def test_session_class_that_is_a_function(make_app: MakeApp) -> None:
+    interface = type("Made", (), {"session_class": staticmethod(lambda *a: Recorded(*a))})
+    compare(Pair(make_app, interface), [*PATHS, *PATHS])
+
+
+class ComplexTag(JSONTag):
+    __slots__ = ()
+    key = " c"
+
+    def check(self, value: Any) -> bool:
+        return isinstance(value, complex)
+
+    def to_json(self, value: Any) -> Any:
+        return [value.real, value.imag]
+
+    def to_python(self, value: Any) -> Any:
+        return complex(*value)
+
+
+class ReversingSerializer:
+    """Text, but no JSON; begins as a compressed payload does."""
+
+    inner = TaggedJSONSerializer()
+
+    def dumps(self, value: Any) -> str:
+        return "." + self.inner.dumps(value)[::-1]
+
+    def loads(self, text: str) -> Any:
+        return self.inner.loads(text[:0:-1])
+
+
+def with_tag() -> TaggedJSONSerializer:
+    serializer = TaggedJSONSerializer()
+    serializer.register(ComplexTag)
+    return serializer
+
+
+@pytest.mark.parametrize("make", [with_tag, ReversingSerializer])
+def test_serializers(make_app: MakeApp, make: Callable[[], Any]) -> None:
+    pair = Pair(make_app, type("Serialized", (), {"serializer": make()}))
+    compare(pair, [*PATHS, *PATHS])
+    pair = Pair(make_app)
+    pair.both(lambda app: setattr(app.session_interface, "serializer", make()))
+    compare(pair, [*PATHS, *PATHS])
+
+
+def test_a_tag_registered_while_running(make_app: MakeApp) -> None:
+    app = make_app(type("Own", (EncryptedSessionInterface,), {"serializer": with_tag()})())
+    serializer = TaggedJSONSerializer()
+    app.session_interface.serializer = serializer  # type: ignore[attr-defined]
+
+    @app.get("/")
+    def view() -> str:
+        session["number"] = 1j
+        return "set"
+
+    add_views(app)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    client = app.test_client()
+    client.get("/write/a")
+    with pytest.raises(TypeError, match="complex"):
+        client.get("/")
+    serializer.register(ComplexTag)
+    client.get("/")
+    assert client.get("/read").text == "[('number', 1j), ('value', 'a')]"
+
+
+class OtherProvider(DefaultJSONProvider):
+    def dumps(self, obj: Any, **kwargs: Any) -> str:
+        return super().dumps(obj, **{**kwargs, "indent": 1})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda app: setattr(app, "json", OtherProvider(app)),
+        lambda app: setattr(app.json, "sort_keys", False),
+        lambda app: setattr(app.json, "ensure_ascii", False),
+        lambda app: setattr(app.json, "dumps", OtherProvider(app).dumps),
+    ],
+)
+def test_json_providers(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
+    pair = Pair(make_app)
+    pair.both(change)
+    compare(pair, [*PATHS, *PATHS])
+
+
+class RequestWithMore(Request):
+    @property
+    def more(self) -> str:
+        return "more"
+
+
+class RequestWithItsOwnCookies(Request):
+    @property
+    def cookies(self) -> Any:  # type: ignore[override]
+        from werkzeug.datastructures import ImmutableMultiDict
+
+        return ImmutableMultiDict(
+            [(key.removeprefix("x-"), value) for key, value in super().cookies.items()]
+        )
+
+
+class ResponseWithItsOwnCookies(Response):
+    def set_cookie(self, key: str, *arguments: Any, **options: Any) -> None:
+        super().set_cookie("x-" + key, *arguments, **options)
+
+
+@pytest.mark.parametrize("classes", [(RequestWithMore, Response),
+                                     (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)])
+def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> None:
+    pair = Pair(make_app)
+
+    def change(app: Flask) -> None:
+        app.request_class, app.response_class = classes
+
+    pair.both(change)
+    compare(pair, [*PATHS, *PATHS])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{name}={token}; a=b",
+        'a="b;c"; {name}={token}',
+        '{name}="{token}"',
+        " {name} = {token} ; x",
+        "{name}=; {name}={token}",
+        "{name}={token}; {name}=other",
+        "x{name}={token}",
+        "{name}",
+        "a=é; {name}={token}",
+        "a b={token}; {name}={token}",
+        "",
+    ],
+)
+def test_cookie_headers(make_app: MakeApp, header: str) -> None:
+    pair = Pair(make_app)
+    results = []
+    for app, client in zip(pair.apps, pair.clients(), strict=True):
+        token = token_of(client.get("/write/found").headers["Set-Cookie"])
+        fresh = app.test_client(use_cookies=False)
+        text = header.format(name="session", token=token)
+        cookie = text.encode().decode("latin1")
+        results.append(fresh.get("/read", environ_base={"HTTP_COOKIE": cookie}).text)
+    assert results[0] == results[1]
+
+
+def test_session_transaction(make_app: MakeApp) -> None:
+    pair = Pair(make_app)
+    for client in pair.clients():
+        with client.session_transaction() as transaction:
+            transaction["value"] = "from the test"
+            transaction.permanent = True
+        assert "from the test" in client.get("/read").text
+        with client.session_transaction() as transaction:
+            assert transaction.pop("value") == "from the test"
+        assert "value" not in client.get("/read").text
+
+
+def test_nested_contexts(make_app: MakeApp) -> None:
+    """A request inside a request, to the same app and to another."""
+    pair = Pair(make_app)
+    results = []
+    for app, client in zip(pair.apps, pair.clients(), strict=True):
+        other = Flask("other")
+        other.secret_key = SECRET
+        other.session_interface = app.session_interface
+        add_views(other)
+
+        @app.get("/nest")
+        def nest(app: Flask = app, other: Flask = other) -> str:
+            session["value"] = "outer"
+            inner = app.test_client().get("/write/inner").text
+            elsewhere = other.test_client().get("/write/elsewhere").text
+            with app.test_request_context("/read"):
+                assert "value" not in session
+                session["value"] = "pushed"
+            return f"{inner} {elsewhere} {session['value']}"
+
+        results.append([client.get("/nest").text, client.get("/read").text])
+    assert results[0] == results[1]
+
+
+def test_two_apps_share_an_interface(make_app: MakeApp) -> None:
+    apps = [make_app(), Flask("second"), Flask("third")]
+    for number, app in enumerate(apps):
+        app.session_interface = apps[0].session_interface
+        app.secret_key = f"{SECRET} {number}"
+        app.config["SESSION_COOKIE_NAME"] = f"session-{number}"
+        add_views(app)
+    clients = [app.test_client() for app in apps]
+    for turn in range(3):
+        for number, client in enumerate(clients):
+            client.get(f"/write/{turn}-{number}")
+        for number, client in enumerate(clients):
+            assert client.get("/read").text == f"[('value', '{turn}-{number}')]"
+    token = clients[0].get_cookie("session-0")
+    assert token is not None
+    clients[1].set_cookie("session-1", token.value)
+    assert clients[1].get("/read").text == "[]"

@@ -1,0 +1,400 @@
+"""`Fernet` and `MultiFernet` against `cryptography.fernet`: same arguments, same outcome."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cryptography.fernet as oracle
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import flask_fernet as ours
+
+VECTORS = Path(__file__).parent / "vectors"
+KEY = base64.urlsafe_b64encode(bytes(range(32)))
+OTHER_KEY = base64.urlsafe_b64encode(bytes(range(32, 64)))
+#: The signing half of KEY with another encryption half.
+HALF_KEY = base64.urlsafe_b64encode(bytes([*range(16), *range(64, 80)]))
+NOW = 1_700_000_000
+
+
+def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
+    """What a call gives: a value, or the name of the exception's type."""
+    try:
+        return "value", call()
+    except Exception as error:
+        return "error", type(error).__name__
+
+
+def both(make: Callable[[Any], Any]) -> tuple[Any, Any]:
+    """The same call on both modules."""
+    return outcome(lambda: make(ours)), outcome(lambda: make(oracle))
+
+
+def agree(make: Callable[[Any], Any]) -> Any:
+    """Demands that both modules have the same outcome, and gives it."""
+    mine, theirs = both(make)
+    assert mine == theirs
+    return mine
+
+
+def vectors(name: str) -> list[dict[str, Any]]:
+    loaded: list[dict[str, Any]] = json.loads((VECTORS / f"fernet_{name}.json").read_text())
+    assert loaded
+    return loaded
+
+
+class TestSpecification:
+    @pytest.mark.parametrize("vector", vectors("generate"))
+    def test_generate(self, vector: dict[str, Any]) -> None:
+        fernet = ours.Fernet(vector["secret"])
+        token = fernet._encrypt_from_parts(
+            vector["src"].encode(), vector["now_seconds"], bytes(vector["iv"])
+        )
+        assert token == vector["token"].encode()
+
+    @pytest.mark.parametrize("vector", vectors("verify"))
+    def test_verify(self, vector: dict[str, Any]) -> None:
+        fernet = ours.Fernet(vector["secret"])
+        token, ttl, now = vector["token"], vector["ttl_sec"], vector["now_seconds"]
+        assert fernet.decrypt_at_time(token, ttl, now) == vector["src"].encode()
+
+    @pytest.mark.parametrize("vector", vectors("invalid"), ids=lambda vector: vector["desc"])
+    def test_invalid(self, vector: dict[str, Any]) -> None:
+        fernet = ours.Fernet(vector["secret"])
+        with pytest.raises(ours.InvalidToken):
+            fernet.decrypt_at_time(vector["token"], vector["ttl_sec"], vector["now_seconds"])
+
+
+#: Anything someone might pass by mistake.
+anything = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
+    st.binary().map(bytearray), st.binary().map(memoryview), st.lists(st.integers()),
+)  # fmt: skip
+times = st.one_of(
+    st.integers(min_value=NOW - 100, max_value=NOW + 100),
+    st.sampled_from([0, -1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), 2**200]),
+    st.floats(),
+    st.booleans(),
+    st.none(),
+    st.text(max_size=3),
+)
+alphabet = st.sampled_from("ABCabc019-_+/= \n\t!é\ud800")
+keys = st.one_of(
+    st.binary(min_size=32, max_size=32).map(base64.urlsafe_b64encode),
+    st.binary(max_size=40).map(base64.urlsafe_b64encode),
+    st.binary(max_size=40).map(base64.standard_b64encode),
+    st.text(alphabet, max_size=50),
+    st.binary(max_size=50),
+    anything,
+)
+
+
+class TestKeys:
+    @given(key=keys, data=st.binary(max_size=20))
+    @example(key="A" * 43, data=b"")
+    @example(key=KEY + b"\n", data=b"")
+    @example(key=b" ".join([KEY[:5], KEY[5:]]), data=b"")
+    @example(key=bytearray(KEY), data=b"")
+    @example(key=memoryview(KEY), data=b"")
+    @example(key="A" * 42 + "B=", data=b"")
+    def test_what_is_a_key(self, key: Any, data: bytes) -> None:
+        def use(module: Any) -> Any:
+            fernet = module.Fernet(key)
+            return fernet.extract_timestamp(fernet.encrypt_at_time(data, NOW))
+
+        agree(use)
+
+    def test_generated_keys_work_both_ways(self) -> None:
+        generated = {ours.Fernet.generate_key() for _ in range(50)}
+        assert len(generated) == 50
+        for key in generated:
+            assert len(key) == 44
+            token = ours.Fernet(key).encrypt(b"data")
+            assert oracle.Fernet(key).decrypt(token) == b"data"
+            assert ours.Fernet(key.decode()).decrypt(token) == b"data"
+
+    def test_backend_is_taken_and_ignored(self) -> None:
+        token = ours.Fernet(KEY, backend=object()).encrypt(b"data")
+        assert ours.Fernet(KEY, None).decrypt(token) == b"data"
+        for arguments in [(), (KEY, None, None)]:
+            assert agree(lambda module, a=arguments: module.Fernet(*a)) == ("error", "TypeError")
+        assert agree(lambda module: module.Fernet(secret=KEY)) == ("error", "TypeError")
+
+
+class TestEncrypt:
+    @given(data=st.binary(max_size=2000))
+    def test_tokens_open_on_the_other_side(self, data: bytes) -> None:
+        assert oracle.Fernet(KEY).decrypt(ours.Fernet(KEY).encrypt(data), ttl=60) == data
+        assert ours.Fernet(KEY).decrypt(oracle.Fernet(KEY).encrypt(data), ttl=60) == data
+
+    @given(data=st.binary(max_size=200), iv=st.binary(min_size=16, max_size=16))
+    def test_same_token_for_the_same_iv(self, data: bytes, iv: bytes) -> None:
+        agree(lambda module: module.Fernet(KEY)._encrypt_from_parts(data, NOW, iv))
+
+    @given(data=anything, now=times)
+    def test_wrong_types(self, data: Any, now: Any) -> None:
+        def use(module: Any) -> Any:
+            return len(module.Fernet(KEY).encrypt_at_time(data, now))
+
+        agree(use)
+        agree(lambda module: len(module.Fernet(KEY).encrypt(data)))
+        agree(lambda module: len(module.MultiFernet([module.Fernet(KEY)]).encrypt(data)))
+
+    @pytest.mark.parametrize("size", [0, 15, 16, 17, 65_535, 65_536, 65_537, 3_000_000])
+    def test_sizes(self, size: int) -> None:
+        data = bytes(size)
+        token = ours.Fernet(KEY).encrypt(data)
+        assert oracle.Fernet(KEY).decrypt(token) == data
+        assert ours.Fernet(KEY).decrypt(token) == data
+        assert ours.MultiFernet([ours.Fernet(OTHER_KEY), ours.Fernet(KEY)]).decrypt(token) == data
+
+    def test_ivs_differ(self) -> None:
+        fernet = ours.Fernet(KEY)
+        tokens = [base64.urlsafe_b64decode(fernet.encrypt(b"")) for _ in range(1000)]
+        assert len({token[9:25] for token in tokens}) == 1000
+
+
+@st.composite
+def tokens(draw: st.DrawFn) -> bytes | str:
+    """Tokens good and bad: of either key, changed, cut, extended, respelt."""
+    key = draw(st.sampled_from([KEY, OTHER_KEY, HALF_KEY]))
+    issued_at = draw(
+        st.one_of(
+            st.integers(NOW - 100, NOW + 100), st.sampled_from([0, 2**63, 2**64 - 61, 2**64 - 1])
+        )
+    )
+    token = oracle.Fernet(key).encrypt_at_time(draw(st.binary(max_size=60)), issued_at)
+    raw = bytearray(base64.urlsafe_b64decode(token))
+    change = draw(st.sampled_from(["none", "flip", "cut", "extend", "respell", "text"]))
+    if change == "flip":
+        raw[draw(st.integers(0, len(raw) - 1))] ^= 1 << draw(st.integers(0, 7))
+    elif change == "cut":
+        raw = raw[: draw(st.integers(0, len(raw)))]
+    elif change == "extend":
+        raw += draw(st.binary(max_size=40))
+    token = base64.urlsafe_b64encode(bytes(raw))
+    if change == "respell":
+        text = draw(
+            st.sampled_from([token.rstrip(b"="), token.replace(b"-", b"+"), token + b"=", b""])
+        )
+        at = draw(st.integers(0, len(text)))
+        return text[:at] + draw(st.text(alphabet, max_size=3)).encode("utf-8", "replace") + text[at:]
+    return token.decode() if change == "text" else token
+
+
+class TestDecrypt:
+    @given(token=tokens(), ttl=times, now=times)
+    def test_the_same_result_or_the_same_exception(self, token: Any, ttl: Any, now: Any) -> None:
+        agree(lambda module: module.Fernet(KEY).decrypt(token))
+        agree(lambda module: module.Fernet(KEY).decrypt_at_time(token, ttl, now))
+        agree(lambda module: module.Fernet(KEY).extract_timestamp(token))
+
+    @given(token=tokens(), ttl=times, now=times, order=st.permutations([KEY, OTHER_KEY, HALF_KEY]))
+    def test_several_keys(self, token: Any, ttl: Any, now: Any, order: list[bytes]) -> None:
+        def several(module: Any) -> Any:
+            return module.MultiFernet([module.Fernet(key) for key in order])
+
+        agree(lambda module: several(module).decrypt(token))
+        agree(lambda module: several(module).decrypt_at_time(token, ttl, now))
+        agree(lambda module: several(module).extract_timestamp(token))
+
+        def rotated(module: Any) -> Any:
+            token_now = several(module).rotate(token)
+            first = module.Fernet(order[0])
+            return first.decrypt(token_now), first.extract_timestamp(token_now)
+
+        agree(rotated)
+
+    @given(token=anything, ttl=times)
+    def test_wrong_types(self, token: Any, ttl: Any) -> None:
+        agree(lambda module: module.Fernet(KEY).decrypt(token, ttl))
+        agree(lambda module: module.MultiFernet([module.Fernet(KEY)]).decrypt(token, ttl=ttl))
+
+    @pytest.mark.parametrize("size", [0, 1, 8, 9, 24, 31, 32, 33, 40, 41, 56, 57, 72, 73])
+    def test_authentic_tokens_too_short_to_be_any(self, size: int) -> None:
+        """Only a holder of the key can make these; cryptography tells their time all the same."""
+        import hashlib
+        import hmac
+
+        body = (b"\x80" + bytes(80))[: max(0, size - 32)]
+        raw = body + hmac.digest(bytes(range(16)), body, hashlib.sha256)
+        token = base64.urlsafe_b64encode(raw[-size:] if size else b"")
+        agree(lambda module: module.Fernet(KEY).decrypt(token))
+        agree(lambda module: module.Fernet(KEY).extract_timestamp(token))
+
+    @pytest.mark.parametrize("padding", [bytes(16), b"\x10" * 15 + b"\x11", b"\x02" * 15 + b"\x03"])
+    def test_authentic_tokens_with_bad_padding(self, padding: bytes) -> None:
+        import hashlib
+        import hmac
+
+        from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+
+        iv = bytes(16)
+        encryptor = Cipher(algorithms.AES(bytes(range(16, 32))), modes.CBC(iv)).encryptor()
+        body = b"\x80" + bytes(8) + iv + encryptor.update(padding) + encryptor.finalize()
+        token = base64.urlsafe_b64encode(
+            body + hmac.digest(bytes(range(16)), body, hashlib.sha256)
+        )
+        assert agree(lambda module: module.Fernet(KEY).decrypt(token)) == ("error", "InvalidToken")
+        assert agree(lambda module: module.Fernet(KEY).extract_timestamp(token)) == ("value", 0)
+
+    def test_clock_skew_is_checked_only_with_a_ttl(self) -> None:
+        fernet = ours.Fernet(KEY)
+        ahead = fernet.encrypt_at_time(b"data", NOW + 61)
+        assert fernet.decrypt(ahead) == b"data"
+        with pytest.raises(ours.InvalidToken):
+            fernet.decrypt_at_time(ahead, 100, NOW)
+        assert fernet.decrypt_at_time(ahead, 100, NOW + 1) == b"data"
+
+    def test_an_invalid_token_says_nothing(self) -> None:
+        with pytest.raises(ours.InvalidToken) as raised:
+            ours.Fernet(KEY).decrypt(ours.Fernet(OTHER_KEY).encrypt(b"data"))
+        assert raised.value.args == ()
+        assert raised.value.__cause__ is None
+        assert raised.value.__context__ is None
+
+
+class TestClock:
+    def test_a_patched_clock_is_the_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        fernet = ours.Fernet(KEY)
+        monkeypatch.setattr(time, "time", lambda: NOW + 0.9)
+        token = fernet.encrypt(b"data")
+        assert fernet.extract_timestamp(token) == NOW
+        monkeypatch.setattr(time, "time", lambda: NOW + 10.9)
+        assert fernet.decrypt(token, ttl=10) == b"data"
+        monkeypatch.setattr(time, "time", lambda: NOW + 11)
+        with pytest.raises(ours.InvalidToken):
+            fernet.decrypt(token, ttl=10)
+
+    @pytest.mark.parametrize(
+        "now", [-1.5, -1, float("nan"), float("inf"), 1e300, 2**64, "1", None, True]
+    )
+    def test_a_broken_clock(self, monkeypatch: pytest.MonkeyPatch, now: Any) -> None:
+        monkeypatch.setattr(time, "time", lambda: now)
+        assert agree(lambda module: len(module.Fernet(KEY).encrypt(b"")))[0] in ("error", "value")
+
+
+class TestMultiFernet:
+    def test_construction(self) -> None:
+        assert agree(lambda module: module.MultiFernet([])) == ("error", "ValueError")
+        assert agree(lambda module: module.MultiFernet(None)) == ("error", "TypeError")
+        assert agree(lambda module: module.MultiFernet(5)) == ("error", "TypeError")
+        fernets = (ours.Fernet(key) for key in (KEY, OTHER_KEY))
+        several = ours.MultiFernet(fernets)
+        assert ours.Fernet(KEY).decrypt(several.encrypt(b"data")) == b"data"
+
+    def test_what_is_no_fernet_is_an_error_when_its_turn_comes(self) -> None:
+        token = oracle.Fernet(KEY).encrypt(b"data")
+        agree(lambda module: module.MultiFernet([module.Fernet(KEY), 5]).decrypt(token))
+        for use in ("encrypt", "decrypt", "rotate", "extract_timestamp"):
+            result = agree(lambda module, use=use: getattr(module.MultiFernet([5]), use)(token))
+            assert result == ("error", "AttributeError")
+
+
+class TestSubclasses:
+    def test_signature_and_methods_of_its_own(self) -> None:
+        def use(module: Any) -> Any:
+            class Named(module.Fernet):  # type: ignore[misc]
+                def __init__(self, name: str) -> None:
+                    super().__init__(KEY)
+                    self.name = name
+
+                def encrypt_at_time(self, data: bytes, current_time: int) -> bytes:
+                    token: bytes = super().encrypt_at_time(data.upper(), 7)
+                    return token
+
+            named = Named("tokens")
+            token = named.encrypt(b"data")
+            several = module.MultiFernet([named])
+            return (
+                named.name,
+                named.decrypt(token),
+                named.extract_timestamp(token),
+                several.decrypt(several.encrypt(b"more")),
+            )
+
+        assert agree(use) == ("value", ("tokens", b"DATA", 7, b"MORE"))
+
+    def test_of_multi_fernet(self) -> None:
+        def use(module: Any) -> Any:
+            class Dated(module.MultiFernet):  # type: ignore[misc]
+                def __init__(self, *keys: bytes) -> None:
+                    super().__init__([module.Fernet(key) for key in keys])
+
+                def encrypt_at_time(self, msg: bytes, current_time: int) -> bytes:
+                    token: bytes = super().encrypt_at_time(msg, 7)
+                    return token
+
+            dated = Dated(KEY, OTHER_KEY)
+            return dated.extract_timestamp(dated.encrypt(b"data"))
+
+        assert agree(use) == ("value", 7)
+
+    def test_without_a_call_to_init(self) -> None:
+        def use(module: Any) -> Any:
+            class Forgetful(module.Fernet):  # type: ignore[misc]
+                def __init__(self) -> None:
+                    pass
+
+            return Forgetful().encrypt(b"data")
+
+        assert agree(use) == ("error", "AttributeError")
+
+
+class TestSecrecy:
+    def test_no_pickling(self) -> None:
+        fernet = ours.Fernet(KEY)
+        for thing in (fernet, ours.MultiFernet([fernet])):
+            for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+                with pytest.raises(TypeError, match="cannot pickle"):
+                    pickle.dumps(thing, protocol)
+
+    def test_copies_are_the_same_object(self) -> None:
+        fernet = ours.Fernet(KEY)
+        several = ours.MultiFernet([fernet])
+        for thing in (fernet, several):
+            assert copy.copy(thing) is thing
+            assert copy.deepcopy({"key": thing})["key"] is thing
+
+    def test_no_key_in_repr_or_attributes(self) -> None:
+        fernet = ours.Fernet(KEY)
+        for thing in (fernet, ours.MultiFernet([fernet])):
+            for name in dir(thing):
+                assert KEY.decode() not in repr(getattr(thing, name))
+                assert repr(bytes(range(16))) not in repr(getattr(thing, name))
+        with pytest.raises(AttributeError):
+            fernet._signing_key = b""  # type: ignore[attr-defined]
+
+    def test_no_key_in_errors(self) -> None:
+        for key in (KEY[:-4], KEY.decode() + "é", b"A" + KEY):
+            with pytest.raises(ValueError, match=r"Fernet key|ASCII") as raised:
+                ours.Fernet(key)
+            assert "AAEC" not in str(raised.value)
+
+
+def test_eight_threads_share_one_fernet() -> None:
+    fernet = ours.MultiFernet([ours.Fernet(KEY), ours.Fernet(OTHER_KEY)])
+    failures: list[bytes] = []
+
+    def work(number: int) -> None:
+        for turn in range(300):
+            data = f"{number} {turn} ".encode() * (20_000 if turn % 50 == 0 else 5)
+            if fernet.decrypt(fernet.encrypt(data)) != data:
+                failures.append(data)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []

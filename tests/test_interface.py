@@ -1,0 +1,676 @@
+"""What `EncryptedSessionInterface` does that Flask's own does not, through both paths."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+import zlib
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet as OracleFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from flask import Flask, session
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.testing import FlaskClient
+from itsdangerous import BadPayload, BadSignature, SignatureExpired
+
+from flask_fernet import (
+    ConfigurationError,
+    EncryptedSession,
+    EncryptedSessionInterface,
+    Fernet,
+    Reason,
+    SessionTooLarge,
+    session_rejected,
+)
+from flask_fernet._core import deflate
+from tests.conftest import MakeApp
+from tests.strategies import EVERYTHING
+from tests.support import SECRET, NativeOnly, opened, set_cookie, token_of
+
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
+
+
+def derived_key(secret: bytes, salt: str = "cookie-session") -> bytes:
+    """As the README tells people to derive it."""
+    info = b"flask-fernet:fernet:" + salt.encode()
+    return base64.urlsafe_b64encode(
+        HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
+    )
+
+
+def add_views(app: Flask) -> Flask:
+    @app.get("/read")
+    def read() -> str:
+        return repr(dict(session))
+
+    @app.get("/nothing")
+    def nothing() -> str:
+        return ""
+
+    @app.post("/write")
+    def write() -> str:
+        from flask import request
+
+        session.update(request.get_json())
+        return ""
+
+    @app.get("/public")
+    def public() -> Any:
+        from flask import make_response
+
+        response = make_response(repr(dict(session)))
+        response.cache_control.public = True
+        return response
+
+    return app
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
+    class Clock:
+        now = 1_790_000_000.0
+
+    monkeypatch.setattr(time, "time", lambda: Clock.now)
+    return Clock
+
+
+def write(client: FlaskClient, **data: Any) -> str:
+    """Puts data into the session and gives its token."""
+    return token_of(set_cookie(client.post("/write", json=data)))
+
+
+class TestReadableByOthers:
+    """Rule 3: the key and ten lines of Python."""
+
+    def test_explicit_key(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        token = write(app.test_client(), user_id=42)
+        assert OracleFernet(NEW).decrypt(token) == b'{"user_id":42}'
+
+    @pytest.mark.parametrize("salt", ["cookie-session", "other", "é"])
+    @pytest.mark.parametrize("secret", [SECRET, b"\x00\xff" * 20])
+    def test_derived_key(self, make_app: MakeApp, secret: str | bytes, salt: str) -> None:
+        interface = type("Salted", (EncryptedSessionInterface,), {"salt": salt})()
+        app = add_views(make_app(interface, SECRET_KEY=secret))
+        token = write(app.test_client(), user_id=42)
+        key = derived_key(secret.encode() if isinstance(secret, str) else secret, salt)
+        assert OracleFernet(key).decrypt(token) == b'{"user_id":42}'
+
+    def test_compressed(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
+        app.config["SESSION_COMPRESSION"] = "always"
+        token = write(app.test_client(), text="a" * 100)
+        payload = OracleFernet(NEW).decrypt(token)
+        assert payload[:1] == b"."
+        assert json.loads(zlib.decompress(payload[1:])) == {"text": "a" * 100}
+
+    def test_others_can_write_it(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
+        client = app.test_client()
+        with app.app_context():
+            payload = TaggedJSONSerializer().dumps(EVERYTHING).encode()
+        for text in (payload, b"." + zlib.compress(payload)):
+            client.set_cookie("session", OracleFernet(NEW).encrypt(text).decode())
+            assert "Markup('<b>bold</b>')" in client.get("/read").text
+
+
+class TestNativePath:
+    """What must not fall back to Python."""
+
+    @pytest.fixture
+    def app(self) -> Flask:
+        app = add_views(Flask(__name__))
+        app.secret_key = SECRET
+        app.session_interface = NativeOnly()
+        return app
+
+    def run(self, app: Flask) -> None:
+        client = app.test_client()
+        write(client, a=1, _permanent=True, nested={"list": [1, "two", None]})
+        assert client.get("/read").text == str(
+            {"_permanent": True, "a": 1, "nested": {"list": [1, "two", None]}}
+        )
+        assert client.get("/nothing").status_code == 200
+
+    def test_stock(self, app: Flask) -> None:
+        self.run(app)
+
+    def test_subclasses_with_more(self, app: Flask) -> None:
+        app.request_class = type("R", (app.request_class,), {"more": property(lambda self: 1)})
+        app.response_class = type("S", (app.response_class,), {"more": property(lambda self: 1)})
+        app.session_interface.session_class = type(  # type: ignore[attr-defined]
+            "T", (EncryptedSession,), {"user": property(lambda self: self.get("a"))}
+        )
+        self.run(app)
+
+    def test_overridden_hooks(self, app: Flask) -> None:
+        class Hooked(NativeOnly):
+            def get_cookie_domain(self, app: Flask) -> str | None:
+                return None
+
+            def get_cookie_secure(self, app: Flask) -> bool:
+                return False
+
+            def get_expiration_time(self, app: Flask, session: Any) -> Any:
+                return super().get_expiration_time(app, session)
+
+        app.session_interface = Hooked()
+        self.run(app)
+
+    def test_own_session_class(self, app: Flask) -> None:
+        class Made(SecureCookieSession):
+            def __init__(self, initial: Any = None) -> None:
+                super().__init__(initial)
+
+        app.session_interface.session_class = Made  # type: ignore[attr-defined]
+        self.run(app)
+
+    def test_values_that_only_python_knows(self, app: Flask) -> None:
+        from collections import OrderedDict
+
+        @app.get("/odd")
+        def odd() -> str:
+            session["odd"] = OrderedDict(a=1)
+            return ""
+
+        client = app.test_client()
+        client.get("/odd")
+        assert client.get("/read").text == "{'odd': {'a': 1}}"
+
+    def test_compressed(self, app: Flask) -> None:
+        client = app.test_client()
+        write(client, text="a" * 10_000)
+        assert len(client.get("/read").text) > 10_000
+
+    def test_older_keys_are_read_natively(self) -> None:
+        class OpensNatively(EncryptedSessionInterface):
+            _open = NativeOnly._open
+
+        app = add_views(Flask(__name__))
+        app.session_interface = OpensNatively(keys=[NEW, OLD])
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"a":1}').decode())
+        assert client.get("/read").text == "{'a': 1}"
+
+
+class TestRejections:
+    @pytest.fixture
+    def app(self, make_app: MakeApp) -> Flask:
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
+
+    def rejected(self, app: Flask, token: str | bytes) -> list[Reason]:
+        """The reasons that are signalled for a token; checks that nothing else is seen."""
+        heard: list[Reason] = []
+
+        def hear(sender: Flask, reason: Reason) -> None:
+            assert sender is app
+            heard.append(reason)
+
+        before = app.session_interface.rejections  # type: ignore[attr-defined]
+        client = app.test_client(use_cookies=False)
+        if isinstance(token, str):
+            token = token.encode()
+        header = "session=" + token.decode("latin1")
+        with session_rejected.connected_to(hear):
+            response = client.get("/read", environ_base={"HTTP_COOKIE": header})
+        fresh = app.test_client().get("/read")
+        assert (response.status_code, response.text, list(response.headers)) == (
+            200, "{}", list(fresh.headers),
+        )  # fmt: skip
+        after = app.session_interface.rejections  # type: ignore[attr-defined]
+        counted = {reason for reason in Reason if after[reason.value] != before[reason.value]}
+        assert counted == set(heard)
+        assert set(after) == {reason.value for reason in Reason}
+        return heard
+
+    def seal(self, payload: bytes, at: int | None = None, key: bytes = NEW) -> str:
+        fernet = OracleFernet(key)
+        now = int(time.time()) if at is None else at
+        return fernet.encrypt_at_time(payload, now).decode()
+
+    @pytest.mark.parametrize(
+        "token",
+        ["x", "gAAA", "!" * 100, "gAAAAA=", "é", b"\xff", "A" * 120, "\u2028"],
+    )
+    def test_malformed(self, app: Flask, token: str) -> None:
+        assert self.rejected(app, token) == [Reason.MALFORMED]
+
+    def test_unauthentic(self, app: Flask) -> None:
+        assert self.rejected(app, self.seal(b"{}", key=OLD)) == [Reason.UNAUTHENTIC]
+        good = base64.urlsafe_b64decode(self.seal(b"{}"))
+        for at in range(1, len(good)):
+            bad = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
+            token = base64.urlsafe_b64encode(bad).decode()
+            assert self.rejected(app, token) == [Reason.UNAUTHENTIC]
+
+    def test_nothing_is_said_about_the_age_of_a_forgery(self, app: Flask) -> None:
+        for at in (0, 2**40):
+            assert self.rejected(app, self.seal(b"{}", at, OLD)) == [Reason.UNAUTHENTIC]
+
+    def test_expired(self, app: Flask, clock: Any) -> None:
+        app.permanent_session_lifetime = timedelta(seconds=100)
+        client = app.test_client()
+        write(client, a=1)
+        clock.now += 100.9
+        assert client.get("/read").text == "{'a': 1}"
+        clock.now += 0.2
+        token = client.get_cookie("session")
+        assert token is not None
+        assert self.rejected(app, token.value) == [Reason.EXPIRED]
+
+    def test_from_future(self, app: Flask, clock: Any) -> None:
+        now = int(clock.now)
+        assert self.rejected(app, self.seal(b"{}", now + 60)) == []
+        assert self.rejected(app, self.seal(b"{}", now + 61)) == [Reason.FROM_FUTURE]
+        assert self.rejected(app, self.seal(b"{}", 2**64 - 1)) == [Reason.FROM_FUTURE]
+
+    def test_too_large(self, app: Flask) -> None:
+        assert self.rejected(app, "A" * (2**20 + 1)) == [Reason.TOO_LARGE]
+        assert self.rejected(app, "A" * 2**20) == [Reason.MALFORMED]
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"", b"{", b"[1]", b"1", b'"text"', b"null", b'{" t":[1]}', b'{" u":"x"}', b"\xff",
+            b".", b".x", b'{" b":1}', b"[" * 50_000, deflate(b" " * (2**20 + 1)),
+            deflate(b"{}")[:-1], deflate(b"{}") + b"x", deflate(deflate(b"{}")),
+        ],
+    )  # fmt: skip
+    def test_undecodable(self, app: Flask, payload: bytes) -> None:
+        assert self.rejected(app, self.seal(payload)) == [Reason.UNDECODABLE]
+
+    def test_authentic_but_no_padding(self, app: Flask) -> None:
+        import hashlib
+        import hmac
+
+        key = base64.urlsafe_b64decode(NEW)
+        body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
+        for ciphertext in (b"", bytes(15), bytes(16)):
+            signed = body + ciphertext
+            signed += hmac.digest(key[:16], signed, hashlib.sha256)
+            token = base64.urlsafe_b64encode(signed).decode()
+            assert self.rejected(app, token) == [Reason.UNDECODABLE]
+
+    def test_a_log_line_a_minute(
+        self, app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        now = 1000.0
+        monkeypatch.setattr(time, "monotonic", lambda: now)
+        secret = self.seal(b"the contents", key=OLD)
+        with caplog.at_level(logging.INFO, "flask_fernet"):
+            for _ in range(5):
+                self.rejected(app, secret)
+                self.rejected(app, "malformed-text")
+            assert len(caplog.records) == 2
+            now += 61
+            self.rejected(app, secret)
+        assert len(caplog.records) == 3
+        assert caplog.records[-1].getMessage() == (
+            "Refused a session cookie: unauthentic (6 so far)."
+        )
+        assert secret not in caplog.text
+        assert "malformed-text" not in caplog.text
+
+
+class TestRotation:
+    def test_reissued_under_the_newest_key(self, make_app: MakeApp, clock: Any) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        issued_at = int(clock.now) - 1000
+        token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', issued_at).decode()
+        client = app.test_client()
+
+        client.set_cookie("session", token)
+        assert "Set-Cookie" not in client.get("/nothing").headers
+        public = client.get("/public")
+        assert public.text == "{'a': 1}"
+        assert "Set-Cookie" not in public.headers
+
+        response = client.get("/read")
+        reissued = token_of(set_cookie(response))
+        assert OracleFernet(NEW).decrypt(reissued) == b'{"a":1}'
+        assert opened(app, reissued)[1] == issued_at
+        assert response.headers["Vary"] == "Cookie"
+        assert "Set-Cookie" not in client.get("/read").headers
+
+    def test_a_changed_session_is_issued_now(self, make_app: MakeApp, clock: Any) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        client = app.test_client()
+        token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', int(clock.now) - 1000)
+        client.set_cookie("session", token.decode())
+        written = write(client, b=2)
+        assert opened(app, written) == (b'{"a":1,"b":2}', int(clock.now))
+
+    def test_a_permanent_session_keeps_its_end(
+        self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        app.config["PERMANENT_SESSION_LIFETIME"] = 3600
+        issued_at = int(time.time()) - 1000
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', issued_at)
+        client = app.test_client()
+        client.set_cookie("session", token.decode())
+        response = client.get("/read")
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.expires is not None
+        assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
+        assert opened(app, token_of(set_cookie(response)))[1] == issued_at
+
+    def test_fallback_secrets(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(SECRET_KEY_FALLBACKS=["the secret before this one"]))
+        client = app.test_client()
+        old = OracleFernet(derived_key(b"the secret before this one")).encrypt(b'{"a":1}')
+        client.set_cookie("session", old.decode())
+        response = client.get("/read")
+        assert response.text == "{'a': 1}"
+        assert opened(app, token_of(set_cookie(response)))[0] == b'{"a":1}'
+        OracleFernet(derived_key(SECRET.encode())).decrypt(token_of(set_cookie(response)))
+
+    def test_a_session_class_without_room_for_notes(self, make_app: MakeApp) -> None:
+        class Bare(dict):  # type: ignore[type-arg]
+            __slots__ = ()
+
+        interface = EncryptedSessionInterface(keys=[NEW, OLD])
+        interface.session_class = Bare  # type: ignore[assignment]
+        app = make_app(interface)
+        token = OracleFernet(OLD).encrypt(b'{"a":1}').decode()
+        with app.test_request_context(headers={"Cookie": f"session={token}"}) as context:
+            opened = interface.open_session(app, context.request)
+        assert type(opened) is Bare
+        assert opened == {"a": 1}
+
+
+class TestSize:
+    def app(self, make_app: MakeApp, **config: Any) -> Flask:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
+        app.config["PROPAGATE_EXCEPTIONS"] = True
+        return app
+
+    def noise(self, size: int) -> str:
+        import random
+
+        return "".join(random.Random(size).choices("0123456789abcdef", k=size))
+
+    def test_compressed_only_when_it_would_not_fit(self, make_app: MakeApp) -> None:
+        app = self.app(make_app)
+        client = app.test_client()
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 2000))[:1] == b"{"
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 5000))[:1] == b"."
+        assert len(client.get("/read").text) > 5000
+
+    def test_never(self, make_app: MakeApp) -> None:
+        client = self.app(make_app, SESSION_COMPRESSION="never").test_client()
+        write(client, a="b" * 2000)
+        with pytest.raises(SessionTooLarge):
+            write(client, a="b" * 5000)
+
+    def test_always(self, make_app: MakeApp) -> None:
+        client = self.app(make_app, SESSION_COMPRESSION="always").test_client()
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 100))[:1] == b"."
+        # Where it does not pay it is not done.
+        assert OracleFernet(NEW).decrypt(write(client, a="b"))[:1] == b"{"
+
+    @pytest.mark.parametrize("compression", ["fit", "always", "never"])
+    def test_the_limit_is_exact(self, make_app: MakeApp, compression: str) -> None:
+        app = self.app(make_app, SESSION_COMPRESSION=compression)
+        header = set_cookie(app.test_client().post("/write", json={"a": self.noise(1500)}))
+        for limit, fits in [(len(header), True), (len(header) - 1, compression == "fit")]:
+            app.config["MAX_COOKIE_SIZE"] = limit
+            client = app.test_client()
+            if fits:
+                assert len(set_cookie(client.post("/write", json={"a": self.noise(1500)}))) <= limit
+            else:
+                with pytest.raises(SessionTooLarge) as raised:
+                    client.post("/write", json={"a": self.noise(1500)})
+                assert (raised.value.size, raised.value.limit) == (len(header), limit)
+
+    def test_the_error(self, make_app: MakeApp) -> None:
+        client = self.app(make_app).test_client()
+        with pytest.raises(SessionTooLarge, match="the limit is 4093") as raised:
+            client.post("/write", json={"a": self.noise(9000)})
+        assert raised.value.limit == 4093
+        assert raised.value.size > 4093
+        assert self.noise(9000)[:20] not in str(raised.value)
+
+    def test_the_response_to_the_error_is_finished(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = self.app(make_app)
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+        client = app.test_client()
+        token = write(client, small=1)
+        response = client.post("/write", json={"a": self.noise(9000)})
+        assert response.status_code == 500
+        assert response.headers["Vary"] == "Cookie"
+        assert "Set-Cookie" not in response.headers
+        assert [record.message for record in caplog.records] == ["Exception on /write [POST]"]
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.value == token
+
+    def test_an_error_handler_may_clear_the_session(self, make_app: MakeApp) -> None:
+        app = self.app(make_app, PROPAGATE_EXCEPTIONS=False)
+        app.config["PROPAGATE_EXCEPTIONS"] = False
+
+        @app.errorhandler(500)
+        def handle(error: Exception) -> Any:
+            session.clear()
+            session["error"] = type(error.original_exception).__name__  # type: ignore[attr-defined]
+            return "sorry", 500
+
+        client = app.test_client()
+        client.post("/write", json={"a": self.noise(9000)})
+        assert client.get("/read").text == "{'error': 'SessionTooLarge'}"
+
+    def test_warn(self, make_app: MakeApp) -> None:
+        client = self.app(make_app, SESSION_OVERFLOW="warn").test_client()
+        with pytest.warns(UserWarning, match="cookie is too large"):
+            response = client.post("/write", json={"a": self.noise(9000)})
+        assert len(set_cookie(response)) > 4093
+
+    def test_no_limit_but_that_of_opening(self, make_app: MakeApp) -> None:
+        client = self.app(make_app, MAX_COOKIE_SIZE=0).test_client()
+        write(client, a=self.noise(100_000))
+        assert len(client.get("/read").text) > 100_000
+        write(client, a="b" * 900_000)
+        assert len(client.get("/read").text) > 900_000
+        with pytest.raises(SessionTooLarge) as raised:
+            write(client, a="b" * 1_200_000)
+        assert raised.value.limit == 2**20
+
+
+class TestDebug:
+    def test_warns_of_changes_that_are_lost(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = add_views(make_app(DEBUG=True))
+
+        @app.get("/nested")
+        def nested() -> str:
+            session["list"].append(1)
+            return ""
+
+        @app.get("/nested-right")
+        def nested_right() -> str:
+            session["list"].append(1)
+            session.modified = True
+            return ""
+
+        client = app.test_client()
+        write(client, list=[], other={"b": 1, "a": 2})
+        for path in ("/read", "/nothing", "/nested-right"):
+            client.get(path)
+            assert caplog.records == []
+        client.get("/nested")
+        (record,) = caplog.records
+        assert "session.modified = True" in record.getMessage()
+        client.get("/nested")
+        assert len(caplog.records) == 2
+        app.debug = False
+        client.get("/nested")
+        assert len(caplog.records) == 2
+
+
+class TestSigningSerializer:
+    @pytest.fixture
+    def app(self, make_app: MakeApp) -> Flask:
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+
+    def serializer(self, app: Flask) -> Any:
+        return app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
+
+    def test_reads_and_writes_the_cookies(self, app: Flask) -> None:
+        serializer = self.serializer(app)
+        client = app.test_client()
+        assert serializer.loads(write(client, a=[1])) == {"a": [1]}
+        client.set_cookie("session", serializer.dumps({"b": (2,)}))
+        assert client.get("/read").text == "{'b': (2,)}"
+        with app.app_context():
+            token = serializer.dumps(EVERYTHING)
+            assert serializer.loads(token.encode())["_flashes"] == EVERYTHING["_flashes"]
+
+    def test_raises_the_errors_of_itsdangerous(self, app: Flask, clock: Any) -> None:
+        serializer = self.serializer(app)
+        token = serializer.dumps({"a": 1})
+        for bad in ("", "x", token[:-4], token + "x", "é", "\ud800"):
+            with pytest.raises(BadSignature):
+                serializer.loads(bad)
+        clock.now += 10
+        value, made = serializer.loads(token, max_age=10, return_timestamp=True)
+        assert value == {"a": 1}
+        assert made.timestamp() == clock.now - 10
+        with pytest.raises(SignatureExpired):
+            serializer.loads(token, max_age=9)
+        with pytest.raises(BadPayload):
+            serializer.loads(OracleFernet(NEW).encrypt_at_time(b"{", int(clock.now)))
+
+    def test_does_not_read_signed_cookies(self, app: Flask) -> None:
+        app.secret_key = SECRET
+        signed = SecureCookieSessionInterface().get_signing_serializer(app)
+        assert signed is not None
+        with app.app_context(), pytest.raises(BadSignature):
+            self.serializer(app).loads(signed.dumps({"a": 1}))
+
+    def test_none_without_a_key(self, make_app: MakeApp) -> None:
+        app = make_app(SECRET_KEY=None)
+        assert self.serializer(app) is None
+
+    def test_overriding_it_is_an_error(self, app: Flask) -> None:
+        def override(self: Any, app: Flask) -> Any:
+            return None
+
+        with pytest.raises(ConfigurationError, match="get_signing_serializer"):
+            type("Own", (EncryptedSessionInterface,), {"get_signing_serializer": override})
+        mixin = type("Mixin", (), {"get_signing_serializer": override})
+        with pytest.raises(ConfigurationError, match="get_signing_serializer"):
+            type("Own", (mixin, EncryptedSessionInterface), {})
+        app.session_interface.get_signing_serializer = override  # type: ignore[attr-defined]
+        app.config["PROPAGATE_EXCEPTIONS"] = True
+        with pytest.raises(ConfigurationError, match="get_signing_serializer"):
+            app.test_client().get("/read")
+
+
+class BytesSerializer:
+    """One that Flask's signed cookie cannot use."""
+
+    inner = TaggedJSONSerializer()
+
+    def dumps(self, value: Any) -> bytes:
+        return b"\xff" + self.inner.dumps(value).encode()
+
+    def loads(self, data: bytes) -> Any:
+        return self.inner.loads(data[1:].decode())
+
+
+def test_a_serializer_of_bytes(make_app: MakeApp) -> None:
+    app = add_views(make_app())
+    app.session_interface.serializer = BytesSerializer()  # type: ignore[attr-defined]
+    client = app.test_client()
+    assert opened(app, write(client, a=1))[0] == b'\xff{"a":1}'
+    assert client.get("/read").text == "{'a': 1}"
+
+
+def nest(levels: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def circular() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [object(), {1, 2}, circular(), nest(100_000), 10**5000, {"a": {(1, 2): 3}}, {"a": {1: 2}, 3: 4}],
+    ids=["object", "set", "circular", "deep", "long", "tuple key", "mixed keys"],
+)
+def test_what_flask_refuses_is_refused_alike(make_app: MakeApp, value: Any) -> None:
+    def error_of(app: Flask) -> type:
+        @app.get("/")
+        def view() -> str:
+            session["value"] = value
+            return ""
+
+        app.config["PROPAGATE_EXCEPTIONS"] = True
+        try:
+            app.test_client().get("/")
+        except Exception as error:
+            return type(error)
+        return type(None)
+
+    signed = Flask(__name__)
+    signed.secret_key = SECRET
+    refused = error_of(signed)
+    assert issubclass(refused, Exception)
+    assert error_of(make_app()) is refused
+
+
+def test_a_session_of_every_type(make_app: MakeApp) -> None:
+    app = add_views(make_app())
+
+    @app.get("/everything")
+    def everything() -> str:
+        session.update(EVERYTHING)
+        return ""
+
+    client = app.test_client()
+    written = opened(app, token_of(set_cookie(client.get("/everything"))))[0]
+    with app.app_context():
+        assert written == TaggedJSONSerializer().dumps(EVERYTHING).encode()
+        expected = TaggedJSONSerializer().loads(written.decode())
+    with client.session_transaction() as transaction:
+        assert dict(transaction) == expected
+        assert isinstance(transaction, EncryptedSession)
+
+
+def test_init_app_and_the_constructor_set_it(path: str) -> None:
+    app = Flask(__name__)
+    app.secret_key = SECRET
+    interface = EncryptedSessionInterface(app)
+    assert app.session_interface is interface
+    other = Flask(__name__)
+    interface.init_app(other)
+    assert other.session_interface is interface
+
+
+def test_an_interface_whose_constructor_forgets_its_parent(make_app: MakeApp) -> None:
+    class Forgetful(EncryptedSessionInterface):
+        def __init__(self) -> None:
+            self.note = "mine"
+
+    app = add_views(make_app(Forgetful()))
+    client = app.test_client()
+    write(client, a=1)
+    assert client.get("/read").text == "{'a': 1}"

@@ -1,0 +1,149 @@
+"""The native path and the portable one: the same cookie for the same session and clock.
+
+The initialisation vector is random, so tokens are compared by what they hold.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from flask import Flask, Response, session
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from flask_fernet import EncryptedSessionInterface, Fernet
+from tests.strategies import EVERYTHING, FLASK_LOGIN, sessions
+from tests.support import SECRET, PortablePath, readable
+
+NOW = 1_790_000_000.75
+
+configurations = st.fixed_dictionaries(
+    {},
+    optional={
+        "SESSION_COOKIE_NAME": st.sampled_from(["session", "__Host-s", "näme"]),
+        "SESSION_COOKIE_DOMAIN": st.sampled_from([None, "example.com", "exämple.com"]),
+        "SESSION_COOKIE_PATH": st.sampled_from([None, "/", "/a b"]),
+        "APPLICATION_ROOT": st.sampled_from(["/", "/root"]),
+        "SESSION_COOKIE_SECURE": st.booleans(),
+        "SESSION_COOKIE_HTTPONLY": st.booleans(),
+        "SESSION_COOKIE_PARTITIONED": st.booleans(),
+        "SESSION_COOKIE_SAMESITE": st.sampled_from([None, "lax", "Strict"]),
+        "SESSION_REFRESH_EACH_REQUEST": st.booleans(),
+        "PERMANENT_SESSION_LIFETIME": st.integers(min_value=1, max_value=10**9),
+        "SESSION_COMPRESSION": st.sampled_from(["fit", "always", "never"]),
+        "MAX_COOKIE_SIZE": st.sampled_from([0, 4093]),
+        "SESSION_OVERFLOW": st.just("warn"),
+    },
+)
+
+
+@pytest.fixture(autouse=True)
+def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    from datetime import datetime
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.fromtimestamp(NOW, tz)
+
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr("flask.sessions.datetime", Frozen)
+
+
+class Paths:
+    """One app a path, with the same keys."""
+
+    def __init__(self, sort_keys: bool = True, ensure_ascii: bool = True, **config: Any) -> None:
+        self.apps = []
+        keys = [Fernet.generate_key(), Fernet.generate_key()]
+        for portable in (False, True):
+            app = Flask(__name__)
+            app.config.update({"SECRET_KEY": SECRET, **config})
+            app.json.sort_keys = sort_keys  # type: ignore[attr-defined]
+            app.json.ensure_ascii = ensure_ascii  # type: ignore[attr-defined]
+            app.session_interface = EncryptedSessionInterface(keys=keys)
+            if portable:
+                app.session_interface._native = PortablePath()  # type: ignore[assignment]
+            self.apps.append(app)
+
+    def saved(self, app: Flask, data: dict[str, Any], accessed: bool, modified: bool) -> Any:
+        """All headers of a response to which a session was saved, and the session read back."""
+        interface: Any = app.session_interface
+        with app.test_request_context():
+            saved = interface.session_class(data)
+            saved.accessed, saved.modified = accessed, modified
+            response = Response("body", headers={"X-Other": "here"})
+            interface.save_session(app, saved, response)
+        cookies = response.headers.getlist("Set-Cookie")
+        # A cookie's name is sent as UTF-8 read as Latin-1, and comes back so.
+        header = "; ".join(cookie.partition(";")[0] for cookie in cookies)
+        with app.test_request_context(environ_overrides={"HTTP_COOKIE": header}) as context:
+            opened = interface.open_session(app, context.request)
+        headers = [
+            (name, readable(app, value) if name == "Set-Cookie" else value)
+            for name, value in response.headers
+        ]
+        return headers, opened, vars(opened).keys()
+
+
+@given(
+    data=sessions,
+    accessed=st.booleans(),
+    modified=st.booleans(),
+    permanent=st.sampled_from([None, True, False, 0, "yes"]),
+    sort_keys=st.booleans(),
+    ensure_ascii=st.booleans(),
+    config=configurations,
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.filterwarnings("ignore:The .* cookie is too large")
+def test_the_same_cookie(
+    data: dict[str, Any],
+    accessed: bool,
+    modified: bool,
+    permanent: Any,
+    sort_keys: bool,
+    ensure_ascii: bool,
+    config: dict[str, Any],
+) -> None:
+    if permanent is not None:
+        data["_permanent"] = permanent
+    paths = Paths(sort_keys, ensure_ascii, **config)
+    native, portable = (paths.saved(app, data, accessed, modified) for app in paths.apps)
+    assert native == portable
+
+
+@pytest.mark.parametrize("data", [{}, {"a": 1}, FLASK_LOGIN, EVERYTHING, {"a": "b" * 9000}])
+@pytest.mark.parametrize("accessed", [False, True])
+@pytest.mark.parametrize("modified", [False, True])
+def test_known_sessions(data: dict[str, Any], accessed: bool, modified: bool) -> None:
+    paths = Paths()
+    native, portable = (paths.saved(app, data, accessed, modified) for app in paths.apps)
+    assert native == portable
+    names = {name for name, _ in native[0]}
+    assert ("Vary" in names) is (accessed or modified or "_permanent" in data)
+    assert ("Set-Cookie" in names) is (modified or "_permanent" in data)
+
+
+def test_a_session_of_one_path_opens_on_the_other() -> None:
+    native, portable = Paths().apps
+    for writer, reader in [(native, portable), (portable, native)]:
+
+        @writer.get("/")
+        def view() -> str:
+            session.update(EVERYTHING)
+            return ""
+
+        client = writer.test_client()
+        client.get("/")
+        with client.session_transaction() as written:
+            pass
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        other = reader.test_client()
+        other.set_cookie("session", cookie.value)
+        with other.session_transaction() as read:
+            assert dict(read) == dict(written) != {}
+        writer.view_functions.clear()
