@@ -59,7 +59,10 @@ mod tests {
 
     #[test]
     fn a_bomb_is_not_unpacked() {
-        assert_eq!(inflate(&deflate(&vec![0; MAX_INFLATED])).map(|out| out.len()), Some(MAX_INFLATED));
+        assert_eq!(
+            inflate(&deflate(&vec![0; MAX_INFLATED])).map(|out| out.len()),
+            Some(MAX_INFLATED)
+        );
         assert_eq!(inflate(&deflate(&vec![0; MAX_INFLATED + 1])), None);
         assert_eq!(inflate(&deflate(&vec![0; 64 * MAX_INFLATED])), None);
     }

@@ -159,7 +159,15 @@ mod tests {
             assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
         }
         assert_eq!(parse_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some([1994, 11, 6, 8, 49, 37]));
-        for text in ["Sun, 06 Nov 0094 08:49:37 GMT", "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 nov 1994 08:49:37 GMT", "Xxx, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "Sun, 06 Nov 1994 08:49:+7 GMT", ""] {
+        for text in [
+            "Sun, 06 Nov 0094 08:49:37 GMT",
+            "Sun, 6 Nov 1994 08:49:37 GMT",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Xxx, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:+7 GMT",
+            "",
+        ] {
             assert_eq!(parse_date(text), None, "{text}");
         }
         assert!(!append_date(253_402_300_800, &mut Vec::new()));

@@ -28,9 +28,7 @@ def path(request: pytest.FixtureRequest) -> str:
 def make_app(path: str) -> MakeApp:
     """Makes an app with encrypted sessions, through the native path and through Python."""
 
-    def make(
-        interface: EncryptedSessionInterface | None = None, **config: object
-    ) -> Flask:
+    def make(interface: EncryptedSessionInterface | None = None, **config: object) -> Flask:
         app = Flask(__name__)
         app.config.update({"SECRET_KEY": SECRET, **config})
         interface = EncryptedSessionInterface() if interface is None else interface

@@ -17,7 +17,7 @@ keys = st.one_of(
     texts,
     st.sampled_from([*TAG_KEYS, *[f"{key}__" for key in TAG_KEYS], " ", "__", "", "_permanent"]),
 )
-zones = st.sampled_from(
+zones: Any = st.sampled_from(
     [None, timezone.utc, timezone(timedelta(0)), timezone(timedelta(hours=-5, minutes=-30))]
 )
 datetimes = st.datetimes(

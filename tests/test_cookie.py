@@ -12,7 +12,9 @@ from werkzeug.sansio.http import parse_cookie
 from flask_fernet._core import encode, find_cookie
 
 pieces = st.lists(
-    st.sampled_from(["session", "sess", "x", "=", ";", "; ", " ", "\t", "a=b", '"', "\\", ",", "\n"]),
+    st.sampled_from(
+        ["session", "sess", "x", "=", ";", "; ", " ", "\t", "a=b", '"', "\\", ",", "\n"]
+    ),
     max_size=12,
 ).map("".join)
 

@@ -71,7 +71,11 @@ def test_golden_fernet_token() -> None:
 def main(version: str) -> None:
     """Writes the golden tokens of a release."""
     cases = []
-    sessions = {"flask-login": FLASK_LOGIN, "everything": EVERYTHING, "one": {"user_id": 42}}
+    sessions: dict[str, dict[str, Any]] = {
+        "flask-login": FLASK_LOGIN,
+        "everything": EVERYTHING,
+        "one": {"user_id": 42},
+    }
     for keys in ("explicit", "derived"):
         for compression in ("never", "always"):
             for name, data in sessions.items():

@@ -191,7 +191,7 @@ class TestNativePath:
 
     def test_older_keys_are_read_natively(self) -> None:
         class OpensNatively(EncryptedSessionInterface):
-            _open = NativeOnly._open
+            _open = NativeOnly._open  # type: ignore[assignment]
 
         app = add_views(Flask(__name__))
         app.session_interface = OpensNatively(keys=[NEW, OLD])
@@ -384,7 +384,7 @@ class TestRotation:
         token = OracleFernet(OLD).encrypt(b'{"a":1}').decode()
         with app.test_request_context(headers={"Cookie": f"session={token}"}) as context:
             opened = interface.open_session(app, context.request)
-        assert type(opened) is Bare
+        assert isinstance(opened, Bare)
         assert opened == {"a": 1}
 
 
@@ -613,7 +613,15 @@ def circular() -> list[Any]:
 
 @pytest.mark.parametrize(
     "value",
-    [object(), {1, 2}, circular(), nest(100_000), 10**5000, {"a": {(1, 2): 3}}, {"a": {1: 2}, 3: 4}],
+    [
+        object(),
+        {1, 2},
+        circular(),
+        nest(100_000),
+        10**5000,
+        {"a": {(1, 2): 3}},
+        {"a": {1: 2}, 3: 4},
+    ],
     ids=["object", "set", "circular", "deep", "long", "tuple key", "mixed keys"],
 )
 def test_what_flask_refuses_is_refused_alike(make_app: MakeApp, value: Any) -> None:

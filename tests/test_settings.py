@@ -21,7 +21,7 @@ def readers(app: Flask) -> list[str]:
     named = {"key": KEY, "old": OLD, "secret": derived_key(SECRET.encode())}
     client = app.test_client()
     token = write(client, a=1)
-    found = []
+    found: list[str] = []
     for name, key in named.items():
         try:
             OracleFernet(key).decrypt(token)
@@ -81,7 +81,7 @@ def test_arguments_that_are_refused_at_once(keys: Any) -> None:
         ({"SESSION_ENCRYPTION_KEYS": ""}, r"SESSION_ENCRYPTION_KEYS is set but empty"),
         ({"SESSION_ENCRYPTION_KEYS": " , "}, r"SESSION_ENCRYPTION_KEYS is set but empty"),
         ({"SESSION_ENCRYPTION_KEYS": 5}, r"SESSION_ENCRYPTION_KEYS is a list"),
-        ({"SESSION_ENCRYPTION_KEYS": [KEY, "no key"]}, r"SESSION_ENCRYPTION_KEYS\[1\] is not a key"),
+        ({"SESSION_ENCRYPTION_KEYS": [KEY, "no key"]}, r"_KEYS\[1\] is not a key"),
         ({"SESSION_ENCRYPTION_KEYS": f"{KEY.decode()},"}, r"SESSION_ENCRYPTION_KEYS\[1\]"),
         ({"SESSION_ENCRYPTION_KEYS": ["QUJD"]}, r"holds 3 bytes where a key has 32"),
         ({"SESSION_ENCRYPTION_KEYS": [5]}, r"SESSION_ENCRYPTION_KEYS\[0\] is a int"),

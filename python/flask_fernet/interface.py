@@ -384,4 +384,3 @@ def _signing_serializer_overridden(where: str) -> ConfigurationError:
         "sessions are readable, so EncryptedSessionInterface does not use it. To change what is "
         "inside a session override 'serializer', to change the keys pass 'keys'."
     )
-

@@ -57,7 +57,7 @@ class EncryptedSerializer:
             raise _as_itsdangerous(error.reason) from None
         try:
             value = self._load(payload)
-        except Exception as error:  # noqa: BLE001 - a user's serializer, an authentic payload
+        except Exception as error:
             raise BadPayload("Could not load the payload", original_error=error) from error
         if return_timestamp:
             return value, datetime.fromtimestamp(issued_at, tz=timezone.utc)

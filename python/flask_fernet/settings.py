@@ -130,9 +130,8 @@ def known_names(config: Mapping[str, Any]) -> None:
     """Refuses settings that begin like ours and are not."""
     for name in config:
         if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
-            raise ConfigurationError(
-                f"{name} is no setting of flask-fernet; there are {' and '.join(ENCRYPTION_SETTINGS)}."
-            )
+            known = " and ".join(ENCRYPTION_SETTINGS)
+            raise ConfigurationError(f"{name} is no setting of flask-fernet; there are {known}.")
 
 
 def either(valid: tuple[str, ...]) -> str:

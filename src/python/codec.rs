@@ -24,10 +24,7 @@ pub(crate) fn encode<'py>(
 /// The value that tagged JSON stands for in a tuple of one, or ``None`` where only Flask's own
 /// serializer will do.
 #[pyfunction]
-pub(crate) fn decode<'py>(
-    py: Python<'py>,
-    text: &[u8],
-) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
+pub(crate) fn decode<'py>(py: Python<'py>, text: &[u8]) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
     let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
     Ok(decode_text(py, text)?.map(|value| (value,)))
 }

@@ -69,9 +69,7 @@ fn lenient(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
 }
 
 fn is_binascii_error(py: Python<'_>, error: &PyErr) -> bool {
-    BINASCII_ERROR
-        .import(py, "binascii", "Error")
-        .is_ok_and(|class| error.is_instance(py, class))
+    BINASCII_ERROR.import(py, "binascii", "Error").is_ok_and(|class| error.is_instance(py, class))
 }
 
 /// A time as eight bytes, as `current_time.to_bytes(length=8, byteorder="big")` makes them.

@@ -7,9 +7,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 
+use super::clock;
 use super::convert::{self, Window};
 use super::errors::invalid_token;
-use super::clock;
 use crate::token::fernet::{FernetKey, Plaintext, Unverified, token_len};
 use crate::token::{keys, random};
 

@@ -8,10 +8,10 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
+use super::clock;
 use super::convert::{self, Window};
 use super::errors::invalid_token;
 use super::fernet::{self, Fernet};
-use super::clock;
 use crate::token::fernet::{Plaintext, Unverified};
 
 /// MultiFernet(fernets)

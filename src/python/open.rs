@@ -5,11 +5,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 
 use super::classes::Role;
+use super::clock;
 use super::errors::reason_name;
 use super::flask_objects::{FlaskObjects, hooks, json_style};
 use super::native_path::NativePath;
 use super::stop::Stop;
-use super::clock;
 use crate::compress;
 use crate::cookie::{self, Found};
 use crate::tagged_json::decode::decode_into;

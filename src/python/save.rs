@@ -317,7 +317,11 @@ impl Room<'_, '_> {
 
 /// The payload as it is sealed: compressed where the setting says so, or where a custom
 /// serializer's output would be taken for compressed. Declines what does not fit even so.
-fn fitted(payload: Vec<u8>, compression: Compression, room: &Room<'_, '_>) -> Result<Vec<u8>, Stop> {
+fn fitted(
+    payload: Vec<u8>,
+    compression: Compression,
+    room: &Room<'_, '_>,
+) -> Result<Vec<u8>, Stop> {
     let ambiguous = payload.first() == Some(&compress::MARK);
     let too_large = !room.fits(&payload);
     let wanted = match compression {

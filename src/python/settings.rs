@@ -58,7 +58,9 @@ fn immutable(value: &Bound<'_, PyAny>) -> bool {
         || value.is_exact_instance_of::<PyBytes>()
         || value.is_exact_instance_of::<PyFloat>()
         || value.is_exact_instance_of::<PyDelta>()
-        || value.cast_exact::<PyTuple>().is_ok_and(|tuple| tuple.iter().all(|item| immutable(&item)))
+        || value
+            .cast_exact::<PyTuple>()
+            .is_ok_and(|tuple| tuple.iter().all(|item| immutable(&item)))
 }
 
 /// What was made from a set of values, with the values.

@@ -6,8 +6,8 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 use super::scan::{Number, Scanner, Start, Unknown};
 use super::types::Types;
 use super::{MAX_DEPTH, Tag};
-use crate::python::Stop;
 use crate::cookie::parse_date;
+use crate::python::Stop;
 use crate::token::base64;
 
 impl From<Unknown> for Stop {
@@ -129,7 +129,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let key = self.key(depth)?;
         let tag = Tag::from_key(key.to_str()?);
         let value = match tag {
-            Some(Tag::Tuple) if self.scanner.start()? == Start::Array => {
+            Some(Tag::Tuple) if self.scanner.next_is(b'[') => {
                 let first = self.array(depth + 1)?;
                 if self.scanner.eat(b'}') {
                     return Ok(PyTuple::new(self.py, self.items.drain(first..))?.into_any());
@@ -173,7 +173,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
 
     /// Reads a key and its colon.
     fn key(&mut self, depth: usize) -> Result<Bound<'py, PyString>, Stop> {
-        if self.scanner.start()? != Start::String {
+        if !self.scanner.next_is(b'"') {
             return Err(Stop::Decline);
         }
         let key = match self.scanner.string(&mut self.scratch)? {

@@ -8,8 +8,8 @@ use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyT
 use super::types::Types;
 use super::write::{append_float, append_int, append_string};
 use super::{MAX_DEPTH, Tag};
-use crate::python::Stop;
 use crate::cookie::append_date;
+use crate::python::Stop;
 use crate::token::base64;
 
 /// The settings of Flask's `DefaultJSONProvider` that show in its output.

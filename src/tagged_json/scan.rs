@@ -69,6 +69,12 @@ impl<'a> Scanner<'a> {
         here
     }
 
+    /// Whether `byte` comes next, blanks before it skipped.
+    pub fn next_is(&mut self, byte: u8) -> bool {
+        self.skip_blanks();
+        self.peek() == Some(byte)
+    }
+
     /// Succeeds when nothing but blanks is left.
     ///
     /// # Errors
@@ -370,7 +376,15 @@ mod tests {
         let string = |text| string(&mut Scanner::new(text));
         assert_eq!(string(r#""plain""#), Ok("plain".into()));
         assert_eq!(string(r#""\u00e9\ud83d\ude00\/\n""#), Ok("é😀/\n".into()));
-        for text in [r#""\ud83d""#, r#""\ud83dx""#, r#""\ude00""#, r#""\x""#, "\"\n\"", "\"open", r#""\u12"#] {
+        for text in [
+            r#""\ud83d""#,
+            r#""\ud83dx""#,
+            r#""\ude00""#,
+            r#""\x""#,
+            "\"\n\"",
+            "\"open",
+            r#""\u12"#,
+        ] {
             assert_eq!(string(text), Err(Unknown), "{text}");
         }
     }

@@ -136,7 +136,10 @@ mod tests {
 
     #[test]
     fn escapes() {
-        assert_eq!(string("a\"\\\n\r\t\u{8}\u{c}\0\u{7f}", true), r#""a\"\\\n\r\t\b\f\u0000\u007f""#);
+        assert_eq!(
+            string("a\"\\\n\r\t\u{8}\u{c}\0\u{7f}", true),
+            r#""a\"\\\n\r\t\b\f\u0000\u007f""#
+        );
         assert_eq!(string("é😀", true), r#""\u00e9\ud83d\ude00""#);
         assert_eq!(string("é😀\u{7f}\u{1}", false), "\"é😀\u{7f}\\u0001\"");
     }

@@ -76,7 +76,12 @@ impl KeySet {
     ///
     /// # Errors
     /// [`NoRandomness`] when the operating system has none to give.
-    pub fn seal(&self, payload: &[u8], issued_at: u64, out: &mut Vec<u8>) -> Result<(), NoRandomness> {
+    pub fn seal(
+        &self,
+        payload: &[u8],
+        issued_at: u64,
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoRandomness> {
         self.0[0].seal_append(payload, issued_at, &random::iv()?, out);
         Ok(())
     }
@@ -125,14 +130,18 @@ mod tests {
         let token = sealed(&set(&[1, 2]), 100);
         assert_eq!(set(&[1]).open(&token, 100, 0).map(|opened| opened.key), Ok(0));
         assert_eq!(set(&[3, 2, 1]).open(&token, 100, 0).map(|opened| opened.key), Ok(2));
-        assert_eq!(set(&[2]).open(&token, 100, 0).map(|opened| opened.key), Err(TokenError::Unauthentic));
+        assert_eq!(
+            set(&[2]).open(&token, 100, 0).map(|opened| opened.key),
+            Err(TokenError::Unauthentic)
+        );
     }
 
     #[test]
     fn age_is_judged_after_the_mac() {
         let keys = set(&[1]);
         let token = sealed(&keys, 1000);
-        let verdict = |keys: &KeySet, now| keys.open(&token, now, 10).map(|opened| opened.issued_at);
+        let verdict =
+            |keys: &KeySet, now| keys.open(&token, now, 10).map(|opened| opened.issued_at);
         assert_eq!(verdict(&keys, 1010), Ok(1000));
         assert_eq!(verdict(&keys, 1011), Err(TokenError::Expired));
         assert_eq!(verdict(&keys, 940), Ok(1000));

@@ -252,7 +252,7 @@ class Hooks:
         return "example.org"
 
     def get_cookie_path(self, app: Flask) -> str:
-        return "/" + app.config["SESSION_COOKIE_NAME"]
+        return f"/{app.config['SESSION_COOKIE_NAME']}"
 
     def get_cookie_httponly(self, app: Flask) -> bool:
         return False
@@ -437,7 +437,7 @@ class RequestWithMore(Request):
 
 class RequestWithItsOwnCookies(Request):
     @property
-    def cookies(self) -> Any:  # type: ignore[override]
+    def cookies(self) -> Any:
         from werkzeug.datastructures import ImmutableMultiDict
 
         return ImmutableMultiDict(
@@ -450,8 +450,9 @@ class ResponseWithItsOwnCookies(Response):
         super().set_cookie("x-" + key, *arguments, **options)
 
 
-@pytest.mark.parametrize("classes", [(RequestWithMore, Response),
-                                     (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)])
+@pytest.mark.parametrize(
+    "classes", [(RequestWithMore, Response), (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)]
+)
 def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> None:
     pair = Pair(make_app)
 

@@ -1,0 +1,119 @@
+# Everything a contributor does, each from a fresh clone with only Python 3.10+ and Rust.
+# `make` alone lists it. PYTHON=python3.12 uses another interpreter.
+
+PYTHON ?= python3
+PORT ?= 8000
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+
+CACHE := .cache
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+VENV := $(CACHE)/venv-$(VERSION)
+SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
+	$(shell find src python -name '*.rs' -o -name '*.py' -o -name '*.pyi' 2>/dev/null)
+PIP := -m pip --disable-pip-version-check --quiet
+# Lints that are warnings while one works are errors here.
+STRICT := RUSTFLAGS="-D warnings"
+
+## help: this list
+.PHONY: help
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
+
+## demo: the article's app in a real server with two workers; PORT=8000
+.PHONY: demo
+demo: $(VENV)/installed
+	@$(VENV)/bin/python $(PIP) install -r requirements/test.txt
+	@$(VENV)/bin/python -m examples.article.keys
+	@echo "The demo is at http://127.0.0.1:$(PORT)/ (stop it with Ctrl-C)"
+	@exec $(VENV)/bin/gunicorn --workers 2 --bind 127.0.0.1:$(PORT) --log-level warning \
+		'examples.article.app:create_app()'
+
+## test: the Rust tests and the Python tests
+.PHONY: test
+test: test-rust test-python
+
+.PHONY: test-rust
+test-rust: tools
+	$(STRICT) cargo test --locked --no-default-features
+
+.PHONY: test-python
+test-python: $(VENV)/tested
+	$(VENV)/bin/python -m pytest
+
+## test-pythons: the Python tests with the one wheel on every CPython from 3.10 that is found
+.PHONY: test-pythons
+test-pythons: wheel
+	@found=0; for version in 3.10 3.11 3.12 3.13 3.14; do \
+		python=$$(command -v python$$version || ls -d ~/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1 || true); \
+		if [ -n "$$python" ] && $$python -c '' 2>/dev/null; then \
+			echo "== CPython $$version"; found=$$((found + 1)); \
+			$(MAKE) --no-print-directory test-python PYTHON="$$python"; \
+		fi; \
+	done; echo "Tested on $$found versions of CPython."; [ "$$found" -gt 0 ]
+
+## bench: tables of ratios against what people use today
+.PHONY: bench
+bench: $(VENV)/installed
+	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt
+	$(VENV)/bin/python -m benches $(ARGS)
+
+## lint: formatting, clippy, ruff and mypy; warnings are errors
+.PHONY: lint
+lint: $(VENV)/installed
+	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+
+## format: what lint would have formatted otherwise
+.PHONY: format
+format: $(VENV)/installed
+	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
+	cargo fmt
+	$(VENV)/bin/ruff check --fix-only
+	$(VENV)/bin/ruff format
+
+## wheel: an optimised wheel in dist/, good for every CPython from 3.10
+.PHONY: wheel
+wheel: dist/built
+
+## clean: everything that was made here, but not the demo's keys
+.PHONY: clean
+clean:
+	rm -rf $(CACHE) dist target
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: tools
+tools:
+	@command -v cargo >/dev/null || \
+		{ echo "Rust is missing: install it with rustup, then run make again." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
+		{ echo "Python 3.10 or later is missing: install it, or name it: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
+		{ echo "This Python has no venv module: on Debian install python3-venv." >&2; exit 1; }
+
+$(VENV)/bin/python: | tools
+	$(PYTHON) -m venv $(VENV)
+
+# One wheel for all interpreters, so whichever builds it does not matter.
+dist/built: $(SOURCES) | $(VENV)/bin/python
+	@$(VENV)/bin/python $(PIP) install -r requirements/build.txt
+	rm -rf dist
+	$(STRICT) $(VENV)/bin/maturin build --release --locked --quiet --interpreter $(VENV)/bin/python --out dist
+	@touch dist/built
+
+$(VENV)/installed: dist/built | $(VENV)/bin/python
+	@$(VENV)/bin/python $(PIP) install --constraint requirements/test.txt dist/*.whl
+	@$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
+	@touch $@
+
+$(VENV)/tested: $(VENV)/installed requirements/test.txt
+	@$(VENV)/bin/python $(PIP) install -r requirements/test.txt
+	@touch $@

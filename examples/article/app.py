@@ -1,0 +1,165 @@
+"""The app around the article's functions."""
+
+from __future__ import annotations
+
+import base64
+import os
+import time
+import zlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from flask import Flask, Response, flash, redirect, render_template, request, session, url_for
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous.encoding import base64_decode
+from werkzeug.wrappers import Response as BaseResponse
+
+from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken
+
+from . import article
+from .keys import ARTICLE, SESSIONS, read_key
+
+#: Seconds for which a log-in of the demo is good.
+LIFETIME = 3600
+#: The demo's only user database. There are no passwords: it is about what happens after log-in.
+USERS = {
+    "ada": {"uid": 1, "email": "ada@example.org", "role": "admin"},
+    "grace": {"uid": 2, "email": "grace@example.org", "role": "editor"},
+    "margaret": {"uid": 3, "email": "margaret@example.org", "role": "reader"},
+}
+
+
+@dataclass(frozen=True)
+class User:
+    """Who is logged in, out of the article's token."""
+
+    uid: int
+    username: str
+    expires: int
+
+    @property
+    def expires_at(self) -> datetime:
+        """The end of the log-in as an aware time."""
+        return datetime.fromtimestamp(self.expires, tz=timezone.utc)
+
+
+def current_user() -> User | None:
+    """Whoever the article's token in the session names, if it has not expired."""
+    token = session.get(article.SESSION_ID_KEY)
+    if token is None:
+        return None
+    try:
+        uid, rest = article.decrypt_data(token).split("_", 1)
+        username, expires = rest.rsplit("_", 1)
+    except (InvalidToken, ValueError):
+        return None
+    user = User(int(uid), username, int(expires))
+    return user if user.expires > time.time() else None
+
+
+def create_app() -> Flask:
+    """The app, with its keys read from the files that `keys.make_keys` has made."""
+    app = Flask(__name__)
+    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
+    app.session_interface = EncryptedSessionInterface(keys=[read_key(SESSIONS)])
+    # The article makes its key when it is imported. Here it is one that outlives the process.
+    article.key = read_key(ARTICLE)
+    article.fernet = Fernet(article.key)
+    # Only to show what Flask's default cookie would look like; it is never sent.
+    default = Flask("default")
+    default.secret_key = os.urandom(32)
+
+    @app.get("/")
+    def index() -> BaseResponse:
+        return redirect(url_for("profile" if current_user() else "login"))
+
+    @app.route("/login", methods=["GET", "POST"])
+    def login() -> str | BaseResponse:
+        if request.method == "POST":
+            username = request.form["username"]
+            if username in USERS:
+                session.permanent = True
+                user = USERS[username]
+                session["email"], session["role"] = user["email"], user["role"]
+                session["theme"] = request.form.get("theme", "light")
+                article.update_session(user["uid"], username, int(time.time()) + LIFETIME)
+                flash(f"Welcome, {username}.")
+                return redirect(url_for("profile"))
+            flash("There is no such user.")
+        return render_template("login.html", users=USERS)
+
+    @app.get("/profile")
+    def profile() -> str | BaseResponse:
+        user = current_user()
+        if user is None:
+            return redirect(url_for("login"))
+        return render_template("profile.html", user=user)
+
+    @app.post("/logout")
+    def logout() -> BaseResponse:
+        session.clear()
+        return redirect(url_for("login"))
+
+    @app.get("/cookie")
+    def cookie() -> str:
+        return render_template(
+            "cookie.html", signed=signed_cookie(default), encrypted=encrypted_cookie(app)
+        )
+
+    @app.after_request
+    def name_the_worker(response: Response) -> Response:
+        # For the test that a session made by one worker is read by the other.
+        response.headers["X-Worker"] = str(os.getpid())
+        return response
+
+    return app
+
+
+@dataclass(frozen=True)
+class Cookie:
+    """A session cookie as someone sees it who has it and no key."""
+
+    value: str
+    #: Pairs of what a part is and what can be read of it.
+    parts: list[tuple[str, str]]
+
+
+def signed_cookie(app: Flask) -> Cookie:
+    """The cookie that Flask's default would send for this session, decoded without a key."""
+    if not session:
+        return Cookie("", [])
+    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
+    assert serializer is not None  # noqa: S101 - the app has a secret key
+    value = serializer.dumps(dict(session))
+    assert isinstance(value, str)  # noqa: S101 - for the type checker
+    payload, made, signature = value.rsplit(".", 2)
+    packed = payload.startswith(".")
+    data = base64_decode(payload.lstrip("."))
+    if packed:
+        data = zlib.decompress(data)
+    made_at = int.from_bytes(base64_decode(made), "big")
+    parts = [("Contents", data.decode()), ("Made", when(made_at)), ("Signature", signature)]
+    return Cookie(value, parts)
+
+
+def encrypted_cookie(app: Flask) -> Cookie:
+    """The cookie that this app sent, decoded as far as it can be without the key."""
+    value = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
+    data = base64.urlsafe_b64decode(value)
+    if not data:
+        return Cookie("", [])
+    made_at = int.from_bytes(data[1:9], "big")
+    return Cookie(
+        value,
+        [
+            ("Contents", data[25:-32].hex(" ", 2)),
+            ("Made", when(made_at)),
+            ("Initialisation vector", data[9:25].hex()),
+            ("MAC", data[-32:].hex()),
+        ],
+    )
+
+
+def when(seconds: int) -> str:
+    """A time for people."""
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%d %B %Y, %H:%M:%S UTC")

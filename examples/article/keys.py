@@ -1,0 +1,44 @@
+"""Makes the demo's two keys, once, before any worker starts: ``python -m examples.article.keys``.
+
+One is for Flask's sessions and one for the article's own tokens, because whoever can have a text
+of their choice encrypted under the session key could make a session. Workers only read them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from flask_fernet import Fernet
+
+INSTANCE = Path(os.environ.get("ARTICLE_INSTANCE", Path(__file__).parent / "instance"))
+SESSIONS = "sessions.key"
+ARTICLE = "article.key"
+
+
+def read_key(name: str) -> bytes:
+    """A key that :func:`make_keys` has made."""
+    path = INSTANCE / name
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise SystemExit(
+            f"{path} is missing. Make the keys first: python -m examples.article.keys"
+        ) from None
+
+
+def make_keys() -> None:
+    """Creates the files that are not there yet, readable by their owner alone."""
+    INSTANCE.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for name in (SESSIONS, ARTICLE):
+        try:
+            # The mode is there from the first moment, and an existing file is left alone.
+            file = os.open(INSTANCE / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:
+            continue
+        with os.fdopen(file, "wb") as stream:
+            stream.write(Fernet.generate_key())
+
+
+if __name__ == "__main__":
+    make_keys()

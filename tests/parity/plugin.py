@@ -1,0 +1,49 @@
+"""A pytest plugin that makes our interface every Flask app's default in somebody else's suite."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from flask_fernet import EncryptedSessionInterface
+
+#: What is counted, for the caller to see that the suite did go through us.
+counts = {"passed": 0, "failed": 0, "skipped": 0, "deselected": 0, "opened": 0, "saved": 0}
+
+
+class Counting(EncryptedSessionInterface):
+    def open_session(self, *arguments: Any) -> Any:
+        counts["opened"] += 1
+        return super().open_session(*arguments)
+
+    def save_session(self, *arguments: Any) -> None:
+        counts["saved"] += 1
+        super().save_session(*arguments)
+
+
+Flask.session_interface = Counting()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves out the tests that the caller lists; each must be there to be left out."""
+    left_out = set(json.loads(os.environ["PARITY_LEFT_OUT"]))
+    chosen = [item for item in items if item.nodeid not in left_out]
+    missing = left_out - {item.nodeid for item in items}
+    if missing:
+        raise pytest.UsageError(f"listed, but not in the suite: {sorted(missing)}")
+    counts["deselected"] = len(items) - len(chosen)
+    items[:] = chosen
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        counts[report.outcome] += 1
+
+
+def pytest_sessionfinish() -> None:
+    Path(os.environ["PARITY_COUNTS"]).write_text(json.dumps(counts))
