@@ -48,11 +48,12 @@ test-python: $(VENV)/tested
 .PHONY: test-pythons
 test-pythons: wheel
 	@found=0; for version in 3.10 3.11 3.12 3.13 3.14; do \
-		python=$$(command -v python$$version || ls -d ~/.pyenv/versions/$$version.*/bin/python 2>/dev/null | tail -1 || true); \
-		if [ -n "$$python" ] && $$python -c '' 2>/dev/null; then \
+		for python in python$$version ~/.pyenv/versions/$$version.*/bin/python; do \
+			$$python -c '' 2>/dev/null || continue; \
 			echo "== CPython $$version"; found=$$((found + 1)); \
 			$(MAKE) --no-print-directory test-python PYTHON="$$python"; \
-		fi; \
+			break; \
+		done; \
 	done; echo "Tested on $$found versions of CPython."; [ "$$found" -gt 0 ]
 
 ## bench: tables of ratios against what people use today

@@ -7,16 +7,18 @@ pub enum Found<'a> {
     Value(&'a str),
     /// The header has no such cookie.
     Absent,
-    /// Quotes: for Werkzeug's parser to read.
+    /// Quotes, or characters that no server lets through: for Werkzeug's parser to read.
     Odd,
 }
 
 /// Finds `name` in a header the way Werkzeug's `parse_cookie` does, as long as nothing in the
-/// header is quoted: the first of several wins, blanks around a name and a value are ignored,
+/// header is quoted and there are no control characters but tabs: the first of several wins, blanks around a name and a value are ignored,
 /// and what is not `name` or `name=value` up to the next semicolon is skipped.
 #[must_use]
 pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
-    if header.as_bytes().contains(&b'"') {
+    let odd = |byte: &u8| *byte == b'"' || *byte == 0x7f || (*byte < b' ' && *byte != b'\t');
+    // Without a branch a byte, so that it is read many bytes at a time.
+    if header.as_bytes().iter().fold(false, |found, byte| found | odd(byte)) {
         return Found::Odd;
     }
     for piece in header.split(';') {
@@ -139,6 +141,8 @@ mod tests {
             (";;;", Found::Absent),
             ("session=\"abc\"", Found::Odd),
             ("a=\"session=abc\"", Found::Odd),
+            ("session\n", Found::Odd),
+            ("session=a\u{b}", Found::Odd),
         ] {
             assert_eq!(find(header, "session"), expected, "{header:?}");
         }

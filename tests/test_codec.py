@@ -79,9 +79,9 @@ class TestEncode:
         assert encode(number) == theirs(app, number, True, True)
 
     def test_integers_beyond_the_limit_of_python(self, app: Flask) -> None:
-        with pytest.raises(ValueError, match="4300 digits"):
+        with pytest.raises(ValueError, match="4300"):
             encode(10**5000)
-        with pytest.raises(ValueError, match="4300 digits"):
+        with pytest.raises(ValueError, match="4300"):
             oracle.dumps(10**5000)
 
     @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ pieces = st.lists(
 def test_finds_what_werkzeug_finds(header: str) -> None:
     found = find_cookie(header, "session")
     if found is NotImplemented:
-        assert '"' in header
+        assert '"' in header or not header.replace("\t", "").isprintable()
     else:
         assert found == parse_cookie(header).get("session")
 

@@ -238,7 +238,9 @@ class EncryptedSessionInterface(SecureCookieSessionInterface):
             "httponly": self.get_cookie_httponly(app),
         }
         name = self.get_cookie_name(app)
-        if session.accessed:
+        # Asked first: before Flask 3.1.3 looking at `permanent` counts as access.
+        accessed = session.accessed
+        if accessed:
             response.vary.add("Cookie")
         if not session:
             if session.modified:
@@ -249,8 +251,13 @@ class EncryptedSessionInterface(SecureCookieSessionInterface):
         if self.should_set_cookie(app, session):
             issued_at = int(time.time())
             attributes["expires"] = self.get_expiration_time(app, session)
-        elif _to_reissue(origin, session, response):
-            assert origin is not None  # noqa: S101 - for the type checker
+        elif (
+            origin is not None
+            and not origin.newest
+            and accessed
+            and not response.cache_control.public
+        ):
+            # Nobody changed it, but the newest key did not make its token.
             issued_at = origin.issued_at
             attributes["expires"] = self._expiration_of_reissued(app, session, issued_at)
         else:
@@ -360,16 +367,6 @@ class EncryptedSessionInterface(SecureCookieSessionInterface):
                 "secrets.token_urlsafe(32).",
                 _SHORT_SECRET,
             )
-
-
-def _to_reissue(origin: _Origin | None, session: SessionMixin, response: Response) -> bool:
-    """Whether a session that nobody changed is written under the newest key all the same."""
-    return (
-        origin is not None
-        and not origin.newest
-        and session.accessed
-        and not response.cache_control.public
-    )
 
 
 def _note(session: object, name: str, value: object) -> None:
