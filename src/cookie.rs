@@ -1,4 +1,6 @@
-//! Finding a cookie in a `Cookie` header and writing a `Set-Cookie` value.
+//! Finding a cookie in a `Cookie` header, and dates as HTTP writes them.
+
+use crate::bytes::position;
 
 /// What a `Cookie` header says of one name.
 #[derive(Debug, PartialEq, Eq)]
@@ -7,35 +9,113 @@ pub enum Found<'a> {
     Value(&'a str),
     /// The header has no such cookie.
     Absent,
-    /// Quotes, or characters that no server lets through: for Werkzeug's parser to read.
+    /// A quoted value, or characters that no server lets through: for Werkzeug's parser to read.
     Odd,
 }
 
-/// Finds `name` in a header the way Werkzeug's `parse_cookie` does, as long as nothing in the
-/// header is quoted and there are no control characters but tabs: the first of several wins, blanks around a name and a value are ignored,
-/// and what is not `name` or `name=value` up to the next semicolon is skipped.
+/// Finds `name` in a header the way Werkzeug's `parse_cookie` does: the first of several wins,
+/// blanks around a name and a value are ignored, quoted values of other cookies are stepped
+/// over, and what is not `name` or `name=value` up to the next semicolon is skipped.
 #[must_use]
 pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
-    let odd = |byte: &u8| *byte == b'"' || *byte == 0x7f || (*byte < b' ' && *byte != b'\t');
-    // Without a branch a byte, so that it is read many bytes at a time.
-    if header.as_bytes().iter().fold(false, |found, byte| found | odd(byte)) {
-        return Found::Odd;
-    }
-    for piece in header.split(';') {
-        let piece = piece.trim_matches(BLANK);
-        let (key, value) = match piece.split_once('=') {
-            Some((key, value)) => (key.trim_end_matches(BLANK), value.trim_start_matches(BLANK)),
-            None => (piece, ""),
-        };
-        if key == name && !value.contains(BLANK) {
-            return Found::Value(value);
+    let mut rest = Rest(header);
+    while !rest.0.is_empty() {
+        let piece = rest;
+        rest.skip_blanks();
+        let key = rest.take_until(|byte| is_blank(byte) || matches!(byte, b'=' | b'"' | b';'));
+        rest.skip_blanks();
+        let mut value = Value::Token("");
+        if rest.eat(b'=') {
+            rest.skip_blanks();
+            value = rest.value();
+            rest.skip_blanks();
+        }
+        if key.bytes().any(is_odd) || matches!(value, Value::Odd) {
+            return Found::Odd;
+        }
+        let is_cookie = !key.is_empty() && (rest.0.is_empty() || rest.eat(b';'));
+        if !is_cookie {
+            rest = piece;
+            rest.take_until(|byte| byte == b';');
+            rest.eat(b';');
+        } else if key == name {
+            return match value {
+                Value::Token(value) => Found::Value(value),
+                Value::Quoted | Value::Odd => Found::Odd,
+            };
         }
     }
     Found::Absent
 }
 
+/// What is left of a header.
+#[derive(Clone, Copy)]
+struct Rest<'a>(&'a str);
+
+enum Value<'a> {
+    Token(&'a str),
+    Quoted,
+    Odd,
+}
+
 /// What Werkzeug's grammar takes for a blank.
-const BLANK: [char; 2] = [' ', '\t'];
+const fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t')
+}
+
+/// What versions of Werkzeug differ about.
+const fn is_odd(byte: u8) -> bool {
+    (byte < b' ' && byte != b'\t') || byte == 0x7f
+}
+
+impl<'a> Rest<'a> {
+    fn skip_blanks(&mut self) {
+        self.0 = self.0.trim_start_matches([' ', '\t']);
+    }
+
+    fn eat(&mut self, byte: u8) -> bool {
+        let here = self.0.as_bytes().first() == Some(&byte);
+        self.0 = &self.0[usize::from(here)..];
+        here
+    }
+
+    fn take_until(&mut self, stops: impl Fn(u8) -> bool + Copy) -> &'a str {
+        let stop = position(self.0.as_bytes(), stops).unwrap_or(self.0.len());
+        let (taken, rest) = self.0.split_at(stop);
+        self.0 = rest;
+        taken
+    }
+
+    fn value(&mut self) -> Value<'a> {
+        if !self.0.starts_with('"') {
+            let stops = |byte| is_blank(byte) || matches!(byte, b'"' | b';') || is_odd(byte);
+            let token = self.take_until(stops);
+            return if self.0.bytes().next().is_some_and(is_odd) {
+                Value::Odd
+            } else {
+                Value::Token(token)
+            };
+        }
+        let whole = self.0;
+        self.eat(b'"');
+        loop {
+            self.take_until(|byte| matches!(byte, b'"' | b'\\') || is_odd(byte));
+            match self.0.as_bytes() {
+                [b'"', ..] => {
+                    self.eat(b'"');
+                    return Value::Quoted;
+                }
+                [b'\\', next, ..] if next.is_ascii() && !is_odd(*next) => self.0 = &self.0[2..],
+                [] | [b'\\'] => {
+                    // Without its end it is no value.
+                    self.0 = whole;
+                    return Value::Quoted;
+                }
+                _ => return Value::Odd,
+            }
+        }
+    }
+}
 
 /// Appends an IMF-fixdate (RFC 9110 section 5.6.7), `Sun, 06 Nov 1994 08:49:37 GMT`, for
 /// `time` seconds since the epoch. `false`, with nothing written, outside the years 1 to 9999
@@ -140,9 +220,15 @@ mod tests {
             ("", Found::Absent),
             (";;;", Found::Absent),
             ("session=\"abc\"", Found::Odd),
-            ("a=\"session=abc\"", Found::Odd),
-            ("session\n", Found::Odd),
+            ("a=\"session=abc\"", Found::Absent),
+            ("a=\"b;c\\\"d\"; session=abc", Found::Value("abc")),
+            ("a=\"b; session=abc", Found::Value("abc")),
+            ("a=\"b\"c; session=abc", Found::Value("abc")),
+            ("a=\"b\nc\"; session=abc", Found::Odd),
+            ("se\"ssion=a; session=abc", Found::Value("abc")),
+            ("session=a\"b; session=abc", Found::Value("abc")),
             ("session=a\u{b}", Found::Odd),
+            ("session\n", Found::Odd),
         ] {
             assert_eq!(find(header, "session"), expected, "{header:?}");
         }

@@ -107,6 +107,9 @@ def test_in_a_real_server(tmp_path: Path, port: int) -> None:
     assert sessions_key != (instance / "article.key").read_bytes()
 
     with server(instance, port):
+        forged = Browser(port)
+        forged.cookie = "session=abc"
+        assert forged.fetch("GET", "/cookie").status == 200
         assert not workers & browser.workers_that_know("ada@example.org")
         assert browser.fetch("POST", "/logout").headers["Location"] == "/login"
         assert browser.cookie == "session="

@@ -8,10 +8,12 @@ import json
 import pickle
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import cryptography.fernet as oracle
 import pytest
@@ -382,14 +384,36 @@ class TestSecrecy:
             for name in dir(thing):
                 assert KEY.decode() not in repr(getattr(thing, name))
                 assert repr(bytes(range(16))) not in repr(getattr(thing, name))
-        with pytest.raises(AttributeError):
-            fernet._signing_key = b""  # type: ignore[attr-defined]
+            assert not hasattr(thing, "_signing_key")
+            assert not hasattr(thing, "_encryption_key")
+
+    def test_an_object_like_others(self) -> None:
+        """Weak references, attributes and mocks work as on `cryptography`'s."""
+        fernet = ours.Fernet(KEY)
+        for thing in (fernet, ours.MultiFernet([fernet])):
+            assert weakref.ref(thing)() is thing
+            with mock.patch.object(thing, "decrypt", return_value=b"mocked"):
+                assert thing.decrypt(b"") == b"mocked"
 
     def test_no_key_in_errors(self) -> None:
         for key in (KEY[:-4], KEY.decode() + "é", b"A" + KEY):
             with pytest.raises(ValueError, match=r"Fernet key|ASCII") as raised:
                 ours.Fernet(key)
             assert "AAEC" not in str(raised.value)
+
+
+@pytest.mark.parametrize("now", [2**63, 2**64 - 1, 2**64, -1, float(2**63)])
+def test_a_clock_at_the_ends_of_the_range(monkeypatch: pytest.MonkeyPatch, now: float) -> None:
+    monkeypatch.setattr("time.time", lambda: now)
+    tokens: list[tuple[int, str | None]] = []
+    for module in (ours, oracle):
+        try:
+            token = module.Fernet(KEY).encrypt(b"x")
+            tokens.append((module.Fernet(KEY).extract_timestamp(token), None))
+            assert module.Fernet(KEY).decrypt(token, ttl=1) == b"x"
+        except OverflowError as error:
+            tokens.append((0, str(error)))
+    assert tokens[0] == tokens[1]
 
 
 def test_eight_threads_share_one_fernet() -> None:

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 import zlib
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -150,19 +150,12 @@ class TestNativePath:
         )
         self.run(app)
 
-    def test_overridden_hooks(self, app: Flask) -> None:
-        class Hooked(NativeOnly):
-            def get_cookie_domain(self, app: Flask) -> str | None:
-                return None
-
-            def get_cookie_secure(self, app: Flask) -> bool:
-                return False
-
-            def get_expiration_time(self, app: Flask, session: Any) -> Any:
-                return super().get_expiration_time(app, session)
-
-        app.session_interface = Hooked()
+    def test_a_cookie_behind_a_quoted_one(self, app: Flask) -> None:
+        client = app.test_client()
+        client.set_cookie("a", 'with "quotes"; and more')
         self.run(app)
+        write(client, a=1)
+        assert client.get("/read").text == "{'a': 1}"
 
     def test_own_session_class(self, app: Flask) -> None:
         class Made(SecureCookieSession):
@@ -363,6 +356,67 @@ class TestRotation:
         assert cookie.expires is not None
         assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
         assert opened(app, token_of(set_cookie(response)))[1] == issued_at
+
+    def test_an_expiration_of_its_own_is_kept(self, make_app: MakeApp, clock: Any) -> None:
+        end = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+        class Fixed(EncryptedSessionInterface):
+            def get_expiration_time(self, app: Flask, session: Any) -> datetime:
+                return end
+
+        app = add_views(make_app(Fixed(keys=[NEW, OLD]), SESSION_REFRESH_EACH_REQUEST=False))
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', int(clock.now) - 1000)
+        client = app.test_client()
+        client.set_cookie("session", token.decode())
+        header = set_cookie(client.get("/read"))
+        assert "; Expires=Wed, 02 Jan 2030 03:04:05 GMT" in header
+
+    def test_what_does_not_fit_stays_as_it_is(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        app.config["MAX_COOKIE_SIZE"] = 120
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"a":"bcdefghijkl"}').decode())
+        response = client.get("/read")
+        assert response.text == "{'a': 'bcdefghijkl'}"
+        assert "Set-Cookie" not in response.headers
+
+    @pytest.mark.parametrize("item", [1, object()], ids=["writable", "not writable"])
+    def test_what_flask_does_not_see_is_not_saved(self, make_app: MakeApp, item: object) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+
+        @app.get("/lose")
+        def lose() -> str:
+            session["list"].append(item)
+            return "lost"
+
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"list":[]}').decode())
+        response = client.get("/lose")
+        assert response.text == "lost"
+        assert opened(app, token_of(set_cookie(response)))[0] == b'{"list":[]}'
+
+    def test_keys_changed_while_they_are_read(
+        self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A thread appends the former secret just when another makes keys of the list."""
+        app = add_views(make_app(SECRET_KEY_FALLBACKS=[]))
+        client = app.test_client()
+        write(client, a=1)
+        interface: Any = app.session_interface
+        former = app.secret_key
+        plain = type(interface)._sealing
+
+        def and_then_rotate(interface: Any, app: Flask) -> Any:
+            made = plain(interface, app)
+            if former not in app.config["SECRET_KEY_FALLBACKS"]:
+                app.config["SECRET_KEY_FALLBACKS"].append(former)
+            return made
+
+        app.secret_key = "the next secret, and it is long enough"
+        with monkeypatch.context() as patched:
+            patched.setattr(type(interface), "_sealing", and_then_rotate)
+            client.get("/nothing")
+        assert client.get("/read").text == "{'a': 1}"
 
     def test_fallback_secrets(self, make_app: MakeApp) -> None:
         app = add_views(make_app(SECRET_KEY_FALLBACKS=["the secret before this one"]))

@@ -181,6 +181,68 @@ def test_a_short_secret_is_warned_of_once(
     assert "xxxx" not in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("config", "name"),
+    [
+        ({"SECRET_KEY_FALLBACKS": ["dev"]}, "SECRET_KEY_FALLBACKS[0]"),
+        (
+            {
+                "SECRET_KEY": "dev",
+                "SESSION_ENCRYPTION_KEYS": [KEY],
+                "SESSION_ENCRYPTION_ACCEPT": ["secret-key"],
+            },
+            "SECRET_KEY",
+        ),
+    ],
+)
+def test_a_short_secret_by_another_way(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, config: dict[str, Any], name: str
+) -> None:
+    write(add_views(make_app(**config)).test_client(), a=1)
+    (record,) = caplog.records
+    assert record.message.startswith(f"{name} has fewer than 16 bytes.")
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SESSION_ENCRYPTION_ACCEPT": [KEY]},
+        {"SESSION_COMPRESSION": KEY.decode()},
+        {"SESSION_OVERFLOW": KEY.decode()},
+        {"SESSION_ENCRYPTION_KEYS": [KEY.decode() + "\ud800"]},
+        {"SESSION_ENCRYPTION_KEYS": [KEY + b"x"]},
+        {"SECRET_KEY": KEY.decode() + "\ud800"},
+        {"SECRET_KEY_FALLBACKS": [KEY.decode() + "\ud800"]},
+    ],
+)
+def test_a_key_in_the_wrong_place_is_not_shown(config: dict[str, Any]) -> None:
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    with pytest.raises(ConfigurationError) as raised:
+        EncryptedSessionInterface(app)
+    chain = raised.value
+    assert chain.__suppress_context__ or chain.__context__ is None
+    assert KEY.decode()[:8] not in repr(chain.args)
+    (name,) = config
+    assert name in str(chain)
+
+
+@pytest.mark.parametrize("keys", [{KEY}, iter([KEY]), {KEY: 1}], ids=["set", "iterator", "dict"])
+def test_keys_need_an_order(keys: Any) -> None:
+    with pytest.raises(ConfigurationError, match="the newest first"):
+        EncryptedSessionInterface(keys=keys)
+    app = Flask(__name__)
+    app.config["SESSION_ENCRYPTION_KEYS"] = keys
+    with pytest.raises(ConfigurationError, match="the newest first"):
+        EncryptedSessionInterface(app)
+
+
+def test_every_setting_is_checked_by_the_first_request(make_app: MakeApp) -> None:
+    app = add_views(make_app(SESSION_OVERFLOW="chunk", PROPAGATE_EXCEPTIONS=True))
+    with pytest.raises(ConfigurationError, match="SESSION_OVERFLOW"):
+        app.test_client().get("/nothing")
+
+
 def test_no_warning_where_the_secret_makes_no_keys(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -144,10 +144,11 @@ def signed_cookie(app: Flask) -> Cookie:
 
 def encrypted_cookie(app: Flask) -> Cookie:
     """The cookie that this app sent, decoded as far as it can be without the key."""
-    value = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
-    data = base64.urlsafe_b64decode(value)
-    if not data:
+    if not session:
+        # There is none, or it is none of ours.
         return Cookie("", [])
+    value = request.cookies[app.config["SESSION_COOKIE_NAME"]]
+    data = base64.urlsafe_b64decode(value)
     made_at = int.from_bytes(data[1:9], "big")
     return Cookie(
         value,

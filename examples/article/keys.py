@@ -6,7 +6,9 @@ of their choice encrypted under the session key could make a session. Workers on
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 from pathlib import Path
 
 from flask_fernet import Fernet
@@ -31,13 +33,14 @@ def make_keys() -> None:
     """Creates the files that are not there yet, readable by their owner alone."""
     INSTANCE.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (SESSIONS, ARTICLE):
-        try:
-            # The mode is there from the first moment, and an existing file is left alone.
-            file = os.open(INSTANCE / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+        if (INSTANCE / name).exists():
             continue
-        with os.fdopen(file, "wb") as stream:
-            stream.write(Fernet.generate_key())
+        # A temporary file has mode 0600 from the first moment; a link never replaces a key.
+        with tempfile.NamedTemporaryFile(dir=INSTANCE) as file:
+            file.write(Fernet.generate_key())
+            file.flush()
+            with contextlib.suppress(FileExistsError):
+                os.link(file.name, INSTANCE / name)
 
 
 if __name__ == "__main__":

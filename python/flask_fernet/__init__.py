@@ -19,7 +19,8 @@ from .errors import (
     SessionTooLarge,
 )
 from .fernet import Fernet, MultiFernet
-from .interface import EncryptedSession, EncryptedSessionInterface
+from .interface import EncryptedSessionInterface
+from .session import EncryptedSession
 from .signals import session_rejected
 
 __all__ = [

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
 
-from itsdangerous import BadPayload, BadSignature, SignatureExpired
+from itsdangerous import BadData, BadPayload, BadSignature, SignatureExpired
 
 from ._core import SessionKeys
 from .errors import Reason, SessionRejected
 
-#: Older than any token.
-_EVER = 2**62
+#: Later than any token, in seconds since the epoch.
+_LATEST = 2**63 - 1
+#: Seconds by which a token may be dated ahead, as in ``src/token/keys.rs``.
+MAX_CLOCK_SKEW = 60
 
 
 class EncryptedSerializer:
@@ -38,7 +40,7 @@ class EncryptedSerializer:
         return self._keys.seal(self._pack(obj), int(time.time()))
 
     def loads(
-        self, s: str | bytes, max_age: int | None = None, return_timestamp: bool = False
+        self, s: str | bytes, max_age: float | None = None, return_timestamp: bool = False
     ) -> Any:
         """What a token holds.
 
@@ -50,23 +52,28 @@ class EncryptedSerializer:
         :raises itsdangerous.BadSignature: for everything else.
         """
         try:
-            payload, issued_at, _ = self._keys.open(
-                s, int(time.time()), _EVER if max_age is None else max_age
-            )
+            # Its age is judged below, as itsdangerous does: without a bound it has none.
+            payload, issued_at, _ = self._keys.open(s, _LATEST, _LATEST)
         except SessionRejected as error:
-            raise _as_itsdangerous(error.reason) from None
+            if error.reason is Reason.UNDECODABLE:
+                raise BadPayload("Could not load the payload") from None
+            raise BadSignature(f"Token {error.reason}") from None
+        made = datetime.fromtimestamp(issued_at, tz=timezone.utc)
+        age = int(time.time()) - issued_at
+        if max_age is not None and not -MAX_CLOCK_SKEW <= age <= max_age:
+            limit = f"{age} > {max_age}" if age > 0 else f"{age} < {-MAX_CLOCK_SKEW}"
+            raise SignatureExpired(f"Token age {limit} seconds", payload=payload, date_signed=made)
         try:
             value = self._load(payload)
         except Exception as error:
             raise BadPayload("Could not load the payload", original_error=error) from error
-        if return_timestamp:
-            return value, datetime.fromtimestamp(issued_at, tz=timezone.utc)
-        return value
+        return (value, made) if return_timestamp else value
 
-
-def _as_itsdangerous(reason: Reason) -> BadSignature | BadPayload:
-    if reason in (Reason.EXPIRED, Reason.FROM_FUTURE):
-        return SignatureExpired(f"Token {reason}")
-    if reason is Reason.UNDECODABLE:
-        return BadPayload("Could not load the payload")
-    return BadSignature(f"Token {reason}")
+    def loads_unsafe(self, s: str | bytes, max_age: float | None = None) -> tuple[bool, Any]:
+        """As :meth:`loads`, without an exception: whether it opened, and what it holds. What is
+        not authentic is never decrypted, so nothing is held then.
+        """
+        try:
+            return True, self.loads(s, max_age)
+        except BadData:
+            return False, None

@@ -17,12 +17,15 @@ ENCRYPTION_SETTINGS = ("SESSION_ENCRYPTION_ACCEPT", "SESSION_ENCRYPTION_KEYS")
 KEY_SOURCES = ("keys", "secret-key")
 COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
+#: Bytes below which a secret is too short to be random enough.
+SHORT_SECRET = 16
 
 
 def session_keys(
-    app: Flask, salt: str, argument: list[tuple[str, str | bytes]] | None
-) -> SessionKeys | None:
-    """The keys of an app's sessions; ``None`` where it has none.
+    app: Flask, salt: str | bytes, argument: list[tuple[str, str | bytes]] | None
+) -> tuple[SessionKeys | None, list[str]]:
+    """The keys of an app's sessions, ``None`` where it has none, and the names of the secrets
+    among their sources that are too short to be random enough.
 
     :param salt: what derived keys are bound to.
     :param argument: the keys given to the interface, named, if there were any.
@@ -40,20 +43,32 @@ def session_keys(
                 "SESSION_ENCRYPTION_ACCEPT names 'keys', but SESSION_ENCRYPTION_KEYS is not set."
             )
         found = secrets(app)
-        return SessionKeys([], found, salt) if found else None
-    found = secrets(app) if "secret-key" in accepted else []
+        return (_session_keys([], found, salt) if found else None), _short(found)
+    found = secrets(app) if "secret-key" in accepted else {}
     if "secret-key" in accepted and not found:
         raise ConfigurationError(
             "SESSION_ENCRYPTION_ACCEPT names 'secret-key', but SECRET_KEY is not set."
         )
-    return SessionKeys(keys, found, salt)
+    return _session_keys(keys, found, salt), _short(found)
 
 
-def secrets(app: Flask) -> list[bytes]:
-    """``SECRET_KEY`` and its fallbacks, the current one first; empty where it is not set."""
+def _session_keys(
+    keys: list[tuple[str, str | bytes]], found: dict[str, bytes], salt: str | bytes
+) -> SessionKeys:
+    return SessionKeys(keys, list(found.values()), salt)
+
+
+def _short(found: dict[str, bytes]) -> list[str]:
+    return [name for name, value in found.items() if len(value) < SHORT_SECRET]
+
+
+def secrets(app: Flask) -> dict[str, bytes]:
+    """``SECRET_KEY`` and its fallbacks by name, the current one first; empty where it is not
+    set.
+    """
     if not app.secret_key:
-        return []
-    found = [secret("SECRET_KEY", app.secret_key)]
+        return {}
+    found = {"SECRET_KEY": secret("SECRET_KEY", app.secret_key)}
     fallbacks = app.config["SECRET_KEY_FALLBACKS"] or []
     if isinstance(fallbacks, (str, bytes, bytearray)) or not isinstance(fallbacks, Iterable):
         raise ConfigurationError(
@@ -61,14 +76,19 @@ def secrets(app: Flask) -> list[bytes]:
             "too, or each of its letters would be taken for a key."
         )
     for position, value in enumerate(fallbacks):
-        found.append(secret(f"SECRET_KEY_FALLBACKS[{position}]", value))
+        name = f"SECRET_KEY_FALLBACKS[{position}]"
+        found[name] = secret(name, value)
     return found
 
 
 def secret(name: str, value: object) -> bytes:
     """One secret as bytes."""
     if isinstance(value, str):
-        value = value.encode()
+        try:
+            value = value.encode()
+        except UnicodeEncodeError:
+            # The error would carry the secret.
+            raise ConfigurationError(f"{name} has characters that UTF-8 has not.") from None
     if not isinstance(value, (bytes, bytearray)):
         raise ConfigurationError(f"{name} is a {type(value).__name__}, not str or bytes.")
     if not value:
@@ -78,7 +98,8 @@ def secret(name: str, value: object) -> bytes:
 
 def named_keys(name: str, value: object) -> list[tuple[str, str | bytes]]:
     """A list of keys, each with a name for messages. What is in it is not checked."""
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+    if not isinstance(value, (list, tuple)):
+        # Nothing else has an order and can be read again.
         raise ConfigurationError(
             f"{name} is a list of keys, the newest first; got a {type(value).__name__}. A single "
             "key goes into a list too."
@@ -111,8 +132,9 @@ def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> lis
     if not isinstance(chosen, (list, tuple, set, frozenset)):
         raise ConfigurationError(f"{name} is a list of {either(valid)}.")
     for word in chosen:
+        # What it is instead is not shown: it may be a key in the wrong place.
         if word not in valid:
-            raise ConfigurationError(f"{name} names {word!r}; it lists {either(valid)}.")
+            raise ConfigurationError(f"{name} lists something else than {either(valid)}.")
     return list(chosen)
 
 
@@ -122,7 +144,7 @@ def choice(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> str:
     if value is None:
         return valid[0]
     if not isinstance(value, str) or value not in valid:
-        raise ConfigurationError(f"{name} is {value!r}; it is {either(valid)}.")
+        raise ConfigurationError(f"{name} is something else than {either(valid)}.")
     return value
 
 

@@ -7,7 +7,10 @@
 use std::sync::RwLock;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
+
+use super::flask_objects::TAG_CLASSES;
 
 /// The part that an object plays in a request.
 #[derive(Clone, Copy)]
@@ -48,6 +51,19 @@ pub(crate) const HOOKS: [&str; 9] = [
 ];
 
 impl Role {
+    /// In the order of their declaration.
+    const ALL: [Self; ROLES] = [
+        Self::Interface,
+        Self::App,
+        Self::Config,
+        Self::Json,
+        Self::Serializer,
+        Self::Request,
+        Self::Response,
+        Self::NewSession,
+        Self::SavedSession,
+    ];
+
     /// Module and name of the class that Flask has for this, and the attributes of it that the
     /// fast path goes around.
     const fn stock(self) -> (&'static str, &'static str, &'static [&'static str]) {
@@ -72,7 +88,14 @@ impl Role {
             Self::Request => (
                 "flask",
                 "Request",
-                &["cookies", "headers", "__init__", "__getattribute__", "__getattr__"],
+                &[
+                    "cookies",
+                    "dict_storage_class",
+                    "headers",
+                    "__init__",
+                    "__getattribute__",
+                    "__getattr__",
+                ],
             ),
             Self::Response => (
                 "flask",
@@ -105,22 +128,94 @@ impl Role {
     }
 
     fn examine(self, class: &Bound<'_, PyType>) -> PyResult<Facts> {
-        let (module, name, attributes) = self.stock();
-        let stock = class.py().import(module)?.getattr(name)?.cast_into::<PyType>()?;
-        if !class.is_subclass(&stock)? {
+        let py = class.py();
+        let stock = &Stock::get(py)?.roles[self as usize];
+        if !class.is_subclass(stock.class.bind(py))? {
             return Ok(Facts::FOREIGN);
         }
         let mut facts = Facts(0);
-        for (position, name) in attributes.iter().enumerate() {
-            let same = match (class.getattr_opt(*name)?, stock.getattr_opt(*name)?) {
-                (Some(theirs), Some(flask)) => theirs.is(&flask),
-                (theirs, flask) => theirs.is_none() && flask.is_none(),
-            };
-            if !same {
+        for (position, differs) in stock.differences(class)?.into_iter().enumerate() {
+            if differs {
                 facts = facts.with(position);
             }
         }
+        if matches!(self, Self::Serializer) && !Stock::get(py)?.has_stock_tags(py)? {
+            return Ok(Facts::FOREIGN);
+        }
+        if matches!(self, Self::NewSession) {
+            // A metaclass may make its instances in a way of its own.
+            let call = class.get_type().getattr("__call__")?;
+            if !call.is(&py.get_type::<PyType>().getattr("__call__")?) {
+                return Ok(Facts::FOREIGN);
+            }
+        }
         Ok(facts)
+    }
+}
+
+/// Flask's classes as they were when this module was imported: what is put in place of a method
+/// later is not Flask's.
+pub(crate) struct Stock {
+    roles: [StockClass; ROLES],
+    tags: Vec<StockClass>,
+}
+
+struct StockClass {
+    class: Py<PyType>,
+    attributes: Vec<(&'static str, Option<Py<PyAny>>)>,
+}
+
+impl StockClass {
+    fn new(
+        py: Python<'_>,
+        module: &str,
+        name: &str,
+        attributes: &[&'static str],
+    ) -> PyResult<Self> {
+        let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
+        let attribute =
+            |name: &&'static str| Ok((*name, class.getattr_opt(*name)?.map(Bound::unbind)));
+        let attributes = attributes.iter().map(attribute).collect::<PyResult<_>>()?;
+        Ok(Self { class: class.unbind(), attributes })
+    }
+
+    /// Whether `class` has another attribute in place of each of these.
+    fn differences(&self, class: &Bound<'_, PyType>) -> PyResult<Vec<bool>> {
+        let differs = |(name, flask): &(&str, Option<Py<PyAny>>)| {
+            Ok(match (class.getattr_opt(*name)?, flask) {
+                (Some(theirs), Some(flask)) => !theirs.is(flask),
+                (theirs, flask) => theirs.is_some() || flask.is_some(),
+            })
+        };
+        self.attributes.iter().map(differs).collect()
+    }
+}
+
+static STOCK: PyOnceLock<Stock> = PyOnceLock::new();
+
+impl Stock {
+    pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Self> {
+        STOCK.get_or_try_init(py, || {
+            let role = |role: &Role| {
+                let (module, name, attributes) = role.stock();
+                StockClass::new(py, module, name, attributes)
+            };
+            let roles = Role::ALL.iter().map(role).collect::<PyResult<Vec<_>>>()?;
+            let roles = roles.try_into().unwrap_or_else(|_| unreachable!("as many as roles"));
+            let attributes = ["check", "key", "tag", "to_json", "to_python"];
+            let tag = |name: &&str| StockClass::new(py, "flask.json.tag", name, &attributes);
+            let tags = TAG_CLASSES.iter().map(tag).collect::<PyResult<_>>()?;
+            Ok(Self { roles, tags })
+        })
+    }
+
+    fn has_stock_tags(&self, py: Python<'_>) -> PyResult<bool> {
+        for tag in &self.tags {
+            if tag.differences(tag.class.bind(py))?.contains(&true) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }
 

@@ -4,7 +4,7 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyFloat, PyModule};
+use pyo3::types::{PyFloat, PyInt, PyModule};
 
 static TIME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
 
@@ -16,21 +16,33 @@ pub(crate) fn now(py: Python<'_>) -> PyResult<Now<'_>> {
     Ok(Now(module.bind(py).call_method0(intern!(py, "time"))?))
 }
 
-impl Now<'_> {
+/// Up to here a float holds every whole number of seconds, and i64 every such float.
+const EXACT: f64 = 9e15;
+
+impl<'py> Now<'py> {
     /// `int(time.time())`: whole seconds since the epoch.
-    pub(crate) fn seconds(&self) -> PyResult<i64> {
+    pub(crate) fn seconds(&self) -> PyResult<i128> {
         match self.0.cast_exact::<PyFloat>().map(PyFloatMethods::value) {
-            // Exact: within i64 a float has no fraction beyond 2^53.
             #[allow(clippy::cast_possible_truncation)]
-            Ok(float) if float.abs() < 9e15 => Ok(float as i64),
-            _ => self.0.py().get_type::<pyo3::types::PyInt>().call1((&self.0,))?.extract(),
+            Ok(float) if float.abs() < EXACT => Ok(i128::from(float as i64)),
+            _ => self.0.py().get_type::<PyInt>().call1((&self.0,))?.extract(),
+        }
+    }
+
+    /// `int(time.time())` as Python has it.
+    pub(crate) fn seconds_int(self) -> PyResult<Bound<'py, PyAny>> {
+        let py = self.0.py();
+        match self.0.cast_exact::<PyFloat>().map(PyFloatMethods::value) {
+            #[allow(clippy::cast_possible_truncation)]
+            Ok(float) if float.abs() < EXACT => Ok((float as i64).into_pyobject(py)?.into_any()),
+            _ => py.get_type::<PyInt>().call1((self.0,)),
         }
     }
 
     /// Microseconds since the epoch, rounded down, as `datetime.now` has them.
     pub(crate) fn microseconds(&self) -> PyResult<i64> {
         let seconds: f64 = self.0.extract()?;
-        let whole = self.seconds()?;
+        let whole = i64::try_from(self.seconds()?)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
         let fraction = ((seconds - whole as f64) * 1e6).floor() as i64;
         Ok(whole.saturating_mul(1_000_000).saturating_add(fraction))

@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use pyo3::exceptions::{PyAttributeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAttributeError, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
@@ -11,7 +11,7 @@ use super::clock;
 use super::convert::{self, Window};
 use super::errors::invalid_token;
 use crate::token::fernet::{FernetKey, Plaintext, Unverified, token_len};
-use crate::token::{keys, random};
+use crate::token::{keys, random, wipe};
 
 /// Bytes of input from which the interpreter is released: some 100 microseconds of work. Below
 /// that, waiting to get it back costs other threads more than they gain.
@@ -25,7 +25,7 @@ const RELEASE_FROM: usize = 64 * 1024;
 /// :param key: 32 bytes as URL-safe base64, ``bytes`` or ``str``; see :meth:`generate_key`.
 /// :param backend: taken and ignored.
 /// :raises ValueError: if ``key`` is not 32 bytes in base64.
-#[pyclass(frozen, subclass, module = "flask_fernet")]
+#[pyclass(frozen, subclass, dict, weakref, module = "flask_fernet")]
 pub(crate) struct Fernet {
     /// Set by `__init__`, so that a subclass may have a signature of its own.
     key: OnceLock<FernetKey>,
@@ -42,7 +42,7 @@ impl Fernet {
     #[pyo3(signature = (key, backend=None))]
     fn __init__(&self, key: &Bound<'_, PyAny>, backend: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
         let _ = backend;
-        let key = FernetKey::new(&*convert::key(key)?);
+        let key = wipe::with_wiped_stack(|| Ok::<_, PyErr>(FernetKey::new(&*convert::key(key)?)))?;
         self.key.set(key).map_err(|_| PyTypeError::new_err("a Fernet has one key for its life"))
     }
 
@@ -66,13 +66,15 @@ impl Fernet {
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = clock::now(slf.py())?.seconds()?;
+        let now = clock::now(slf.py())?;
         if !slf.is_exact_instance_of::<Self>() {
             // A subclass may have an encrypt_at_time of its own.
+            let now = now.seconds_int()?;
             return slf.call_method1(intern!(slf.py(), "encrypt_at_time"), (data, now));
         }
+        let now = now.seconds()?;
         let data = convert::plaintext(data)?;
-        let now = u64::try_from(now).map_err(|_| before_epoch())?;
+        let now = u64::try_from(now).map_err(|_| not_eight_bytes(now))?;
         slf.get().seal(data, now).map(Bound::into_any)
     }
 
@@ -236,7 +238,7 @@ pub(crate) fn window<'py>(
     ttl: Option<Bound<'py, PyAny>>,
 ) -> PyResult<Option<Window<'py>>> {
     let Some(ttl) = ttl else { return Ok(None) };
-    let now = clock::now(py)?.seconds()?.into_pyobject(py)?.into_any();
+    let now = clock::now(py)?.seconds_int()?;
     Ok(Some(Window { ttl, now }))
 }
 
@@ -246,9 +248,10 @@ pub(crate) fn required<'py>(ttl: Option<Bound<'py, PyAny>>) -> PyResult<Bound<'p
     })
 }
 
-/// The error of `int.to_bytes` for a clock before 1970.
-pub(crate) fn before_epoch() -> PyErr {
-    pyo3::exceptions::PyOverflowError::new_err("can't convert negative int to unsigned")
+/// The error of `int.to_bytes` for a clock before 1970, or some 585 billion years ahead.
+fn not_eight_bytes(now: i128) -> PyErr {
+    let negative = "can't convert negative int to unsigned";
+    PyOverflowError::new_err(if now < 0 { negative } else { "int too big to convert" })
 }
 
 /// A pickle would carry the key to wherever it goes.

@@ -9,14 +9,29 @@ use super::classes::{Facts, HOOKS};
 use super::stop::Stop;
 use crate::tagged_json::encode::Style;
 
-/// Looked up once a process.
+/// The tags of `TaggedJSONSerializer`, in the order in which it asks them; two of them have no
+/// name and only pass plain values on.
+pub(crate) const TAG_CLASSES: [&str; 8] = [
+    "TagDict",
+    "PassDict",
+    "TagTuple",
+    "PassList",
+    "TagBytes",
+    "TagMarkup",
+    "TagUUID",
+    "TagDateTime",
+];
+const UNNAMED_TAGS: [usize; 2] = [1, 3];
+const NAMED_TAGS: usize = 6;
+
+/// Looked up when the module is imported.
 pub(crate) struct FlaskObjects {
     environ_headers: Py<PyType>,
     headers: Py<PyType>,
+    serializer: Py<PyType>,
     dict_new: Py<PyAny>,
     on_update: Py<PyAny>,
-    tag_classes: Vec<Py<PyAny>>,
-    tags: usize,
+    tag_classes: Vec<Py<PyType>>,
     pub(crate) dump_cookie: Py<PyAny>,
     pub(crate) vary_cookie: Py<PyTuple>,
 }
@@ -33,17 +48,16 @@ impl FlaskObjects {
             // `SecureCookieSession.__init__` makes its callback anew for each session, always
             // the same one: it takes the session as its argument.
             let session = import("flask.sessions", "SecureCookieSession")?.call0()?;
-            let serializer = import("flask.json.tag", "TaggedJSONSerializer")?;
-            let tag_classes = serializer.getattr("default_tags")?.try_iter()?;
             Ok(Self {
                 environ_headers: class("werkzeug.datastructures", "EnvironHeaders")?,
                 headers: class("werkzeug.datastructures", "Headers")?,
                 dict_new: py.get_type::<PyDict>().getattr("__new__")?.unbind(),
                 on_update: session.getattr("on_update")?.unbind(),
-                tag_classes: tag_classes
-                    .map(|class| class.map(Bound::unbind))
+                tag_classes: TAG_CLASSES
+                    .iter()
+                    .map(|name| class("flask.json.tag", name))
                     .collect::<PyResult<_>>()?,
-                tags: serializer.call0()?.getattr("tags")?.len()?,
+                serializer: class("flask.json.tag", "TaggedJSONSerializer")?,
                 dump_cookie: import("werkzeug.http", "dump_cookie")?.unbind(),
                 vary_cookie: PyTuple::new(py, ["Vary", "Cookie"])?.unbind(),
             })
@@ -85,21 +99,37 @@ impl FlaskObjects {
         &self,
         response: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyList>, Stop> {
-        let headers = response.getattr(intern!(response.py(), "headers"))?;
+        let py = response.py();
+        let attributes = response.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
+        if attributes.contains(intern!(py, "set_cookie"))? {
+            return Err(Stop::Decline);
+        }
+        let headers = attributes.get_item(intern!(py, "headers"))?.ok_or(Stop::Decline)?;
         if !headers.get_type().is(&self.headers) {
             return Err(Stop::Decline);
         }
-        Ok(headers.getattr(intern!(response.py(), "_list"))?.cast_into_exact::<PyList>()?)
+        Ok(headers.getattr(intern!(py, "_list"))?.cast_into_exact::<PyList>()?)
     }
 
-    /// Whether a serializer of Flask's class has Flask's tags, in Flask's order.
-    pub(crate) fn has_stock_tags(&self, serializer: &Bound<'_, PyAny>) -> Result<bool, Stop> {
+    /// Whether a serializer is Flask's own, with Flask's tags in Flask's order.
+    pub(crate) fn is_stock_serializer(&self, serializer: &Bound<'_, PyAny>) -> Result<bool, Stop> {
         let py = serializer.py();
+        if !serializer.get_type().is(&self.serializer) {
+            return Ok(false);
+        }
         let order = serializer.getattr(intern!(py, "order"))?.cast_into_exact::<PyList>()?;
         let tags = serializer.getattr(intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
-        Ok(tags.len() == self.tags
-            && order.len() == self.tag_classes.len()
-            && order.iter().zip(&self.tag_classes).all(|(tag, class)| tag.get_type().is(class)))
+        if order.len() != self.tag_classes.len() || tags.len() != NAMED_TAGS {
+            return Ok(false);
+        }
+        let mut named = tags.iter();
+        let stock =
+            order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
+                tag.get_type().is(class)
+                    && (UNNAMED_TAGS.contains(&position)
+                        || named.next().is_some_and(|(_, known)| known.is(&tag)))
+            });
+        Ok(stock)
     }
 }
 

@@ -31,4 +31,14 @@ mod _core {
     use super::native_path::NativePath;
     #[pymodule_export]
     use super::session_keys::SessionKeys;
+
+    /// What is looked up once is looked up now: before anything of Flask's is patched, and
+    /// before another thread can fork in the middle of it.
+    #[pymodule_init]
+    fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        crate::token::warm_up();
+        super::classes::Stock::get(module.py())?;
+        super::flask_objects::FlaskObjects::get(module.py())?;
+        Ok(())
+    }
 }

@@ -21,7 +21,7 @@ use crate::token::fernet::{Plaintext, Unverified};
 ///
 /// :param fernets: an iterable of :class:`Fernet`, the newest first.
 /// :raises ValueError: if it is empty.
-#[pyclass(frozen, subclass, module = "flask_fernet")]
+#[pyclass(frozen, subclass, dict, weakref, module = "flask_fernet")]
 pub(crate) struct MultiFernet {
     /// Set by `__init__`, so that a subclass may have a signature of its own. As in
     /// `cryptography`, what is not a Fernet is an error only when its turn comes.
@@ -55,7 +55,7 @@ impl MultiFernet {
         slf: &Bound<'py, Self>,
         msg: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = clock::now(slf.py())?.seconds()?.into_pyobject(slf.py())?.into_any();
+        let now = clock::now(slf.py())?.seconds_int()?;
         if slf.is_exact_instance_of::<Self>() {
             return slf.get().encrypt_at_time(msg, &now);
         }

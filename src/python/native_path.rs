@@ -96,6 +96,11 @@ impl NativePath {
         Ok(pythonize::pythonize(py, &self.rejections)?)
     }
 
+    /// A copied interface looks at everything anew.
+    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
+        Self::new()
+    }
+
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.classes.traverse(&visit)
     }
@@ -123,7 +128,7 @@ impl NativePath {
             settings::fetch(config, names)?;
         let salt = Some(interface.getattr(intern!(py, "salt"))?);
         let values = [secret, fallbacks, keys, accept, compression, lifetime, salt];
-        self.sealings.get(&values, || {
+        self.sealings.get(app, &values, || {
             let answer = interface.call_method1(intern!(py, "_sealing"), (app,))?;
             let answer = answer.cast_into::<PyTuple>()?;
             let (keys, lifetime, compression): (Option<Bound<'_, SessionKeys>>, _, String) =

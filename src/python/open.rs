@@ -38,18 +38,14 @@ impl NativePath {
         let hooks = hooks(interface, of_interface)?;
         let config = config.cast_into::<PyDict>()?;
         let stock = of_app.stock() && of_config.stock() && of_request.stock();
-        if !stock || debug(&config)? {
+        if !stock || hooks.overrides(COOKIE_NAME) || debug(&config)? {
             return Err(Stop::Decline);
         }
         let sealing = self.sealing(interface, app, &config)?;
         let Some(keys) = &sealing.keys else {
             return Ok(py.None().into_bound(py));
         };
-        let name = if hooks.overrides(COOKIE_NAME) {
-            interface.call_method1(intern!(py, "get_cookie_name"), (app,))?
-        } else {
-            config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?
-        };
+        let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?;
         let class = interface.getattr(intern!(py, "session_class"))?.cast_into::<PyType>()?;
         let header = flask.cookie_header(request)?;
         let token = match &header {
@@ -78,7 +74,8 @@ impl NativePath {
             }
         };
         if opened.key > 0 {
-            let arguments = (&session, opened.issued_at);
+            let payload = PyBytes::new(py, &opened.payload);
+            let arguments = (&session, opened.issued_at, payload);
             interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
         }
         Ok(session)
@@ -108,7 +105,7 @@ impl NativePath {
         let of_classes =
             self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
         if !of_classes.iter().all(|facts| facts.stock())
-            || !flask.has_stock_tags(&serializer)?
+            || !flask.is_stock_serializer(&serializer)?
             || json_style(&json)?.is_none()
         {
             return Ok(None);

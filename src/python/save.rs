@@ -1,10 +1,11 @@
-//! Saving a session natively.
+//! Saving a session natively, where no hook of the interface is overridden: a hook may do
+//! anything, to the session as well, at the moment when Flask calls it.
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
-use super::classes::{Facts, Role};
+use super::classes::Role;
 use super::clock::{self, Now};
 use super::flask_objects::{FlaskObjects, hooks, json_style};
 use super::native_path::{Compression, NativePath, Sealing};
@@ -17,12 +18,9 @@ use crate::tagged_json::encode::encode_dict;
 use crate::token::fernet::token_len;
 use crate::token::keys::{KeySet, MAX_TOKEN};
 
-/// The attributes of a session cookie, each with a hook of the interface, in the order of
-/// [`HOOKS`](super::classes::HOOKS).
+/// The settings that the attributes of a session cookie come from.
 const ATTRIBUTES: usize = 7;
 const COOKIE_PATH: usize = 2;
-const SHOULD_SET_COOKIE: usize = 7;
-const EXPIRATION_TIME: usize = 8;
 
 /// A `Set-Cookie` value as Werkzeug writes it, but for the value and the date.
 pub(crate) struct CookieTemplate {
@@ -57,7 +55,7 @@ impl NativePath {
         let config = config.cast_into::<PyDict>()?;
         let stock =
             of_app.stock() && of_config.stock() && of_session.stock() && of_response.stock();
-        if !stock || debug(&config)? || remembered(session)? {
+        if !stock || !hooks.stock() || debug(&config)? || remembered(session)? {
             return Err(Stop::Decline);
         }
         let headers = flask.header_list(response)?;
@@ -71,36 +69,12 @@ impl NativePath {
             Some(permanent) => permanent.is_truthy()?,
             None => false,
         };
-        let mut cookie = None;
-        if !data.is_empty() {
-            let due = if hooks.overrides(SHOULD_SET_COOKIE) {
-                let hook = intern!(py, "should_set_cookie");
-                interface.call_method1(hook, (app, session))?.is_truthy()?
-            } else {
-                modified || (permanent && refreshed(&config)?)
-            };
-            if due {
-                let sealing = self.sealing(interface, app, &config)?;
-                let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
-                let template = self.template(flask, interface, app, &config, hooks)?;
-                let now = clock::now(py)?;
-                let expires = if hooks.overrides(EXPIRATION_TIME) {
-                    Expires::of_hook(interface, app, session)?
-                } else if permanent {
-                    Expires::At(expiry(&now, &sealing)?)
-                } else {
-                    Expires::Never
-                };
-                let payload = self.payload(flask, interface, app, data)?;
-                let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?;
-                let limit = limit.ok_or(Stop::Decline)?.extract::<usize>();
-                let limit = limit.map_err(|_| Stop::Decline)?;
-                let room = Room { template: &template, expires: &expires, limit };
-                let payload = fitted(payload, sealing.compression, &room)?;
-                let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
-                cookie = Some(room.set_cookie(py, keys, &payload, issued_at)?);
-            }
-        }
+        let due = modified || (permanent && refreshed(&config)?);
+        let cookie = if due && !data.is_empty() {
+            Some(self.cookie(flask, interface, app, &config, data, permanent)?)
+        } else {
+            None
+        };
         // Nothing has been changed so far: up to here it was safe to decline.
         // Flask's order: `Vary` first where the session was looked at.
         if accessed {
@@ -113,6 +87,31 @@ impl NativePath {
             }
         }
         Ok(())
+    }
+
+    /// The finished `Set-Cookie` value.
+    fn cookie<'py>(
+        &self,
+        flask: &FlaskObjects,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        config: &Bound<'py, PyDict>,
+        data: &Bound<'py, PyDict>,
+        permanent: bool,
+    ) -> Result<Bound<'py, PyString>, Stop> {
+        let py = app.py();
+        let sealing = self.sealing(interface, app, config)?;
+        let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
+        let template = self.template(flask, app, config)?;
+        let now = clock::now(py)?;
+        let expires = Expires(if permanent { Some(expiry(&now, &sealing)?) } else { None });
+        let payload = self.payload(flask, interface, app, data)?;
+        let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?.ok_or(Stop::Decline)?;
+        let limit = limit.extract::<usize>().map_err(|_| Stop::Decline)?;
+        let room = Room { template: &template, expires, limit };
+        let payload = fitted(payload, sealing.compression, &room)?;
+        let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
+        room.set_cookie(py, keys, &payload, issued_at)
     }
 
     /// The session as the bytes that are to be sealed, not compressed.
@@ -129,7 +128,7 @@ impl NativePath {
         let of_classes =
             self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
         if of_classes.iter().all(|facts| facts.stock())
-            && flask.has_stock_tags(&serializer)?
+            && flask.is_stock_serializer(&serializer)?
             && let Some(style) = json_style(&json)?
         {
             let mut payload = Vec::with_capacity(512);
@@ -141,14 +140,12 @@ impl NativePath {
         Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
 
-    /// The attributes of the cookie: from the configuration, or from a hook that is overridden.
+    /// The attributes of the cookie.
     fn template<'py>(
         &self,
         flask: &FlaskObjects,
-        interface: &Bound<'py, PyAny>,
         app: &Bound<'py, PyAny>,
         config: &Bound<'py, PyDict>,
-        hooks: Facts,
     ) -> Result<std::sync::Arc<CookieTemplate>, Stop> {
         let py = app.py();
         let names = [
@@ -165,23 +162,18 @@ impl NativePath {
         if !path.is_truthy()? {
             values[COOKIE_PATH] = config.get_item(intern!(py, "APPLICATION_ROOT"))?;
         }
-        for (attribute, value) in values.iter_mut().enumerate() {
-            if hooks.overrides(attribute) {
-                let hook = super::classes::HOOKS[attribute];
-                *value = Some(interface.call_method1(hook, (app,))?);
-            }
-        }
         if values.iter().any(Option::is_none) {
             return Err(Stop::Decline);
         }
-        self.templates.get(&values, || CookieTemplate::new(flask, py, &values))
+        self.templates.get(app, &values, || CookieTemplate::new(flask, py, &values))
     }
 }
 
 /// Whether opening left a note on the session, for the portable path to act upon.
-fn remembered(session: &Bound<'_, PyAny>) -> PyResult<bool> {
-    let origin = session.getattr_opt(intern!(session.py(), "_origin"))?;
-    Ok(origin.is_some_and(|origin| !origin.is_none()))
+fn remembered(session: &Bound<'_, PyAny>) -> Result<bool, Stop> {
+    let py = session.py();
+    let attributes = session.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
+    Ok(attributes.contains(intern!(py, "_origin"))?)
 }
 
 fn refreshed(config: &Bound<'_, PyDict>) -> Result<bool, Stop> {
@@ -195,53 +187,19 @@ fn expiry(now: &Now<'_>, sealing: &Sealing) -> Result<i64, Stop> {
     Ok(expires.div_euclid(1_000_000))
 }
 
-/// The `Expires` attribute.
-enum Expires<'py> {
-    Never,
-    /// Seconds since the epoch.
-    At(i64),
-    /// As Werkzeug wrote what a hook gave.
-    Written(Bound<'py, PyString>),
-}
+/// The `Expires` attribute: seconds since the epoch, if the cookie has one.
+#[derive(Clone, Copy)]
+struct Expires(Option<i64>);
 
-impl<'py> Expires<'py> {
-    /// "; Expires=" and a date.
-    const LENGTH: usize = 10 + 29;
-
-    fn of_hook(
-        interface: &Bound<'py, PyAny>,
-        app: &Bound<'py, PyAny>,
-        session: &Bound<'py, PyAny>,
-    ) -> Result<Self, Stop> {
-        let py = app.py();
-        let hook = intern!(py, "get_expiration_time");
-        let time = interface.call_method1(hook, (app, session))?;
-        if time.is_none() {
-            return Ok(Self::Never);
-        }
-        let date = py.import("werkzeug.http")?.call_method1("http_date", (time,))?;
-        Ok(Self::Written(date.cast_into::<PyString>()?))
+impl Expires {
+    fn append(self, out: &mut Vec<u8>) -> Result<(), Stop> {
+        let Some(time) = self.0 else { return Ok(()) };
+        out.extend_from_slice(b"; Expires=");
+        if append_date(time, out) { Ok(()) } else { Err(Stop::Decline) }
     }
 
-    fn append(&self, out: &mut Vec<u8>) -> Result<(), Stop> {
-        match self {
-            Self::Never => return Ok(()),
-            Self::At(time) => {
-                out.extend_from_slice(b"; Expires=");
-                if !append_date(*time, out) {
-                    return Err(Stop::Decline);
-                }
-            }
-            Self::Written(date) => {
-                out.extend_from_slice(b"; Expires=");
-                out.extend_from_slice(date.to_str()?.as_bytes());
-            }
-        }
-        Ok(())
-    }
-
-    const fn len(&self) -> usize {
-        if matches!(self, Self::Never) { 0 } else { Self::LENGTH }
+    const fn len(self) -> usize {
+        if self.0.is_some() { "; Expires=".len() + 29 } else { 0 }
     }
 }
 
@@ -279,14 +237,14 @@ impl CookieTemplate {
 }
 
 /// A cookie but for its value, and the characters it may have.
-struct Room<'a, 'py> {
+struct Room<'a> {
     template: &'a CookieTemplate,
-    expires: &'a Expires<'py>,
+    expires: Expires,
     /// `MAX_COOKIE_SIZE`; 0 for none.
     limit: usize,
 }
 
-impl Room<'_, '_> {
+impl Room<'_> {
     fn len(&self, payload: usize) -> usize {
         let CookieTemplate { head, before, after } = self.template;
         head.len() + token_len(payload) + before.len() + self.expires.len() + after.len()
@@ -317,11 +275,7 @@ impl Room<'_, '_> {
 
 /// The payload as it is sealed: compressed where the setting says so, or where a custom
 /// serializer's output would be taken for compressed. Declines what does not fit even so.
-fn fitted(
-    payload: Vec<u8>,
-    compression: Compression,
-    room: &Room<'_, '_>,
-) -> Result<Vec<u8>, Stop> {
+fn fitted(payload: Vec<u8>, compression: Compression, room: &Room<'_>) -> Result<Vec<u8>, Stop> {
     let ambiguous = payload.first() == Some(&compress::MARK);
     let too_large = !room.fits(&payload);
     let wanted = match compression {

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::errors;
 use crate::token::fernet::FernetKey;
 use crate::token::keys::{KeySet, MAX_TOKEN, derive_key, parse_key};
+use crate::token::wipe;
 
 /// Seals and opens session payloads. The first key encrypts, all open.
 ///
@@ -24,33 +26,13 @@ impl SessionKeys {
         py: Python<'_>,
         keys: Vec<(String, Bound<'_, PyAny>)>,
         secrets: Vec<Bound<'_, PyBytes>>,
-        salt: &str,
+        salt: &Bound<'_, PyAny>,
     ) -> PyResult<Self> {
-        let mut all = Vec::with_capacity(keys.len() + secrets.len());
-        for (name, key) in keys {
-            let text: &[u8] = if let Ok(bytes) = key.cast::<PyBytes>() {
-                bytes.as_bytes()
-            } else if let Ok(text) = key.cast::<PyString>() {
-                text.to_str()?.as_bytes()
-            } else {
-                let message = format!("{name} is a {}, not str or bytes", key.get_type().name()?);
-                return Err(errors::configuration(py, message));
-            };
-            let key = parse_key(text).map_err(|problem| {
-                errors::configuration(
-                    py,
-                    format!(
-                        "{name} is not a key: it {problem}. A key is what \
-                         flask_fernet.Fernet.generate_key() gives."
-                    ),
-                )
-            })?;
-            all.push(FernetKey::new(&key));
-        }
-        let derived = secrets.iter().map(|secret| derive_key(secret.as_bytes(), salt));
-        all.extend(derived.map(|key| FernetKey::new(&key)));
-        let none = || errors::configuration(py, "there is no session key".to_owned());
-        Ok(Self(Arc::new(KeySet::new(all).ok_or_else(none)?)))
+        let salt = match text(salt) {
+            Some(Ok(salt)) => salt,
+            _ => return Err(errors::configuration(py, "salt is str or bytes".to_owned())),
+        };
+        wipe::with_wiped_stack(|| Self::read(py, keys, &secrets, salt))
     }
 
     /// A token over ``payload`` under the newest key, dated ``issued_at`` seconds since the
@@ -74,16 +56,12 @@ impl SessionKeys {
         &self,
         py: Python<'py>,
         token: &Bound<'py, PyAny>,
-        now: i64,
+        now: i128,
         max_age: i64,
     ) -> PyResult<(Bound<'py, PyBytes>, u64, bool)> {
-        let opened = if let Ok(bytes) = token.cast::<PyBytes>() {
-            self.0.open(bytes.as_bytes(), now, max_age)
-        } else {
-            // Lone surrogates have no UTF-8, and no place in a token.
-            let text = token.cast::<PyString>()?;
-            self.0.open(text.to_str().map_or(b"!", str::as_bytes), now, max_age)
-        };
+        let wrong_type = || PyTypeError::new_err("token must be bytes or str");
+        let token = text(token).ok_or_else(wrong_type)?.unwrap_or(b"!");
+        let opened = self.0.open(token, now, max_age);
         let opened = opened.map_err(|reason| errors::session_rejected(py, reason))?;
         Ok((PyBytes::new(py, &opened.payload), opened.issued_at, opened.key == 0))
     }
@@ -96,7 +74,49 @@ impl SessionKeys {
     }
 }
 
+/// The characters of a `bytes` or `str`, if it is one and has any.
+fn text<'a>(value: &'a Bound<'_, PyAny>) -> Option<Result<&'a [u8], Surrogates>> {
+    if let Ok(bytes) = value.cast::<PyBytes>() {
+        return Some(Ok(bytes.as_bytes()));
+    }
+    let text = value.cast::<PyString>().ok()?;
+    Some(text.to_str().map(str::as_bytes).map_err(|_| Surrogates))
+}
+
+/// A `str` that has no UTF-8.
+struct Surrogates;
+
 impl SessionKeys {
+    fn read(
+        py: Python<'_>,
+        keys: Vec<(String, Bound<'_, PyAny>)>,
+        secrets: &[Bound<'_, PyBytes>],
+        salt: &[u8],
+    ) -> PyResult<Self> {
+        let mut all = Vec::with_capacity(keys.len() + secrets.len());
+        for (name, key) in keys {
+            let Some(text) = text(&key) else {
+                let message = format!("{name} is a {}, not str or bytes", key.get_type().name()?);
+                return Err(errors::configuration(py, message));
+            };
+            // Lone surrogates have no UTF-8, and no place in a key.
+            let key = parse_key(text.unwrap_or(b"!")).map_err(|problem| {
+                errors::configuration(
+                    py,
+                    format!(
+                        "{name} is not a key: it {problem}. A key is what \
+                         flask_fernet.Fernet.generate_key() gives."
+                    ),
+                )
+            })?;
+            all.push(FernetKey::new(&key));
+        }
+        let derived = secrets.iter().map(|secret| derive_key(secret.as_bytes(), salt));
+        all.extend(derived.map(|key| FernetKey::new(&key)));
+        let none = || errors::configuration(py, "there is no session key".to_owned());
+        Ok(Self(Arc::new(KeySet::new(all).ok_or_else(none)?)))
+    }
+
     pub(crate) fn keys(&self) -> Arc<KeySet> {
         Arc::clone(&self.0)
     }

@@ -18,8 +18,8 @@ enum Watched {
     Absent,
     /// An immutable object.
     Same(Py<PyAny>),
-    /// A list and the immutable objects in it.
-    List(Py<PyAny>, Vec<Py<PyAny>>),
+    /// The immutable objects in a list; which list does not matter.
+    List(Vec<Py<PyAny>>),
 }
 
 impl Watched {
@@ -31,20 +31,17 @@ impl Watched {
         }
         let list = value.cast_exact::<PyList>().ok()?;
         let items = list.iter().map(|item| immutable(&item).then(|| item.unbind()));
-        Some(Self::List(value.clone().unbind(), items.collect::<Option<_>>()?))
+        Some(Self::List(items.collect::<Option<_>>()?))
     }
 
     fn is(&self, value: Option<&Bound<'_, PyAny>>) -> bool {
         match (self, value) {
             (Self::Absent, None) => true,
             (Self::Same(known), Some(value)) => known.is(value),
-            (Self::List(known, items), Some(value)) => {
-                known.is(value)
-                    && value.cast_exact::<PyList>().is_ok_and(|list| {
-                        list.len() == items.len()
-                            && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
-                    })
-            }
+            (Self::List(items), Some(value)) => value.cast_exact::<PyList>().is_ok_and(|list| {
+                list.len() == items.len()
+                    && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
+            }),
             _ => false,
         }
     }
@@ -65,11 +62,13 @@ fn immutable(value: &Bound<'_, PyAny>) -> bool {
 
 /// What was made from a set of values, with the values.
 struct Snapshot<T, const N: usize> {
+    /// Address of the app: whose snapshot to replace, and no proof of anything.
+    app: usize,
     watched: [Watched; N],
     made: Arc<T>,
 }
 
-/// The last few things made from `N` values: one interface may serve several apps.
+/// What was last made from `N` values, an app: one interface may serve several apps.
 pub(crate) struct Snapshots<T, const N: usize>(RwLock<Vec<Snapshot<T, N>>>);
 
 /// Values of settings, `None` for those that are not there.
@@ -82,13 +81,14 @@ impl<T, const N: usize> Snapshots<T, N> {
         Self(RwLock::new(Vec::new()))
     }
 
-    /// What was made from just these values, or is made of them now.
+    /// What was made from these very values before, or what `make` makes from them now.
     pub(crate) fn get(
         &self,
+        app: &Bound<'_, PyAny>,
         values: &Values<'_, N>,
         make: impl FnOnce() -> Result<T, Stop>,
     ) -> Result<Arc<T>, Stop> {
-        // No lock is waited for; see `Classes::facts`.
+        // Nobody waits here; see `Classes::facts`.
         if let Ok(snapshots) = self.0.try_read() {
             let same = |snapshot: &&Snapshot<T, N>| {
                 snapshot.watched.iter().zip(values).all(|(known, value)| known.is(value.as_ref()))
@@ -97,17 +97,22 @@ impl<T, const N: usize> Snapshots<T, N> {
                 return Ok(Arc::clone(&snapshot.made));
             }
         }
-        let made = Arc::new(make()?);
+        // Before making, which reads the configuration again: what changes meanwhile must show
+        // as a change the next time.
         let watched: Option<Vec<_>> =
             values.iter().map(|value| Watched::new(value.as_ref())).collect();
+        let made = Arc::new(make()?);
+        let app = app.as_ptr().addr();
         let mut dropped = None;
         if let Some(watched) = watched.and_then(|watched| watched.try_into().ok())
             && let Ok(mut snapshots) = self.0.try_write()
         {
-            if snapshots.len() == Self::MOST {
-                dropped = snapshots.pop();
+            // The former one of this app goes at once, and the keys in it with it.
+            let former = snapshots.iter().position(|snapshot| snapshot.app == app);
+            if former.is_some() || snapshots.len() == Self::MOST {
+                dropped = Some(snapshots.remove(former.unwrap_or(Self::MOST - 1)));
             }
-            snapshots.insert(0, Snapshot { watched, made: Arc::clone(&made) });
+            snapshots.insert(0, Snapshot { app, watched, made: Arc::clone(&made) });
         }
         // With the lock released: the end of an object can run Python.
         drop(dropped);

@@ -4,6 +4,8 @@
 //! It accepts a subset of what Python accepts and gives the same values for it; anything else
 //! is [`Unknown`] and left to Python, so that there is one authority on what is an error.
 
+use crate::bytes::position;
+
 /// Not JSON, or JSON that only Python reads: a lone surrogate, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unknown;
@@ -131,7 +133,7 @@ impl<'a> Scanner<'a> {
     /// Moves to the next quote or backslash and says which.
     fn plain_run(&mut self) -> Result<u8, Unknown> {
         let rest = &self.text.as_bytes()[self.at..];
-        let stop = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        let stop = position(rest, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
         let stop = stop.ok_or(Unknown)?;
         self.at += stop;
         match rest[stop] {

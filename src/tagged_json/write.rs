@@ -1,5 +1,7 @@
 //! Strings and numbers as Python's `json.dumps` writes them.
 
+use crate::bytes::position;
+
 /// Appends `text` as a JSON string, escaped as `json.dumps` does: with `ensure_ascii`
 /// everything but printable ASCII as `\uXXXX`, in surrogate pairs beyond the Basic Multilingual
 /// Plane; without it only quotes, backslashes and control characters.
@@ -7,7 +9,14 @@ pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
     let mut rest = 0;
-    while let Some(run) = bytes[rest..].iter().position(|byte| special(*byte, ensure_ascii)) {
+    let next = |from: usize| {
+        if ensure_ascii {
+            position(&bytes[from..], |byte| special(byte) || byte >= 0x7f)
+        } else {
+            position(&bytes[from..], special)
+        }
+    };
+    while let Some(run) = next(rest) {
         let at = rest + run;
         out.extend_from_slice(&bytes[rest..at]);
         rest = at + append_escape(&text[at..], out);
@@ -16,8 +25,8 @@ pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-const fn special(byte: u8, ensure_ascii: bool) -> bool {
-    matches!(byte, 0..=0x1f | b'"' | b'\\') || (ensure_ascii && byte >= 0x7f)
+const fn special(byte: u8) -> bool {
+    matches!(byte, 0..=0x1f | b'"' | b'\\')
 }
 
 /// Appends the escape for the first character and gives its length in bytes.

@@ -12,6 +12,12 @@ const CANONICAL: GeneralPurposeConfig = GeneralPurposeConfig::new()
 static URL_SAFE: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::url_safe(CANONICAL));
 static STANDARD: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::standard(CANONICAL));
 
+/// Asks the processor now.
+pub(crate) fn warm_up() {
+    std::sync::LazyLock::force(&URL_SAFE);
+    std::sync::LazyLock::force(&STANDARD);
+}
+
 /// Length in bytes of the encoding of `length` bytes, padding included.
 #[must_use]
 pub const fn encoded_len(length: usize) -> usize {

@@ -26,7 +26,11 @@ const MAC: usize = 32;
 
 /// The two halves of a Fernet key, kept as keyed contexts that each token copies or borrows:
 /// the AES key schedules and the HMAC states after its padded key block. Wiped on drop.
-pub struct FernetKey {
+///
+/// They stay where they were made until then: what moves is the box.
+pub struct FernetKey(Box<Contexts>);
+
+struct Contexts {
     signing: Hmac<Sha256>,
     encrypt: Aes128Enc,
     decrypt: Aes128Dec,
@@ -96,11 +100,11 @@ impl FernetKey {
     pub fn new(key: &[u8; 32]) -> Self {
         let (signing, encryption) = key.split_at(16);
         let encryption: &[u8; 16] = encryption.first_chunk().expect("half of 32 bytes");
-        Self {
+        Self(Box::new(Contexts {
             signing: Hmac::new_from_slice(signing).expect("HMAC takes a key of any length"),
             encrypt: Aes128Enc::new(encryption.into()),
             decrypt: Aes128Dec::new(encryption.into()),
-        }
+        }))
     }
 
     /// The token over `plaintext`, before base64.
@@ -111,7 +115,7 @@ impl FernetKey {
         raw.extend_from_slice(iv);
         raw.extend_from_slice(plaintext);
         raw.resize(raw_len(plaintext.len()) - MAC, 0);
-        cbc::Encryptor::inner_iv_init(&self.encrypt, iv.into())
+        cbc::Encryptor::inner_iv_init(&self.0.encrypt, iv.into())
             .encrypt_padded::<Pkcs7>(&mut raw[CIPHERTEXT..], plaintext.len())
             .expect("room for the padding was made");
         let mac = self.mac(&raw).finalize().into_bytes();
@@ -146,13 +150,13 @@ impl FernetKey {
         let iv: [u8; BLOCK] = *data.get(IV)?.first_chunk()?;
         let end = data.len().checked_sub(MAC)?;
         let padded = data.get_mut(CIPHERTEXT..end)?;
-        let plaintext = cbc::Decryptor::inner_iv_init(&self.decrypt, (&iv).into());
+        let plaintext = cbc::Decryptor::inner_iv_init(&self.0.decrypt, (&iv).into());
         let length = plaintext.decrypt_padded::<Pkcs7>(padded).ok()?.len();
         Some(Plaintext { data, end: CIPHERTEXT + length })
     }
 
     fn mac(&self, data: &[u8]) -> Hmac<Sha256> {
-        let mut mac = self.signing.clone();
+        let mut mac = self.0.signing.clone();
         mac.update(data);
         mac
     }

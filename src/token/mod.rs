@@ -6,5 +6,13 @@ pub mod fernet;
 mod fork;
 pub mod keys;
 pub mod random;
+pub mod wipe;
+
+/// Does what is otherwise done at first use: asks the processor what it can do, and the kernel
+/// for the page that shows a fork.
+pub fn warm_up() {
+    base64::warm_up();
+    fork::generation();
+}
 
 pub use error::{KeyError, TokenError};

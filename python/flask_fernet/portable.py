@@ -1,0 +1,271 @@
+"""Opening and saving a session in Python, hook by hook, as Flask's own interface does.
+
+``_core.NativePath`` does the same in one native call for every request in which all that is in
+the way is Flask's own, and answers ``NotImplemented`` for the others, which then come here. Both
+give the same cookies; ``tests/test_paths.py`` holds them together.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous.serializer import is_text_serializer
+from werkzeug.http import dump_cookie
+
+from . import settings
+from ._core import NativePath, SessionKeys, deflate, inflate
+from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
+from .session import Origin, origin_of, remember_origin
+from .signals import session_rejected
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+
+logger = logging.getLogger("flask_fernet")
+
+#: First byte of a compressed payload: JSON never begins so.
+_COMPRESSED = b"."
+#: Most bytes that a compressed payload may unpack to, as in ``src/compress.rs``.
+_MAX_INFLATED = 1 << 20
+#: Seconds between two log lines about the same reason.
+_LOG_INTERVAL = 60.0
+
+
+@dataclass(frozen=True)
+class _Sealed:
+    """A token and the length in bytes of the ``Set-Cookie`` value that it makes."""
+
+    token: str
+    size: int
+    fits: bool
+
+
+class PortablePath(SecureCookieSessionInterface):
+    """The part of the interface that works through Flask's hooks."""
+
+    __slots__ = ("_logged", "_native")
+
+    _logged: dict[Reason, float]
+    _native: NativePath
+
+    def _sealing(self, app: Flask) -> tuple[SessionKeys | None, timedelta, str]:
+        """Keys, lifetime and compression, as the configuration has them now."""
+        raise NotImplementedError
+
+    # Opening.
+
+    def _open(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        keys, lifetime, _ = self._sealing(app)
+        if keys is None:
+            return None
+        try:
+            token = request.cookies.get(self.get_cookie_name(app))
+        except UnicodeDecodeError:
+            # Raised by Werkzeug for a header that is not UTF-8.
+            return self._reject(app, Reason.MALFORMED)
+        if not token:
+            return self.session_class()
+        max_age = int(lifetime.total_seconds())
+        try:
+            payload, issued_at, newest = keys.open(token, int(time.time()), max_age)
+        except SessionRejected as error:
+            return self._reject(app, error.reason)
+        return self._restore(app, payload, issued_at, newest)
+
+    def _restore(
+        self, app: Flask, payload: bytes, issued_at: int, newest: bool
+    ) -> SecureCookieSession:
+        """The session in an authentic payload."""
+        try:
+            data = self._load(payload)
+        except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
+            return self._reject(app, Reason.UNDECODABLE)
+        if not isinstance(data, Mapping):
+            return self._reject(app, Reason.UNDECODABLE)
+        session = self.session_class(data)
+        if not newest or app.debug:
+            remember_origin(session, Origin(payload, issued_at, reissue=not newest))
+        return session
+
+    def _reissue_later(self, session: SecureCookieSession, issued_at: int, payload: bytes) -> None:
+        """Called by the native path for a session that came under an older key."""
+        remember_origin(session, Origin(payload, issued_at, reissue=True))
+
+    def _reject(self, app: Flask, reason: str) -> SecureCookieSession:
+        """A new session in place of one that did not open."""
+        reason = Reason(reason)
+        self._native.count_rejection(reason)
+        now = time.monotonic()
+        if now - self._logged.get(reason, -_LOG_INTERVAL) >= _LOG_INTERVAL:
+            self._logged[reason] = now
+            # An expired session is nothing to look into.
+            level = logging.INFO if reason is Reason.EXPIRED else logging.WARNING
+            total = self._native.rejections()[reason.value]
+            logger.log(level, "Refused a session cookie: %s (%d so far).", reason, total)
+        session_rejected.send(app, reason=reason)
+        return self.session_class()
+
+    # Saving.
+
+    def _save(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        # In Flask's order, each once: a hook may do anything, to the session as well.
+        name = self.get_cookie_name(app)
+        attributes: dict[str, Any] = {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "partitioned": self.get_cookie_partitioned(app),
+            "samesite": self.get_cookie_samesite(app),
+            "httponly": self.get_cookie_httponly(app),
+        }
+        # Before Flask 3.1.3 looking at `permanent` counts as access.
+        accessed = session.accessed
+        if accessed:
+            response.vary.add("Cookie")
+        if not session:
+            if session.modified:
+                response.delete_cookie(name, **attributes)
+                response.vary.add("Cookie")
+            return
+        origin = origin_of(session)
+        if self.should_set_cookie(app, session):
+            attributes["expires"] = self.get_expiration_time(app, session)
+            self._write(app, session, response, name, attributes)
+        elif origin is None:
+            return
+        elif origin.reissue and accessed and not response.cache_control.public:
+            self._reissue(app, session, response, name, attributes, origin)
+        elif app.debug:
+            self._warn_of_lost_changes(session, origin)
+
+    def _write(
+        self,
+        app: Flask,
+        session: SessionMixin,
+        response: Response,
+        name: str,
+        attributes: dict[str, Any],
+    ) -> None:
+        """Sets the cookie to the session as it is now."""
+        payload = self._dump(session)
+        sealed = self._seal(app, response, name, attributes, payload, int(time.time()))
+        overflow = settings.choice(app.config, "SESSION_OVERFLOW", settings.OVERFLOWS)
+        if sealed.fits or overflow == "warn":
+            response.set_cookie(name, sealed.token, **attributes)
+            response.vary.add("Cookie")
+        elif not getattr(session, "__dict__", {}).get("_overflowed"):
+            # Flask now makes a response to this error and saves the same session with it.
+            if hasattr(session, "__dict__"):
+                session.__dict__["_overflowed"] = True
+            raise SessionTooLarge(sealed.size, response.max_cookie_size or SessionKeys.MAX_TOKEN)
+
+    def _reissue(
+        self,
+        app: Flask,
+        session: SessionMixin,
+        response: Response,
+        name: str,
+        attributes: dict[str, Any],
+        origin: Origin,
+    ) -> None:
+        """Sets the cookie to what came, under the newest key, with the time it came with.
+
+        What came, and not what the session is now: changes that Flask does not see are lost with
+        one key and with several. It may fail to fit, and then stays as it is.
+        """
+        expires = self.get_expiration_time(app, session)
+        if expires is not None and self._expiration_is_flasks():
+            # Counted from when the session was issued.
+            expires -= timedelta(seconds=max(0, int(time.time()) - origin.issued_at))
+        attributes["expires"] = expires
+        sealed = self._seal(app, response, name, attributes, origin.payload, origin.issued_at)
+        if sealed.fits:
+            response.set_cookie(name, sealed.token, **attributes)
+            response.vary.add("Cookie")
+
+    def _expiration_is_flasks(self) -> bool:
+        hook = getattr(self.get_expiration_time, "__func__", None)
+        return hook is SecureCookieSessionInterface.get_expiration_time
+
+    def _seal(
+        self,
+        app: Flask,
+        response: Response,
+        name: str,
+        attributes: dict[str, Any],
+        payload: bytes,
+        issued_at: int,
+    ) -> _Sealed:
+        """The first token over the payload that fits into its cookie, or the shortest."""
+        keys, _, compression = self._sealing(app)
+        if keys is None:
+            raise ConfigurationError(
+                "The session cannot be saved: the keys it was opened with are gone from the "
+                "configuration."
+            )
+        limit = response.max_cookie_size
+        candidates = []
+        for candidate in self._candidates(payload, compression):
+            token = keys.seal(candidate, issued_at)
+            size = len(dump_cookie(name, token, max_size=0, **attributes))
+            fits = (not limit or size <= limit) and len(token) <= keys.MAX_TOKEN
+            candidates.append(_Sealed(token, size, fits))
+        fitting = (sealed for sealed in candidates if sealed.fits)
+        return next(fitting, min(candidates, key=lambda sealed: sealed.size))
+
+    def _candidates(self, payload: bytes, compression: str) -> list[bytes]:
+        """The payload as it may be sealed: the first that fits is."""
+        if payload.startswith(_COMPRESSED):
+            return [payload]
+        if compression == "never" or len(payload) > _MAX_INFLATED:
+            return [payload]
+        packed = deflate(payload)
+        if len(packed) >= len(payload):
+            return [payload]
+        return [packed, payload] if compression == "always" else [payload, packed]
+
+    def _warn_of_lost_changes(self, session: SessionMixin, origin: Origin) -> None:
+        """In debug mode: says that nested data was changed, and that nobody will see it."""
+        if type(self.serializer) is not TaggedJSONSerializer:
+            # Another may write the same session differently each time.
+            return
+        try:
+            lost = self._dump(session) != self._dump(self._load(origin.payload))
+        except Exception:  # noqa: BLE001 - a user's tags; what cannot be written is lost
+            lost = True
+        if lost:
+            logger.warning(
+                "Data nested in the session was changed, and the change is lost: Flask sees "
+                "only changes to the session itself. Set session.modified = True after it."
+            )
+
+    # Bytes.
+
+    def _dump(self, data: Mapping[str, Any]) -> bytes:
+        """A session as bytes, by the serializer."""
+        return self._pack(dict(data))
+
+    def _pack(self, value: Any) -> bytes:
+        """Any value as bytes, by the serializer; never such as look compressed."""
+        text = self.serializer.dumps(value)
+        payload = text.encode() if isinstance(text, str) else text
+        # From a custom serializer: bare, it would be taken for compressed.
+        return deflate(payload) if payload.startswith(_COMPRESSED) else payload
+
+    def _load(self, payload: bytes) -> Any:
+        """What `_pack` was given, or `deflate` and `_pack`."""
+        if payload.startswith(_COMPRESSED):
+            inflated = inflate(payload)
+            if inflated is None:
+                raise ValueError("broken or oversized compressed payload")
+            payload = inflated
+        serializer = self.serializer
+        text = isinstance(serializer, TaggedJSONSerializer) or is_text_serializer(serializer)
+        return serializer.loads(payload.decode() if text else payload)  # type: ignore[arg-type]

@@ -1,0 +1,40 @@
+"""The session object, and the note that opening leaves on it for saving."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+
+from flask.sessions import SecureCookieSession
+
+#: Where a note is kept, in a session's ``__dict__``: a session class with a ``__getattr__`` of
+#: its own may answer anything to any name.
+_ORIGIN = "_origin"
+
+
+class EncryptedSession(SecureCookieSession):
+    """A session out of an encrypted cookie: Flask's own, under a name of its own."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How an opened session came, where saving needs to know."""
+
+    #: The authentic payload, before it was inflated or decoded.
+    payload: bytes
+    #: Seconds since the epoch.
+    issued_at: int
+    #: Whether to write it again though nobody changed it: an older key made its token.
+    reissue: bool
+
+
+def origin_of(session: object) -> Origin | None:
+    """The note on a session, if there is one."""
+    origin = getattr(session, "__dict__", {}).get(_ORIGIN)
+    return origin if isinstance(origin, Origin) else None
+
+
+def remember_origin(session: object, origin: Origin) -> None:
+    """Leaves a note on a session; one of a class without room for it goes without."""
+    with contextlib.suppress(AttributeError):
+        session.__dict__[_ORIGIN] = origin

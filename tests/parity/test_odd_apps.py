@@ -1,0 +1,313 @@
+"""Apps that do something unusual, against Flask's own interface."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from typing import Any
+from unittest import mock
+
+import pytest
+from flask import Flask, Response, session
+from flask.json.tag import JSONTag, TagDateTime, TaggedJSONSerializer
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface
+from flask.wrappers import Request
+
+from flask_fernet import EncryptedSessionInterface
+from tests.conftest import MakeApp
+from tests.parity.test_against_flask import PATHS, Pair, add_views, compare, frozen_clock, seen
+
+__all__ = ["frozen_clock"]
+
+
+class TestHooksThatDoThings:
+    def test_a_hook_makes_the_session_permanent(self, make_app: MakeApp) -> None:
+        class Interface:
+            def should_set_cookie(self, app: Flask, session: Any) -> bool:
+                session.permanent = True
+                return True
+
+        compare(Pair(make_app, Interface), PATHS)
+
+    def test_a_hook_looks_at_the_session(self, make_app: MakeApp) -> None:
+        class Interface:
+            def get_cookie_domain(self, app: Flask) -> None:
+                session.get("value")
+
+        compare(Pair(make_app, Interface), [*PATHS, *PATHS])
+
+    def test_a_hook_raises(self, make_app: MakeApp) -> None:
+        class Interface:
+            def get_cookie_domain(self, app: Flask) -> None:
+                raise KeyError("a hook")
+
+        compare(Pair(make_app, Interface, PROPAGATE_EXCEPTIONS=False), PATHS)
+
+    def test_each_hook_is_called_as_often_as_by_flask(self, make_app: MakeApp) -> None:
+        calls: list[str] = []
+
+        class Interface:
+            def get_cookie_name(self, app: Flask) -> str:
+                calls.append("name")
+                return super().get_cookie_name(app)  # type: ignore[misc, no-any-return]
+
+            def should_set_cookie(self, app: Flask, session: Any) -> bool:
+                calls.append("should")
+                return super().should_set_cookie(app, session)  # type: ignore[misc, no-any-return]
+
+            def get_expiration_time(self, app: Flask, session: Any) -> Any:
+                calls.append("expires")
+                return super().get_expiration_time(app, session)  # type: ignore[misc]
+
+        counted = []
+        for client in Pair(make_app, Interface, SESSION_OVERFLOW="warn").clients():
+            for path in ["/write/a", "/read", "/nothing", "/permanent/1", "/clear"]:
+                client.get(path)
+            counted.append(calls.copy())
+            calls.clear()
+        assert counted[0] == counted[1]
+
+    @pytest.mark.parametrize(
+        "expires", [1_800_000_000, 1_800_000_000.5, "Fri, 25 Dec 2026 00:00:00 GMT"]
+    )
+    def test_an_expiration_in_another_form(self, make_app: MakeApp, expires: Any) -> None:
+        interface = type("I", (), {"get_expiration_time": lambda *_: expires})
+        compare(Pair(make_app, interface), PATHS)
+
+
+class TestPatched:
+    """Put in place of Flask's own after the import of this package, before the first request."""
+
+    def test_a_method_of_flasks_class(self, make_app: MakeApp) -> None:
+        with mock.patch.object(
+            SessionInterface, "get_cookie_domain", return_value="patched.example"
+        ):
+            compare(Pair(make_app), PATHS)
+
+    def test_a_method_of_ours(self, make_app: MakeApp) -> None:
+        with mock.patch.object(EncryptedSessionInterface, "get_cookie_secure", return_value=True):
+            app = make_app()
+            add_views(app)
+            assert "; Secure" in app.test_client().get("/write/a").headers["Set-Cookie"]
+
+    def test_a_tag(self, make_app: MakeApp) -> None:
+        pair = Pair(make_app)
+        with (
+            mock.patch.object(TagDateTime, "to_json", lambda _, value: value.isoformat()),
+            mock.patch.object(
+                TagDateTime, "to_python", lambda _, text: datetime.fromisoformat(text)
+            ),
+        ):
+            signed, encrypted = pair.clients()
+            moment = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=timezone.utc)
+            for app in pair.apps:
+                app.add_url_rule("/set", "set", lambda: str(session.setdefault("at", moment)))
+            for client in (signed, encrypted):
+                client.get("/set")
+                assert client.get("/read").text == f"[('at', {moment!r})]"
+
+    def test_default_tags(self, make_app: MakeApp) -> None:
+        class TagComplex(JSONTag):
+            __slots__ = ()
+            key = " c"
+
+            def check(self, value: Any) -> bool:
+                return isinstance(value, complex)
+
+            def to_json(self, value: Any) -> Any:
+                return [value.real, value.imag]
+
+            def to_python(self, value: Any) -> Any:
+                return complex(*value)
+
+        tags = [*TaggedJSONSerializer.default_tags, TagComplex]
+        with mock.patch.object(TaggedJSONSerializer, "default_tags", tags):
+            interface = type("Own", (), {"serializer": TaggedJSONSerializer()})
+            pair = Pair(make_app, interface)
+            for app, client in zip(pair.apps, pair.clients(), strict=True):
+                app.add_url_rule("/set", "set", lambda: str(session.setdefault("number", 3 + 1j)))
+                client.get("/set")
+                assert client.get("/read").text == "[('number', (3+1j))]"
+
+    def test_a_tag_put_in_place_of_another(self, make_app: MakeApp) -> None:
+        class Loud(TagDateTime):
+            __slots__ = ()
+
+            def to_python(self, value: Any) -> Any:
+                return f"at {value}"
+
+        def change(app: Flask) -> None:
+            serializer = TaggedJSONSerializer()
+            serializer.tags[" d"] = Loud(serializer)
+            app.session_interface.serializer = serializer  # type: ignore[attr-defined]
+
+        pair = Pair(make_app)
+        pair.both(change)
+        compare(pair, ["/everything", "/read"])
+
+
+def test_a_serializer_with_an_instance_method(make_app: MakeApp) -> None:
+    class Serializer(TaggedJSONSerializer):
+        pass
+
+    def change(app: Flask) -> None:
+        serializer = Serializer()
+        plain = serializer.dumps
+        serializer.dumps = lambda value: plain({**value, "stamp": 1})  # type: ignore[method-assign]
+        app.session_interface.serializer = serializer  # type: ignore[attr-defined]
+
+    pair = Pair(make_app)
+    pair.both(change)
+    compare(pair, ["/write/a", "/read"])
+
+
+def test_set_cookie_replaced_on_one_response(make_app: MakeApp) -> None:
+    pair = Pair(make_app)
+
+    def add(app: Flask) -> None:
+        @app.get("/strict")
+        def strict() -> Response:
+            session["value"] = "a"
+            response = Response("")
+            plain = response.set_cookie
+            response.set_cookie = lambda *a, **kw: plain(*a, **{**kw, "samesite": "Strict"})  # type: ignore[method-assign]
+            return response
+
+    signed, encrypted = pair.clients()
+    pair.both(add)
+    assert seen(encrypted, "/strict") == seen(signed, "/strict")
+
+
+def test_cookies_in_another_kind_of_dict(make_app: MakeApp) -> None:
+    class LastWins(Request):
+        dict_storage_class = dict  # type: ignore[assignment]
+
+    pair = Pair(make_app)
+    found = []
+    for app, client in zip(pair.apps, pair.clients(), strict=True):
+        app.request_class = LastWins
+        tokens = [
+            client.get(f"/write/{value}").headers["Set-Cookie"].partition(";")[0]
+            for value in ("one", "two")
+        ]
+        fresh = app.test_client(use_cookies=False)
+        found.append(fresh.get("/read", headers={"Cookie": "; ".join(tokens)}).text)
+    assert found == ["[('value', 'two')]"] * 2
+
+
+class TestSessionClasses:
+    def test_attributes_are_items(self, make_app: MakeApp) -> None:
+        class Attributes(SecureCookieSession):
+            __getattr__ = dict.__getitem__
+
+        compare(Pair(make_app, type("I", (), {"session_class": Attributes})), [*PATHS, *PATHS])
+
+    def test_any_attribute_is_there(self, make_app: MakeApp) -> None:
+        class Anything(SecureCookieSession):
+            def __getattr__(self, name: str) -> str:
+                return f"no {name}"
+
+        compare(Pair(make_app, type("I", (), {"session_class": Anything})), [*PATHS, *PATHS])
+
+    def test_a_metaclass_makes_the_instances(self, make_app: MakeApp) -> None:
+        class Meta(type(SecureCookieSession)):  # type: ignore[misc]
+            def __call__(cls, *arguments: Any) -> Any:
+                made = super().__call__(*arguments)
+                dict.__setitem__(made, "made", "by the metaclass")
+                return made
+
+        class Made(SecureCookieSession, metaclass=Meta):
+            pass
+
+        compare(Pair(make_app, type("I", (), {"session_class": Made})), [*PATHS, *PATHS])
+
+
+def test_debug_mode_with_a_change_that_cannot_be_written(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = Pair(make_app, DEBUG=True)
+
+    def add(app: Flask) -> None:
+        @app.get("/lost")
+        def lost() -> str:
+            session["list"].append(object())
+            return "fine"
+
+    signed, encrypted = pair.clients()
+    pair.both(add)
+    for path in ["/nested", "/lost"]:
+        assert seen(encrypted, path) == seen(signed, path)
+    assert [record.message[:33] for record in caplog.records] == [
+        "Data nested in the session was ch"
+    ]
+
+
+def test_debug_mode_with_a_serializer_that_never_writes_the_same(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Stamped(TaggedJSONSerializer):
+        count = 0
+
+        def dumps(self, value: Any) -> str:
+            Stamped.count += 1
+            return super().dumps({**value, "stamp": Stamped.count})
+
+    interface = type("Own", (), {"serializer": Stamped()})
+    pair = Pair(make_app, interface, DEBUG=True)
+    for client in pair.clients():
+        client.get("/write/a")
+        client.get("/read")
+    assert caplog.records == []
+
+
+def test_a_salt_of_bytes(make_app: MakeApp) -> None:
+    compare(Pair(make_app, type("Salted", (), {"salt": b"a salt"})), PATHS)
+
+
+def test_a_copied_interface(make_app: MakeApp) -> None:
+    import copy
+
+    app = make_app()
+    add_views(app)
+    client = app.test_client()
+    client.get("/write/a")
+    app.session_interface = copy.deepcopy(app.session_interface)
+    assert client.get("/read").text == "[('value', 'a')]"
+
+
+class TestSigningSerializer:
+    """Code that asks for it gets what Flask's does, over encrypted tokens."""
+
+    def pair(self, make_app: MakeApp) -> Any:
+        pair = Pair(make_app)
+        signed: Any = SecureCookieSessionInterface().get_signing_serializer(pair.signed)
+        interface: Any = pair.encrypted.session_interface
+        return signed, interface.get_signing_serializer(pair.encrypted)
+
+    @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], "abc", None, 5, (1,), ".dot", b"x"])
+    def test_any_value(self, make_app: MakeApp, value: Any) -> None:
+        for serializer in self.pair(make_app):
+            token = serializer.dumps(value)
+            assert serializer.loads(token) == value
+            assert serializer.loads(token, max_age=3600.0) == value
+            assert serializer.loads_unsafe(token) == (True, value)
+            loaded, made = serializer.loads(token, return_timestamp=True)
+            assert loaded == value
+            assert made.tzinfo is not None
+            assert serializer.loads_unsafe(token[:-2] + "AA")[0] is False
+
+    def test_time(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+        from itsdangerous import SignatureExpired
+
+        import tests.parity.test_against_flask as module
+
+        for serializer in self.pair(make_app):
+            token = serializer.dumps({"a": 1})
+            for later in (1000, -1000):
+                with monkeypatch.context() as patched:
+                    patched.setattr("time.time", lambda later=later: module.NOW + later)
+                    assert serializer.loads(token) == {"a": 1}
+                    with pytest.raises(SignatureExpired) as raised:
+                        serializer.loads(token, max_age=900)
+                    assert raised.value.date_signed is not None
+                    assert raised.value.date_signed.timestamp() == int(module.NOW)
+                    assert raised.value.payload is not None
