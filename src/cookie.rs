@@ -1,6 +1,6 @@
 //! Finding a cookie in a `Cookie` header, and dates as HTTP writes them.
 
-use crate::bytes::position;
+use crate::bytes::{Word, position};
 
 /// What a `Cookie` header says of one name.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,13 @@ pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
     while !rest.0.is_empty() {
         let piece = rest;
         rest.skip_blanks();
-        let key = rest.take_until(|byte| is_blank(byte) || matches!(byte, b'=' | b'"' | b';'));
+        let key = rest.take_until(|word| {
+            word.equal(b' ')
+                | word.equal(b'\t')
+                | word.equal(b'=')
+                | word.equal(b'"')
+                | word.equal(b';')
+        });
         rest.skip_blanks();
         let mut value = Value::Token("");
         if rest.eat(b'=') {
@@ -36,7 +42,7 @@ pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
         let is_cookie = !key.is_empty() && (rest.0.is_empty() || rest.eat(b';'));
         if !is_cookie {
             rest = piece;
-            rest.take_until(|byte| byte == b';');
+            rest.take_until(|word| word.equal(b';'));
             rest.eat(b';');
         } else if key == name {
             return match value {
@@ -58,11 +64,6 @@ enum Value<'a> {
     Odd,
 }
 
-/// What Werkzeug's grammar takes for a blank.
-const fn is_blank(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
-}
-
 /// What versions of Werkzeug differ about.
 const fn is_odd(byte: u8) -> bool {
     (byte < b' ' && byte != b'\t') || byte == 0x7f
@@ -79,7 +80,7 @@ impl<'a> Rest<'a> {
         here
     }
 
-    fn take_until(&mut self, stops: impl Fn(u8) -> bool + Copy) -> &'a str {
+    fn take_until(&mut self, stops: impl Fn(Word) -> u64) -> &'a str {
         let stop = position(self.0.as_bytes(), stops).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at(stop);
         self.0 = rest;
@@ -88,8 +89,10 @@ impl<'a> Rest<'a> {
 
     fn value(&mut self) -> Value<'a> {
         if !self.0.starts_with('"') {
-            let stops = |byte| is_blank(byte) || matches!(byte, b'"' | b';') || is_odd(byte);
-            let token = self.take_until(stops);
+            // Blanks and what is odd come before the exclamation mark.
+            let token = self.take_until(|word| {
+                word.below(b'!') | word.equal(b'"') | word.equal(b';') | word.equal(0x7f)
+            });
             return if self.0.bytes().next().is_some_and(is_odd) {
                 Value::Odd
             } else {
@@ -99,13 +102,18 @@ impl<'a> Rest<'a> {
         let whole = self.0;
         self.eat(b'"');
         loop {
-            self.take_until(|byte| matches!(byte, b'"' | b'\\') || is_odd(byte));
+            self.take_until(|word| {
+                word.equal(b'"') | word.equal(b'\\') | word.below(b' ') | word.equal(0x7f)
+            });
             match self.0.as_bytes() {
                 [b'"', ..] => {
                     self.eat(b'"');
                     return Value::Quoted;
                 }
                 [b'\\', next, ..] if next.is_ascii() && !is_odd(*next) => self.0 = &self.0[2..],
+                [b'\t', ..] => {
+                    self.eat(b'\t');
+                }
                 [] | [b'\\'] => {
                     // Without its end it is no value.
                     self.0 = whole;

@@ -144,7 +144,9 @@ def test_settings_changed_under_eight_threads() -> None:
 
     def browse() -> None:
         client = app.test_client()
-        for turn in range(1, 200):
+        turn = 0
+        while turn < 200 or len(keys) < 10:
+            turn += 1
             if client.get("/").text != str(turn):
                 failures.append(f"turn {turn}")
 
@@ -162,7 +164,6 @@ def test_settings_changed_under_eight_threads() -> None:
     rotating.join()
     assert failures == []
     assert sum(app.session_interface.rejections.values()) == 0
-    assert len(keys) > 3
 
 
 def test_a_subinterpreter_is_refused() -> None:

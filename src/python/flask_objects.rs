@@ -1,5 +1,7 @@
 //! Flask's and Werkzeug's own objects, and whether one in hand is still as they made it.
 
+use std::sync::RwLock;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -22,7 +24,6 @@ pub(crate) const TAG_CLASSES: [&str; 8] = [
     "TagDateTime",
 ];
 const UNNAMED_TAGS: [usize; 2] = [1, 3];
-const NAMED_TAGS: usize = 6;
 
 /// Looked up when the module is imported.
 pub(crate) struct FlaskObjects {
@@ -32,6 +33,7 @@ pub(crate) struct FlaskObjects {
     dict_new: Py<PyAny>,
     on_update: Py<PyAny>,
     tag_classes: Vec<Py<PyType>>,
+    last_stock_serializer: RwLock<Option<Py<PyAny>>>,
     pub(crate) dump_cookie: Py<PyAny>,
     pub(crate) vary_cookie: Py<PyTuple>,
 }
@@ -58,6 +60,7 @@ impl FlaskObjects {
                     .map(|name| class("flask.json.tag", name))
                     .collect::<PyResult<_>>()?,
                 serializer: class("flask.json.tag", "TaggedJSONSerializer")?,
+                last_stock_serializer: RwLock::new(None),
                 dump_cookie: import("werkzeug.http", "dump_cookie")?.unbind(),
                 vary_cookie: PyTuple::new(py, ["Vary", "Cookie"])?.unbind(),
             })
@@ -111,17 +114,24 @@ impl FlaskObjects {
         Ok(headers.getattr(intern!(py, "_list"))?.cast_into_exact::<PyList>()?)
     }
 
-    /// Whether a serializer is Flask's own, with Flask's tags in Flask's order.
+    /// Whether a serializer is Flask's own, with Flask's tags in Flask's order. Each is looked
+    /// at closely once; after that it is asked whether a tag has been registered.
     pub(crate) fn is_stock_serializer(&self, serializer: &Bound<'_, PyAny>) -> Result<bool, Stop> {
         let py = serializer.py();
         if !serializer.get_type().is(&self.serializer) {
             return Ok(false);
         }
         let order = serializer.getattr(intern!(py, "order"))?.cast_into_exact::<PyList>()?;
-        let tags = serializer.getattr(intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
-        if order.len() != self.tag_classes.len() || tags.len() != NAMED_TAGS {
+        if order.len() != self.tag_classes.len() {
             return Ok(false);
         }
+        // Nobody waits here; see `Classes::facts`.
+        if let Ok(last) = self.last_stock_serializer.try_read()
+            && last.as_ref().is_some_and(|last| last.is(serializer))
+        {
+            return Ok(true);
+        }
+        let tags = serializer.getattr(intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
         let mut named = tags.iter();
         let stock =
             order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
@@ -129,14 +139,20 @@ impl FlaskObjects {
                     && (UNNAMED_TAGS.contains(&position)
                         || named.next().is_some_and(|(_, known)| known.is(&tag)))
             });
+        let stock = stock && named.next().is_none();
+        if stock && let Ok(mut last) = self.last_stock_serializer.try_write() {
+            let former = last.replace(serializer.clone().unbind());
+            drop(last);
+            drop(former);
+        }
         Ok(stock)
     }
 }
 
 /// How an app's JSON provider, of Flask's class, writes; `None` if it was told to do otherwise.
-pub(crate) fn json_style(json: &Bound<'_, PyAny>) -> PyResult<Option<Style>> {
+pub(crate) fn json_style(json: &Bound<'_, PyAny>) -> Result<Option<Style>, Stop> {
     let py = json.py();
-    let attributes = json.getattr(intern!(py, "__dict__"))?.cast_into::<PyDict>()?;
+    let attributes = json.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
     if attributes.contains(intern!(py, "dumps"))? || attributes.contains(intern!(py, "loads"))? {
         return Ok(None);
     }

@@ -39,7 +39,7 @@ struct Decoder<'a, 'py> {
     scratch: String,
     /// The items of every array being read, the innermost last.
     items: Vec<Bound<'py, PyAny>>,
-    keys: Keys<'a, 'py>,
+    keys: Vec<Keys<'a, 'py>>,
 }
 
 impl<'a, 'py> Decoder<'a, 'py> {
@@ -50,7 +50,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             scanner: Scanner::new(text),
             scratch: String::new(),
             items: Vec::new(),
-            keys: Keys(Vec::new()),
+            keys: Vec::new(),
         })
     }
 
@@ -59,7 +59,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
             return Err(Stop::Decline);
         }
         if !self.scanner.eat(b'}') {
-            let key = self.key(0)?;
+            let key = self.key(1, 0)?;
             if Tag::from_key(key.to_str()?).is_some() {
                 return Err(Stop::Decline);
             }
@@ -126,7 +126,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if self.scanner.eat(b'}') {
             return Ok(PyDict::new(self.py).into_any());
         }
-        let key = self.key(depth)?;
+        let key = self.key(depth + 1, 0)?;
         let tag = Tag::from_key(key.to_str()?);
         let value = match tag {
             Some(Tag::Tuple) if self.scanner.next_is(b'[') => {
@@ -162,7 +162,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let mut count = 1;
         while !self.scanner.eat(b'}') {
             self.expect(b',')?;
-            let key = self.key(depth)?;
+            let key = self.key(depth, count)?;
             let value = self.value(depth)?;
             dict.set_item(key, value)?;
             count += 1;
@@ -171,18 +171,27 @@ impl<'a, 'py> Decoder<'a, 'py> {
         if dict.len() == count { Ok(()) } else { Err(Stop::Decline) }
     }
 
-    /// Reads a key and its colon.
-    fn key(&mut self, depth: usize) -> Result<Bound<'py, PyString>, Stop> {
+    /// Reads the key that is number `position` in its object, and its colon.
+    fn key(&mut self, depth: usize, position: usize) -> Result<Bound<'py, PyString>, Stop> {
+        if self.keys.len() <= depth {
+            self.keys.resize_with(depth + 1, Vec::new);
+        }
+        if let Some((text, key)) = self.keys[depth].get(position)
+            && self.scanner.eat_text(text)
+        {
+            return Ok(key.clone());
+        }
         if !self.scanner.next_is(b'"') {
             return Err(Stop::Decline);
         }
-        let key = match self.scanner.string(&mut self.scratch)? {
-            // Objects in a list repeat their keys, those at the top do not.
-            Some(plain) if depth > 1 => self.keys.get(self.py, plain),
-            Some(plain) => PyString::new(self.py, plain),
-            None => PyString::new(self.py, &self.scratch),
-        };
+        let start = self.scanner.position();
+        let plain = self.scanner.string(&mut self.scratch)?;
+        let key = PyString::new(self.py, plain.unwrap_or(&self.scratch));
         self.expect(b':')?;
+        self.keys[depth].truncate(position);
+        if self.keys[depth].len() == position {
+            self.keys[depth].push((self.scanner.since(start), key.clone()));
+        }
         Ok(key)
     }
 
@@ -232,27 +241,6 @@ impl<'a, 'py> Decoder<'a, 'py> {
     }
 }
 
-/// The keys met below the top of one session: a cart repeats them item by item, and a `str`
-/// found here has its hash already.
-struct Keys<'a, 'py>(Vec<Option<(&'a str, Bound<'py, PyString>)>>);
-
-impl<'a, 'py> Keys<'a, 'py> {
-    const SLOTS: usize = 64;
-
-    fn get(&mut self, py: Python<'py>, key: &'a str) -> Bound<'py, PyString> {
-        if self.0.is_empty() {
-            self.0.resize(Self::SLOTS, None);
-        }
-        let slot = &mut self.0[Self::slot(key)];
-        match slot {
-            Some((known, string)) if *known == key => string.clone(),
-            _ => slot.insert((key, PyString::new(py, key))).1.clone(),
-        }
-    }
-
-    fn slot(key: &str) -> usize {
-        let at = |position: Option<&u8>| position.map_or(0, |byte| usize::from(*byte));
-        let bytes = key.as_bytes();
-        (key.len() * 7 + at(bytes.first()) * 3 + at(bytes.last()) * 5) % Self::SLOTS
-    }
-}
+/// The keys of the last object at a depth, each with its text from quote to colon: the objects
+/// in a list mostly have the same ones in the same order.
+type Keys<'a, 'py> = Vec<(&'a str, Bound<'py, PyString>)>;

@@ -41,13 +41,62 @@ struct Encoder<'out, 'py> {
     types: &'static Types,
     style: Style,
     out: &'out mut Vec<u8>,
-    /// The members of every dict being written, the innermost last.
-    members: Vec<(Bound<'py, PyString>, Bound<'py, PyAny>)>,
+    /// Emptied lists of members, to be filled again.
+    spare: Vec<Vec<Member<'py>>>,
+    /// The keys of the last dict at each depth.
+    shapes: Vec<Shape<'py>>,
+}
+
+type Member<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
+
+/// The keys of a dict as they are written: the dicts in a list mostly have the same ones, the
+/// very same objects, in the same order.
+#[derive(Default)]
+struct Shape<'py> {
+    /// In the order of the dict. Held, so that no other object can have their address.
+    keys: Vec<Bound<'py, PyString>>,
+    /// In the order of writing: which member, and where its key ends in `text`.
+    order: Vec<(usize, usize)>,
+    /// Every key with its colon.
+    text: Vec<u8>,
+}
+
+impl<'py> Shape<'py> {
+    fn fits(&self, members: &[Member<'py>]) -> bool {
+        self.keys.len() == members.len()
+            && self.keys.iter().zip(members).all(|(known, (key, _))| known.is(key))
+    }
+
+    fn learn(&mut self, members: &[Member<'py>], style: Style) -> Result<(), Stop> {
+        self.keys.clear();
+        self.order.clear();
+        self.text.clear();
+        let mut sorted = true;
+        let mut before = "";
+        for (position, (key, _)) in members.iter().enumerate() {
+            let text = utf8(key)?;
+            sorted &= before <= text;
+            before = text;
+            self.keys.push(key.clone());
+            self.order.push((position, 0));
+        }
+        if style.sort_keys && !sorted {
+            // As `sort_keys` does: UTF-8 sorts as code points do. Every key has just been read.
+            let text = |member: &(usize, usize)| members[member.0].0.to_str().unwrap_or_default();
+            self.order.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+        }
+        for (member, end) in &mut self.order {
+            append_string(utf8(&members[*member].0)?, style.ensure_ascii, &mut self.text);
+            self.text.push(b':');
+            *end = self.text.len();
+        }
+        Ok(())
+    }
 }
 
 impl<'out, 'py> Encoder<'out, 'py> {
     fn new(py: Python<'py>, style: Style, out: &'out mut Vec<u8>) -> PyResult<Self> {
-        Ok(Self { types: Types::get(py)?, style, out, members: Vec::new() })
+        Ok(Self { types: Types::get(py)?, style, out, spare: Vec::new(), shapes: Vec::new() })
     }
 
     fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Result<(), Stop> {
@@ -137,71 +186,68 @@ impl<'out, 'py> Encoder<'out, 'py> {
 
     fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Result<(), Stop> {
         let depth = deeper(depth)?;
-        let first = self.members.len();
+        let mut members = self.spare.pop().unwrap_or_default();
         // The members are held before anything is written: writing a value can run Python,
         // and another thread may then change the dict.
         with_critical_section(dict, || {
             for (key, value) in dict {
-                self.members.push((key.cast_into_exact::<PyString>()?, value));
+                members.push((key.cast_into_exact::<PyString>()?, value));
             }
             Ok::<_, Stop>(())
         })?;
-        let last = self.members.len();
-        if last - first == 1 {
-            self.single(first, depth)?;
-        } else {
-            self.sort(first)?;
-            self.out.push(b'{');
-            for position in first..last {
-                if position > first {
-                    self.out.push(b',');
-                }
-                let (key, value) = self.members[position].clone();
-                self.string(&key)?;
-                self.out.push(b':');
-                self.value(&value, depth)?;
-            }
-            self.out.push(b'}');
+        match members.as_slice() {
+            [(key, value)] => self.single(key, value, depth)?,
+            members => self.members(members, depth)?,
         }
-        self.members.truncate(first);
+        members.clear();
+        self.spare.push(members);
+        Ok(())
+    }
+
+    fn members(&mut self, members: &[Member<'py>], depth: usize) -> Result<(), Stop> {
+        if self.shapes.len() <= depth {
+            self.shapes.resize_with(depth + 1, Shape::default);
+        }
+        // Taken out while the members are written, which may be dicts of their own.
+        let mut shape = std::mem::take(&mut self.shapes[depth]);
+        if !shape.fits(members) {
+            shape.learn(members, self.style)?;
+        }
+        self.out.push(b'{');
+        let mut start = 0;
+        for (member, end) in &shape.order {
+            if start > 0 {
+                self.out.push(b',');
+            }
+            self.out.extend_from_slice(&shape.text[start..*end]);
+            self.value(&members[*member].1, depth)?;
+            start = *end;
+        }
+        self.out.push(b'}');
+        self.shapes[depth] = shape;
         Ok(())
     }
 
     /// The one member of a dict; a key that looks like a tag is escaped.
-    fn single(&mut self, position: usize, depth: usize) -> Result<(), Stop> {
-        let (key, value) = self.members[position].clone();
-        let looks_like_a_tag = Tag::from_key(utf8(&key)?).is_some();
+    fn single(
+        &mut self,
+        key: &Bound<'py, PyString>,
+        value: &Bound<'py, PyAny>,
+        depth: usize,
+    ) -> Result<(), Stop> {
+        let looks_like_a_tag = Tag::from_key(utf8(key)?).is_some();
         if looks_like_a_tag {
             self.append(b"{\" di\":")?;
         }
         self.out.push(b'{');
-        self.string(&key)?;
+        self.string(key)?;
         if looks_like_a_tag {
             self.out.pop();
             self.append(b"__\"")?;
         }
         self.out.push(b':');
-        self.value(&value, depth)?;
+        self.value(value, depth)?;
         self.append(if looks_like_a_tag { b"}}" } else { b"}" })
-    }
-
-    /// Orders the members from `first` on, as `sort_keys` does. UTF-8 sorts as code points do.
-    fn sort(&mut self, first: usize) -> Result<(), Stop> {
-        let members = &mut self.members[first..];
-        for (key, _) in &*members {
-            utf8(key)?;
-        }
-        let text = |member: &(Bound<'py, PyString>, Bound<'py, PyAny>)| {
-            // Every key has just been read, and a str does not change.
-            member.0.to_str().unwrap_or_default().to_owned()
-        };
-        let in_order = |a: &(Bound<'py, PyString>, _), b: &(Bound<'py, PyString>, _)| {
-            a.0.to_str().unwrap_or_default() <= b.0.to_str().unwrap_or_default()
-        };
-        if self.style.sort_keys && !members.is_sorted_by(in_order) {
-            members.sort_by_cached_key(text);
-        }
-        Ok(())
     }
 
     /// An HTTP date, for naive values and those in UTC; other zones are Python's to convert.

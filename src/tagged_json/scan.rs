@@ -77,6 +77,25 @@ impl<'a> Scanner<'a> {
         self.peek() == Some(byte)
     }
 
+    /// Steps over `text`, which stands right here or not at all.
+    pub fn eat_text(&mut self, text: &str) -> bool {
+        let here = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
+        self.at += if here { text.len() } else { 0 };
+        here
+    }
+
+    /// Where the scanner stands.
+    #[must_use]
+    pub const fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The text between a former position and this one.
+    #[must_use]
+    pub fn since(&self, start: usize) -> &'a str {
+        &self.text[start..self.at]
+    }
+
     /// Succeeds when nothing but blanks is left.
     ///
     /// # Errors
@@ -133,7 +152,7 @@ impl<'a> Scanner<'a> {
     /// Moves to the next quote or backslash and says which.
     fn plain_run(&mut self) -> Result<u8, Unknown> {
         let rest = &self.text.as_bytes()[self.at..];
-        let stop = position(rest, |byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+        let stop = position(rest, |word| word.below(b' ') | word.equal(b'"') | word.equal(b'\\'));
         let stop = stop.ok_or(Unknown)?;
         self.at += stop;
         match rest[stop] {
@@ -213,43 +232,67 @@ impl<'a> Scanner<'a> {
             return Ok(Number::Float(f64::NAN));
         }
         let first = self.at;
-        let digits = self.digits()?;
-        if digits > 1 && self.text.as_bytes()[first] == b'0' {
+        let mut digits = Digits::default();
+        self.digits(&mut digits)?;
+        if digits.count > 1 && self.text.as_bytes()[first] == b'0' {
             return Err(Unknown);
         }
-        let mut float = false;
+        let Some(b'.' | b'e' | b'E') = self.peek() else {
+            return Ok(if digits.count <= 18 {
+                let value = digits.value.cast_signed();
+                Number::Int(if negative { -value } else { value })
+            } else {
+                Number::BigInt(&self.text[start..self.at])
+            });
+        };
+        let whole = digits.count;
         if self.peek() == Some(b'.') {
             self.at += 1;
-            self.digits()?;
-            float = true;
+            self.digits(&mut digits)?;
         }
+        let fraction = digits.count - whole;
         if let Some(b'e' | b'E') = self.peek() {
             self.at += 1;
             if let Some(b'+' | b'-') = self.peek() {
                 self.at += 1;
             }
-            self.digits()?;
-            float = true;
+            self.digits(&mut Digits::default())?;
+        } else if digits.count <= 15
+            && let Some(power) = POWERS_OF_TEN.get(fraction)
+        {
+            // Both are exact, so that one division rounds once, correctly (W. D. Clinger, "How
+            // to read floating point numbers accurately", 1990).
+            #[allow(clippy::cast_precision_loss)]
+            let value = digits.value as f64 / power;
+            return Ok(Number::Float(if negative { -value } else { value }));
         }
         let text = &self.text[start..self.at];
-        Ok(if float {
-            Number::Float(text.parse().map_err(|_| Unknown)?)
-        } else if digits <= 18 {
-            Number::Int(text.parse().map_err(|_| Unknown)?)
-        } else {
-            Number::BigInt(text)
-        })
+        Ok(Number::Float(text.parse().map_err(|_| Unknown)?))
     }
 
-    /// Steps over one digit or more and says how many.
-    fn digits(&mut self) -> Result<usize, Unknown> {
-        let start = self.at;
-        while let Some(b'0'..=b'9') = self.peek() {
+    /// Steps over one digit or more.
+    fn digits(&mut self, digits: &mut Digits) -> Result<(), Unknown> {
+        let before = digits.count;
+        while let Some(digit @ b'0'..=b'9') = self.peek() {
+            digits.value = digits.value.wrapping_mul(10).wrapping_add(u64::from(digit - b'0'));
+            digits.count += 1;
             self.at += 1;
         }
-        if self.at == start { Err(Unknown) } else { Ok(self.at - start) }
+        if digits.count == before { Err(Unknown) } else { Ok(()) }
     }
 }
+
+/// Digits in a row.
+#[derive(Default)]
+struct Digits {
+    count: usize,
+    /// What they say, as long as there are no more than 19 of them.
+    value: u64,
+}
+
+/// Up to 15 digits of fraction.
+const POWERS_OF_TEN: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 #[cfg(test)]
 mod tests {
@@ -370,6 +413,15 @@ mod tests {
         assert!(matches!(number("NaN"), Ok(Number::Float(nan)) if nan.is_nan()));
         for text in ["01", "-", "1.", ".5", "1e", "-NaN", "+1", "Inf"] {
             assert_eq!(number(text), Err(Unknown), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn decimals_are_rounded_as_the_standard_library_does(text in "-?(0|[1-9][0-9]{0,17})\\.[0-9]{1,18}") {
+            let expected = text.parse::<f64>().expect("a number").to_bits();
+            let read = Scanner::new(&text).number();
+            prop_assert!(matches!(read, Ok(Number::Float(value)) if value.to_bits() == expected));
         }
     }
 

@@ -1,6 +1,6 @@
 //! Strings and numbers as Python's `json.dumps` writes them.
 
-use crate::bytes::position;
+use crate::bytes::{Word, position};
 
 /// Appends `text` as a JSON string, escaped as `json.dumps` does: with `ensure_ascii`
 /// everything but printable ASCII as `\uXXXX`, in surrogate pairs beyond the Basic Multilingual
@@ -11,7 +11,7 @@ pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     let mut rest = 0;
     let next = |from: usize| {
         if ensure_ascii {
-            position(&bytes[from..], |byte| special(byte) || byte >= 0x7f)
+            position(&bytes[from..], |word| special(word) | word.equal(0x7f) | word.not_ascii())
         } else {
             position(&bytes[from..], special)
         }
@@ -25,8 +25,9 @@ pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-const fn special(byte: u8) -> bool {
-    matches!(byte, 0..=0x1f | b'"' | b'\\')
+/// What is escaped in any case.
+const fn special(word: Word) -> u64 {
+    word.below(b' ') | word.equal(b'"') | word.equal(b'\\')
 }
 
 /// Appends the escape for the first character and gives its length in bytes.
@@ -73,25 +74,30 @@ pub fn append_float(value: f64, out: &mut Vec<u8>) {
     }
     let mut buffer = zmij::Buffer::new();
     let text = buffer.format_finite(value);
-    if let Some((mantissa, exponent)) = text.split_once('e') {
+    if value == 0.0 || (1e-4..1e16).contains(&value.abs()) {
+        out.extend_from_slice(text.as_bytes());
+    } else if let Some((mantissa, exponent)) = text.split_once('e') {
         out.extend_from_slice(mantissa.as_bytes());
         append_exponent(exponent.as_bytes(), out);
-    } else if let Some(digits) = text.trim_start_matches('-').strip_prefix("0.0000") {
-        // 0.0000123 is how the shortest-digits writer has it, 1.23e-05 how Python has it.
-        let zeros = digits.len() - digits.trim_start_matches('0').len();
-        let digits = &digits.as_bytes()[zeros..];
-        if value < 0.0 {
-            out.push(b'-');
-        }
-        out.push(digits[0]);
-        if digits.len() > 1 {
-            out.push(b'.');
-            out.extend_from_slice(&digits[1..]);
-        }
-        append_exponent(itoa::Buffer::new().format(-5 - zeros.cast_signed()).as_bytes(), out);
     } else {
-        out.extend_from_slice(text.as_bytes());
+        append_small(text, out);
     }
+}
+
+/// 0.0000123 is how the shortest-digits writer has it, 1.23e-05 how Python has it.
+#[cold]
+fn append_small(text: &str, out: &mut Vec<u8>) {
+    let digits = text.trim_start_matches(['-', '0', '.']);
+    if text.starts_with('-') {
+        out.push(b'-');
+    }
+    out.extend_from_slice(&digits.as_bytes()[..1]);
+    if digits.len() > 1 {
+        out.push(b'.');
+        out.extend_from_slice(&digits.as_bytes()[1..]);
+    }
+    let point = text.find('.').map_or(0, |point| text.len() - digits.len() - point);
+    append_exponent(itoa::Buffer::new().format(-point.cast_signed()).as_bytes(), out);
 }
 
 fn append_exponent(exponent: &[u8], out: &mut Vec<u8>) {
