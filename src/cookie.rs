@@ -66,7 +66,7 @@ enum Value<'a> {
 
 /// What versions of Werkzeug differ about.
 const fn is_odd(byte: u8) -> bool {
-    (byte < b' ' && byte != b'\t') || byte == 0x7f
+    byte < b' ' && byte != b'\t'
 }
 
 impl<'a> Rest<'a> {
@@ -89,10 +89,15 @@ impl<'a> Rest<'a> {
 
     fn value(&mut self) -> Value<'a> {
         if !self.0.starts_with('"') {
-            // Blanks and what is odd come before the exclamation mark.
-            let token = self.take_until(|word| {
-                word.below(b'!') | word.equal(b'"') | word.equal(b';') | word.equal(0x7f)
-            });
+            // Blanks, what is odd, the exclamation mark and the quote are all that is below.
+            let whole = self.0;
+            loop {
+                self.take_until(|word| word.below(b'#') | word.equal(b';'));
+                if !self.eat(b'!') {
+                    break;
+                }
+            }
+            let token = &whole[..whole.len() - self.0.len()];
             return if self.0.bytes().next().is_some_and(is_odd) {
                 Value::Odd
             } else {
@@ -102,9 +107,7 @@ impl<'a> Rest<'a> {
         let whole = self.0;
         self.eat(b'"');
         loop {
-            self.take_until(|word| {
-                word.equal(b'"') | word.equal(b'\\') | word.below(b' ') | word.equal(0x7f)
-            });
+            self.take_until(|word| word.equal(b'"') | word.equal(b'\\') | word.below(b' '));
             match self.0.as_bytes() {
                 [b'"', ..] => {
                     self.eat(b'"');
@@ -142,20 +145,16 @@ pub fn append_date(time: i64, out: &mut Vec<u8>) -> bool {
         let at = usize::try_from(at).unwrap_or_default() * 3;
         &names[at..at + 3]
     };
-    out.extend_from_slice(name(b"SunMonTueWedThuFriSat", weekday));
-    out.extend_from_slice(b", ");
-    append_digits(day, 2, out);
-    out.push(b' ');
-    out.extend_from_slice(name(b"JanFebMarAprMayJunJulAugSepOctNovDec", month - 1));
-    out.push(b' ');
-    append_digits(year, 4, out);
-    out.push(b' ');
-    append_digits(second / 3600, 2, out);
-    out.push(b':');
-    append_digits(second / 60 % 60, 2, out);
-    out.push(b':');
-    append_digits(second % 60, 2, out);
-    out.extend_from_slice(b" GMT");
+    let mut date = *b"Sun, 00 Jan 0000 00:00:00 GMT";
+    date[..3].copy_from_slice(name(b"SunMonTueWedThuFriSat", weekday));
+    date[5..7].copy_from_slice(&two_digits(day));
+    date[8..11].copy_from_slice(name(b"JanFebMarAprMayJunJulAugSepOctNovDec", month - 1));
+    date[12..14].copy_from_slice(&two_digits(year / 100));
+    date[14..16].copy_from_slice(&two_digits(year % 100));
+    date[17..19].copy_from_slice(&two_digits(second / 3600));
+    date[20..22].copy_from_slice(&two_digits(second / 60 % 60));
+    date[23..25].copy_from_slice(&two_digits(second % 60));
+    out.extend_from_slice(&date);
     true
 }
 
@@ -183,11 +182,9 @@ pub fn parse_date(text: &str) -> Option<[u16; 6]> {
     Some([year, month, number(5, 7)?, number(17, 19)?, number(20, 22)?, number(23, 25)?])
 }
 
-fn append_digits(value: i64, width: u32, out: &mut Vec<u8>) {
-    for place in (0..width).rev() {
-        let digit = value / 10_i64.pow(place) % 10;
-        out.push(b'0' + u8::try_from(digit).unwrap_or_default());
-    }
+fn two_digits(value: i64) -> [u8; 2] {
+    let value = u8::try_from(value).unwrap_or_default();
+    [b'0' + value / 10 % 10, b'0' + value % 10]
 }
 
 /// Days since the epoch to year, month and day of the proleptic Gregorian calendar (Howard

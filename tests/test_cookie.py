@@ -43,7 +43,7 @@ def test_finds_what_werkzeug_finds(header: str) -> None:
     if found is NotImplemented:
         # Only what is quoted in its own value, or has control characters.
         value = parse_cookie(header).get("session")
-        printable = header.replace("\t", "").isprintable()
+        printable = header.replace("\t", "").replace("\x7f", "").isprintable()
         assert not printable or (value is not None and '"' in header)
     else:
         assert found == parse_cookie(header).get("session")

@@ -1,19 +1,23 @@
-//! The one place where time comes from: Python's `time.time`, asked at each use, so that a
-//! clock frozen or patched in a user's tests is the clock here too.
+//! The one place where time comes from: Python's `time.time`, looked up and called at each use,
+//! so that a clock frozen in a user's tests is the clock here too, whether by another function in
+//! its place (freezegun) or by other code in the function (time-machine).
 
+use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyFloat, PyInt, PyModule};
+use pyo3::types::{PyDict, PyFloat, PyInt};
 
-static TIME: PyOnceLock<Py<PyModule>> = PyOnceLock::new();
+/// The names of the module.
+static TIME: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
 /// What `time.time()` answered.
 pub(crate) struct Now<'py>(Bound<'py, PyAny>);
 
 pub(crate) fn now(py: Python<'_>) -> PyResult<Now<'_>> {
-    let module = TIME.get_or_try_init(py, || py.import("time").map(Bound::unbind))?;
-    Ok(Now(module.bind(py).call_method0(intern!(py, "time"))?))
+    let names = TIME.get_or_try_init(py, || Ok::<_, PyErr>(py.import("time")?.dict().unbind()))?;
+    let time = names.bind(py).get_item(intern!(py, "time"))?;
+    Ok(Now(time.ok_or_else(|| PyAttributeError::new_err("time.time is gone"))?.call0()?))
 }
 
 /// Up to here a float holds every whole number of seconds, and i64 every such float.

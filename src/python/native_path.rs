@@ -5,7 +5,7 @@
 //! unusual is left to it. A method answers `NotImplemented`, and has changed nothing, where the
 //! whole is to be done there.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -19,6 +19,7 @@ use super::save::CookieTemplate;
 use super::session_keys::SessionKeys;
 use super::settings::{self, Snapshots};
 use super::stop::Stop;
+use crate::tagged_json::decode::KnownKeys;
 use crate::token::keys::KeySet;
 
 /// The native half of one session interface.
@@ -27,6 +28,7 @@ pub(crate) struct NativePath {
     pub(crate) classes: Classes,
     pub(crate) sealings: Snapshots<Sealing, 7>,
     pub(crate) templates: Snapshots<CookieTemplate, 7>,
+    pub(crate) known_keys: Mutex<KnownKeys>,
     rejections: Rejections,
 }
 
@@ -55,6 +57,7 @@ impl NativePath {
             classes: Classes::new(),
             sealings: Snapshots::new(),
             templates: Snapshots::new(),
+            known_keys: Mutex::default(),
             rejections: Rejections::default(),
         }
     }

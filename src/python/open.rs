@@ -123,11 +123,11 @@ impl NativePath {
         let Ok(text) = std::str::from_utf8(payload) else { return Ok(None) };
         if self.classes.facts_of_class(Role::NewSession, class)?.stock() {
             let session = flask.empty_session(class)?;
-            let done = decode_into(session.cast::<PyDict>()?, text)?;
+            let done = decode_into(session.cast::<PyDict>()?, text, &self.known_keys)?;
             return Ok(done.map(|()| session));
         }
         let data = PyDict::new(py);
-        let done = decode_into(&data, text)?;
+        let done = decode_into(&data, text, &self.known_keys)?;
         Ok(done.map(|()| class.call1((data,))).transpose()?)
     }
 }

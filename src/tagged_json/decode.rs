@@ -1,5 +1,7 @@
 //! Tagged JSON to Python objects, as Flask's `TaggedJSONSerializer.loads`.
 
+use std::sync::Mutex;
+
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 
@@ -27,9 +29,51 @@ pub(crate) fn decode<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bound<
 
 /// Reads a whole text that is one plain object into `dict`. `None`, with `dict` in any state,
 /// for what only Python can read, or refuse.
-pub(crate) fn decode_into(dict: &Bound<'_, PyDict>, text: &str) -> PyResult<Option<()>> {
+pub(crate) fn decode_into(
+    dict: &Bound<'_, PyDict>,
+    text: &str,
+    known: &Mutex<KnownKeys>,
+) -> PyResult<Option<()>> {
     let mut decoder = Decoder::new(dict.py(), text)?;
-    Stop::declined(decoder.whole_object(dict))
+    // Nobody waits: reading a value can run Python, and another thread.
+    let mut known = known.try_lock().ok();
+    Stop::declined(decoder.whole_object(dict, known.as_deref_mut()))
+}
+
+/// The keys that sessions have at their top, each with its text from quote to colon: an app's
+/// sessions mostly have the same few, and a `str` that is there already has its hash too.
+#[derive(Default)]
+pub(crate) struct KnownKeys(Vec<(Box<str>, Py<PyString>)>);
+
+impl KnownKeys {
+    /// More are not remembered.
+    const MOST: usize = 32;
+    /// How many are looked at to find one.
+    const AHEAD: usize = 8;
+    /// Longer ones are not remembered.
+    const LONGEST: usize = 64;
+
+    /// Steps over a key that is known, at or after position `from`; the key and the position
+    /// where to look for the next one.
+    fn eat<'py>(
+        &self,
+        py: Python<'py>,
+        scanner: &mut Scanner<'_>,
+        from: usize,
+    ) -> Option<(Bound<'py, PyString>, usize)> {
+        let ahead = self.0.iter().enumerate().skip(from).take(Self::AHEAD);
+        let mut ahead = ahead.skip_while(|(_, (text, _))| !scanner.eat_text(text));
+        let (position, (_, key)) = ahead.next()?;
+        Some((key.bind(py).clone(), position + 1))
+    }
+
+    fn remember(&mut self, text: &str, key: &Bound<'_, PyString>, position: usize) {
+        if text.len() > Self::LONGEST || self.0.iter().any(|(known, _)| **known == *text) {
+            return;
+        }
+        self.0.truncate(Self::MOST - 1);
+        self.0.insert(position.min(self.0.len()), (text.into(), key.clone().unbind()));
+    }
 }
 
 struct Decoder<'a, 'py> {
@@ -54,19 +98,39 @@ impl<'a, 'py> Decoder<'a, 'py> {
         })
     }
 
-    fn whole_object(&mut self, dict: &Bound<'py, PyDict>) -> Result<(), Stop> {
-        if !self.scanner.eat(b'{') {
-            return Err(Stop::Decline);
-        }
-        if !self.scanner.eat(b'}') {
-            let key = self.key(1, 0)?;
-            if Tag::from_key(key.to_str()?).is_some() {
-                return Err(Stop::Decline);
+    fn whole_object(
+        &mut self,
+        dict: &Bound<'py, PyDict>,
+        mut known: Option<&mut KnownKeys>,
+    ) -> Result<(), Stop> {
+        self.expect(b'{')?;
+        let mut count = 0;
+        let mut next_known = 0;
+        while !self.scanner.eat(b'}') {
+            if count > 0 {
+                self.expect(b',')?;
             }
-            let value = self.value(1)?;
-            self.members(dict, key, value, 1)?;
+            let found =
+                known.as_ref().and_then(|known| known.eat(self.py, &mut self.scanner, next_known));
+            let key = if let Some((key, next)) = found {
+                next_known = next;
+                key
+            } else {
+                let (text, key) = self.new_key()?;
+                if Tag::from_key(key.to_str()?).is_some() {
+                    return Err(Stop::Decline);
+                }
+                if let Some(known) = &mut known {
+                    known.remember(text, &key, next_known);
+                }
+                key
+            };
+            dict.set_item(key, self.value(1)?)?;
+            count += 1;
         }
-        Ok(self.scanner.end()?)
+        self.scanner.end()?;
+        // A key given twice may leave one that is a tag: for Python to sort out.
+        if dict.len() == count { Ok(()) } else { Err(Stop::Decline) }
     }
 
     fn value(&mut self, depth: usize) -> Result<Bound<'py, PyAny>, Stop> {
@@ -181,6 +245,16 @@ impl<'a, 'py> Decoder<'a, 'py> {
         {
             return Ok(key.clone());
         }
+        let (text, key) = self.new_key()?;
+        self.keys[depth].truncate(position);
+        if self.keys[depth].len() == position {
+            self.keys[depth].push((text, key.clone()));
+        }
+        Ok(key)
+    }
+
+    /// Reads a key and its colon, and gives their text too.
+    fn new_key(&mut self) -> Result<(&'a str, Bound<'py, PyString>), Stop> {
         if !self.scanner.next_is(b'"') {
             return Err(Stop::Decline);
         }
@@ -188,11 +262,7 @@ impl<'a, 'py> Decoder<'a, 'py> {
         let plain = self.scanner.string(&mut self.scratch)?;
         let key = PyString::new(self.py, plain.unwrap_or(&self.scratch));
         self.expect(b':')?;
-        self.keys[depth].truncate(position);
-        if self.keys[depth].len() == position {
-            self.keys[depth].push((self.scanner.since(start), key.clone()));
-        }
-        Ok(key)
+        Ok((self.scanner.since(start), key))
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), Stop> {

@@ -4,6 +4,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use smallvec::SmallVec;
 
 use super::types::Types;
 use super::write::{append_float, append_int, append_string};
@@ -41,13 +42,26 @@ struct Encoder<'out, 'py> {
     types: &'static Types,
     style: Style,
     out: &'out mut Vec<u8>,
-    /// Emptied lists of members, to be filled again.
-    spare: Vec<Vec<Member<'py>>>,
     /// The keys of the last dict at each depth.
     shapes: Vec<Shape<'py>>,
 }
 
 type Member<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
+
+/// On the stack for dicts of the usual size.
+type Members<'py> = SmallVec<[Member<'py>; 16]>;
+
+/// Whether the keys are in the order of `sort_keys`. UTF-8 sorts as code points do.
+fn are_sorted(members: &[Member<'_>]) -> Result<bool, Stop> {
+    let mut sorted = true;
+    let mut before = "";
+    for (key, _) in members {
+        let key = utf8(key)?;
+        sorted &= before <= key;
+        before = key;
+    }
+    Ok(sorted)
+}
 
 /// The keys of a dict as they are written: the dicts in a list mostly have the same ones, the
 /// very same objects, in the same order.
@@ -71,17 +85,10 @@ impl<'py> Shape<'py> {
         self.keys.clear();
         self.order.clear();
         self.text.clear();
-        let mut sorted = true;
-        let mut before = "";
-        for (position, (key, _)) in members.iter().enumerate() {
-            let text = utf8(key)?;
-            sorted &= before <= text;
-            before = text;
-            self.keys.push(key.clone());
-            self.order.push((position, 0));
-        }
-        if style.sort_keys && !sorted {
-            // As `sort_keys` does: UTF-8 sorts as code points do. Every key has just been read.
+        self.keys.extend(members.iter().map(|(key, _)| key.clone()));
+        self.order.extend((0..members.len()).map(|position| (position, 0)));
+        if !are_sorted(members)? && style.sort_keys {
+            // Every key has just been read.
             let text = |member: &(usize, usize)| members[member.0].0.to_str().unwrap_or_default();
             self.order.sort_unstable_by(|a, b| text(a).cmp(text(b)));
         }
@@ -96,7 +103,7 @@ impl<'py> Shape<'py> {
 
 impl<'out, 'py> Encoder<'out, 'py> {
     fn new(py: Python<'py>, style: Style, out: &'out mut Vec<u8>) -> PyResult<Self> {
-        Ok(Self { types: Types::get(py)?, style, out, spare: Vec::new(), shapes: Vec::new() })
+        Ok(Self { types: Types::get(py)?, style, out, shapes: Vec::new() })
     }
 
     fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Result<(), Stop> {
@@ -186,7 +193,7 @@ impl<'out, 'py> Encoder<'out, 'py> {
 
     fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Result<(), Stop> {
         let depth = deeper(depth)?;
-        let mut members = self.spare.pop().unwrap_or_default();
+        let mut members = Members::new();
         // The members are held before anything is written: writing a value can run Python,
         // and another thread may then change the dict.
         with_critical_section(dict, || {
@@ -195,13 +202,31 @@ impl<'out, 'py> Encoder<'out, 'py> {
             }
             Ok::<_, Stop>(())
         })?;
-        match members.as_slice() {
-            [(key, value)] => self.single(key, value, depth)?,
-            members => self.members(members, depth)?,
+        match members.as_mut_slice() {
+            [(key, value)] => self.single(key, value, depth),
+            // There is only one at the top, so it has nobody to learn from.
+            members if depth == 1 => self.only_members(members),
+            members => self.members(members, depth),
         }
-        members.clear();
-        self.spare.push(members);
-        Ok(())
+    }
+
+    fn only_members(&mut self, members: &mut [Member<'py>]) -> Result<(), Stop> {
+        if !are_sorted(members)? && self.style.sort_keys {
+            // Every key has just been read.
+            members.sort_unstable_by(|(a, _), (b, _)| {
+                a.to_str().unwrap_or_default().cmp(b.to_str().unwrap_or_default())
+            });
+        }
+        self.out.push(b'{');
+        for (position, (key, value)) in members.iter().enumerate() {
+            if position > 0 {
+                self.out.push(b',');
+            }
+            self.string(key)?;
+            self.out.push(b':');
+            self.value(value, 1)?;
+        }
+        self.append(b"}")
     }
 
     fn members(&mut self, members: &[Member<'py>], depth: usize) -> Result<(), Stop> {
