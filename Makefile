@@ -62,6 +62,16 @@ bench: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt
 	$(VENV)/bin/python -m benches $(ARGS)
 
+## bench-publish: the same, and the chart and the table of the README from it
+.PHONY: bench-publish
+bench-publish:
+	$(MAKE) bench ARGS="--publish --json docs/benchmarks.json"
+
+## instructions-baseline: counts instructions anew, for a change that is meant to cost more
+.PHONY: instructions-baseline
+instructions-baseline: $(VENV)/tested
+	$(VENV)/bin/python -m benches.instructions --write
+
 ## lint: formatting, clippy, ruff and mypy; warnings are errors
 .PHONY: lint
 lint: $(VENV)/installed

@@ -9,10 +9,10 @@ from flask import Flask, session
 from werkzeug.test import EnvironBuilder
 
 from benches.interfaces import DoesNothing, app, apps
-from benches.sessions import LOGIN
+from benches.payloads import LOGIN
 
 if TYPE_CHECKING:
-    from benches.__main__ import Table
+    from benches.table import Table
 
 
 def request(app: Flask, data: dict[str, Any]) -> Callable[[], object]:

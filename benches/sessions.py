@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,38 +11,11 @@ import orjson
 from flask import Flask
 
 from benches.interfaces import apps
-from flask_fernet import Fernet
+from benches.payloads import PAYLOADS
 from flask_fernet._core import decode, encode
 
 if TYPE_CHECKING:
-    from benches.__main__ import Table
-
-LOGIN: dict[str, Any] = {
-    "_user_id": "42",
-    "_fresh": True,
-    "_id": "0123456789abcdef" * 8,
-    "csrf_token": "d5f1b4c26e8b6b4ff4b0b3fbd2a3ee7ec0a5c9ad",
-    "_permanent": True,
-}
-CART = [
-    {"sku": f"SKU-{n:05}", "name": f"Article number {n}", "price": 9.99 + n, "quantity": n % 3 + 1}
-    for n in range(20)
-]
-PAYLOADS: dict[str, dict[str, Any]] = {
-    "user id": {"user_id": 42},
-    "the article's": {
-        "session_id": Fernet(Fernet.generate_key()).encrypt(b"42_ada_lovelace_1790000000")
-    },
-    "Flask-Login": LOGIN,
-    "Flask-Login, datetime, tuple, bytes, flashes": {
-        **LOGIN,
-        "seen": datetime(2026, 11, 24, 12, 0, tzinfo=timezone.utc),
-        "range": (1, 100),
-        "digest": bytes(range(20)),
-        "_flashes": [("message", "You were logged in."), ("info", "There is news.")],
-    },
-    "Flask-Login, cart of 20": {**LOGIN, "cart": CART},
-}
+    from benches.table import Table
 
 
 def open_and_save(app: Flask, data: dict[str, Any]) -> Callable[[], object]:

@@ -12,7 +12,7 @@ import rfernet
 import flask_fernet
 
 if TYPE_CHECKING:
-    from benches.__main__ import Table
+    from benches.table import Table
 
 KEY = flask_fernet.Fernet.generate_key()
 SIZES = (32, 256, 1024, 3000, 65536)

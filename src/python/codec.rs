@@ -16,7 +16,7 @@ pub(crate) fn encode<'py>(
     sort_keys: bool,
     ensure_ascii: bool,
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    let mut out = Vec::new();
+    let mut out = Vec::with_capacity(512);
     let done = encode_value(value, Style { sort_keys, ensure_ascii }, &mut out)?;
     Ok(done.map(|()| PyBytes::new(value.py(), &out)))
 }

@@ -190,18 +190,15 @@ impl Fernet {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (py, key, data) = (data.py(), self.key()?, data.as_bytes());
         let length = token_len(data.len());
-        if data.len() < RELEASE_FROM {
-            return PyBytes::new_with(py, length, |token| {
+        PyBytes::new_with(py, length, |token| {
+            if data.len() < RELEASE_FROM {
                 key.seal_slice(data, issued_at, &iv, token);
-                Ok(())
-            });
-        }
-        let token = py.detach(|| {
-            let mut token = Vec::with_capacity(length);
-            key.seal_append(data, issued_at, &iv, &mut token);
-            token
-        });
-        Ok(PyBytes::new(py, &token))
+            } else {
+                // Nobody else has the bytes yet.
+                py.detach(|| key.seal_slice(data, issued_at, &iv, token));
+            }
+            Ok(())
+        })
     }
 
     fn open<'py>(

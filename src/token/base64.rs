@@ -30,6 +30,22 @@ pub fn encode_slice(data: &[u8], out: &mut [u8]) {
     debug_assert_eq!(written, Ok(encoded_len(data.len())));
 }
 
+/// Replaces the bytes of `buffer` from `start` on by their URL-safe encoding, which must fill all
+/// of it. What is written never overtakes what is read: of every three bytes there are four.
+pub fn encode_in_place(buffer: &mut [u8], start: usize) {
+    debug_assert_eq!(buffer.len(), encoded_len(buffer.len() - start));
+    let mut chunk = [0; 768];
+    let (mut read, mut written) = (start, 0);
+    while read < buffer.len() {
+        let length = chunk.len().min(buffer.len() - read);
+        chunk[..length].copy_from_slice(&buffer[read..read + length]);
+        read += length;
+        let end = written + encoded_len(length);
+        encode_slice(&chunk[..length], &mut buffer[written..end]);
+        written = end;
+    }
+}
+
 /// Appends the URL-safe encoding of `data` to `out`.
 pub fn encode_append(data: &[u8], out: &mut Vec<u8>) {
     append(&URL_SAFE, data, out);
@@ -66,11 +82,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decoding_undoes_encoding(data: Vec<u8>) {
+        fn decoding_undoes_encoding(data in prop::collection::vec(any::<u8>(), 0..4000)) {
             let mut text = Vec::new();
             encode_append(&data, &mut text);
             prop_assert_eq!(text.len(), encoded_len(data.len()));
             prop_assert_eq!(decode(&text), Some(data.clone()));
+            let mut in_place = vec![0; encoded_len(data.len()) - data.len()];
+            let start = in_place.len();
+            in_place.extend_from_slice(&data);
+            encode_in_place(&mut in_place, start);
+            prop_assert_eq!(&in_place, &text);
             let mut standard = Vec::new();
             encode_standard_append(&data, &mut standard);
             prop_assert_eq!(decode_standard(&standard), Some(data));

@@ -11,7 +11,7 @@
 
 use aes::{Aes128Dec, Aes128Enc};
 use cbc::cipher::block_padding::Pkcs7;
-use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
+use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -23,6 +23,8 @@ const IV: std::ops::Range<usize> = 9..25;
 const CIPHERTEXT: usize = 25;
 const BLOCK: usize = 16;
 const MAC: usize = 32;
+/// Bytes that are encrypted at a time: a block of SHA-256.
+const STRETCH: usize = 64;
 
 /// The two halves of a Fernet key, kept as keyed contexts that each token copies or borrows:
 /// the AES key schedules and the HMAC states after its padded key block. Wiped on drop.
@@ -107,30 +109,57 @@ impl FernetKey {
         }))
     }
 
-    /// The token over `plaintext`, before base64.
-    fn seal_raw(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16]) -> Vec<u8> {
-        let mut raw = Vec::with_capacity(raw_len(plaintext.len()));
-        raw.push(VERSION);
-        raw.extend_from_slice(&issued_at.to_be_bytes());
-        raw.extend_from_slice(iv);
-        raw.extend_from_slice(plaintext);
-        raw.resize(raw_len(plaintext.len()) - MAC, 0);
-        cbc::Encryptor::inner_iv_init(&self.0.encrypt, iv.into())
-            .encrypt_padded::<Pkcs7>(&mut raw[CIPHERTEXT..], plaintext.len())
-            .expect("room for the padding was made");
-        let mac = self.mac(&raw).finalize().into_bytes();
-        raw.extend_from_slice(&mac);
-        raw
+    /// Fills `raw`, which must be [`raw_len`] bytes, with the token over `plaintext`, before
+    /// base64.
+    fn seal_raw(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], raw: &mut [u8]) {
+        let (authenticated, end) = raw.split_at_mut(raw_len(plaintext.len()) - MAC);
+        authenticated[0] = VERSION;
+        authenticated[TIME].copy_from_slice(&issued_at.to_be_bytes());
+        authenticated[IV].copy_from_slice(iv);
+        let (text, padding) = authenticated[CIPHERTEXT..].split_at_mut(plaintext.len());
+        text.copy_from_slice(plaintext);
+        // PKCS #7 (RFC 5652 section 6.3): as many bytes as are missing, of that value.
+        padding.fill(u8::try_from(padding.len()).unwrap_or_default());
+        end.copy_from_slice(&self.encrypt_and_mac(authenticated, iv).finalize().into_bytes());
     }
 
-    /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`.
+    /// Encrypts what follows the header in place, and authenticates the whole.
+    ///
+    /// CBC encryption waits for the result of each block before it can begin the next, and the
+    /// hash does not need the last ones yet: a stretch is hashed while the next is encrypted, and
+    /// the processor does both at once.
+    fn encrypt_and_mac(&self, raw: &mut [u8], iv: &[u8; 16]) -> Hmac<Sha256> {
+        let mut encryptor = cbc::Encryptor::inner_iv_init(&self.0.encrypt, iv.into());
+        let mut mac = self.0.signing.clone();
+        let mut encrypted = CIPHERTEXT;
+        let mut hashed = 0;
+        while encrypted < raw.len() {
+            let end = raw.len().min(encrypted + STRETCH);
+            let (blocks, _) = Array::slice_as_chunks_mut(&mut raw[encrypted..end]);
+            encryptor.encrypt_blocks(blocks);
+            // Whole blocks of the hash, all of them encrypted in an earlier stretch.
+            let ready = encrypted / STRETCH * STRETCH;
+            mac.update(&raw[hashed..ready]);
+            hashed = ready;
+            encrypted = end;
+        }
+        mac.update(&raw[hashed..]);
+        mac
+    }
+
+    /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`. The bytes
+    /// are made at its end and spread over the whole.
     pub fn seal_slice(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut [u8]) {
-        base64::encode_slice(&self.seal_raw(plaintext, issued_at, iv), out);
+        let start = out.len() - raw_len(plaintext.len());
+        self.seal_raw(plaintext, issued_at, iv, &mut out[start..]);
+        base64::encode_in_place(out, start);
     }
 
     /// Appends the token over `plaintext` to `out`.
     pub fn seal_append(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
-        base64::encode_append(&self.seal_raw(plaintext, issued_at, iv), out);
+        let start = out.len();
+        out.resize(start + token_len(plaintext.len()), 0);
+        self.seal_slice(plaintext, issued_at, iv, &mut out[start..]);
     }
 
     /// Whether the MAC is this key's, compared in constant time.
@@ -261,7 +290,8 @@ mod tests {
         fn a_changed_token_opens_under_neither(
             key: [u8; 32], plaintext: Vec<u8>, at: prop::sample::Index, bit in 0..8u8,
         ) {
-            let mut token = FernetKey::new(&key).seal_raw(&plaintext, 1_700_000_000, &[7; 16]);
+            let mut token = vec![0; raw_len(plaintext.len())];
+            FernetKey::new(&key).seal_raw(&plaintext, 1_700_000_000, &[7; 16], &mut token);
             let at = at.index(token.len());
             token[at] ^= 1 << bit;
             let key = FernetKey::new(&key);

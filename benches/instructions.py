@@ -1,0 +1,149 @@
+"""Counts instructions, which noise cannot change: ``python -m benches.instructions [--write]``.
+
+Runs itself under callgrind, which starts a new count at each call of ``getpriority``, a function
+of the C library that nothing here needs otherwise. Valgrind knows no SHA instructions and runs
+SHA-256 in portable code, some 3300 instructions a block; so the hash is counted apart, by what a
+longer token's MAC costs more than a shorter one's, and taken off the rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+BASELINE = Path(__file__).with_name("instructions.json")
+ROOT = Path(__file__).parents[1]
+#: Calls a case.
+CALLS = 400
+#: What each case may take more than in the baseline.
+TOLERANCE = 0.03
+#: Bytes in the tokens whose MACs are compared, and in those of the token cases.
+SHORT, LONG, TOKEN = 64, 2048, 256
+
+
+def mac_blocks(plaintext: int) -> int:
+    """Blocks of SHA-256 in the inner hash of a token's MAC, after the key's."""
+    authenticated = 25 + (plaintext // 16 + 1) * 16
+    return -(-(authenticated + 9) // 64)
+
+
+def cases() -> dict[str, tuple[Callable[[], object], int]]:
+    """What is counted, each with the blocks of SHA-256 in it besides the outer hash's."""
+    from benches.interfaces import app
+    from benches.payloads import CART, LOGIN
+    from flask_fernet import EncryptedSessionInterface, Fernet
+    from flask_fernet._core import decode, encode, find_cookie
+
+    fernet = Fernet(b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    data = {**LOGIN, "cart": CART}
+    text = encode(data)
+    assert text is not None
+    made = app()
+    interface = made.session_interface = EncryptedSessionInterface()
+    context = made.test_request_context()
+    context.push()
+    session: Any = interface.session_class(LOGIN)
+    session.accessed = session.modified = True
+    response = made.response_class()
+    headers: list[Any] = response.headers._list
+
+    def save() -> None:
+        headers.clear()
+        interface.save_session(made, session, response)
+
+    save()
+    cookie = next(value for name, value in headers if name == "Set-Cookie").partition(";")[0]
+    request = made.request_class({**context.request.environ, "HTTP_COOKIE": cookie})
+    header = f"theme=dark; _ga=GA1.1.1234567890.1234567890; {cookie}"
+    sealed = len(encode(LOGIN) or b"")
+    token = fernet.encrypt(bytes(TOKEN))
+    return {
+        "mac of a short token": (
+            partial(fernet.extract_timestamp, fernet.encrypt(bytes(SHORT))),
+            0,
+        ),
+        "mac of a long token": (partial(fernet.extract_timestamp, fernet.encrypt(bytes(LONG))), 0),
+        "codec reads a cart": (partial(decode, text), 0),
+        "codec writes a cart": (partial(encode, data), 0),
+        "find a cookie": (partial(find_cookie, header, "session"), 0),
+        "encrypt": (partial(fernet.encrypt, bytes(TOKEN)), mac_blocks(TOKEN)),
+        "decrypt": (partial(fernet.decrypt, token), mac_blocks(TOKEN)),
+        "open": (partial(interface.open_session, made, request), mac_blocks(sealed)),
+        "save": (save, mac_blocks(sealed)),
+    }
+
+
+def run() -> None:
+    """Under callgrind: each case between two calls of the mark."""
+    import gc
+
+    all_cases = cases()
+    gc.disable()
+    for call, _ in all_cases.values():
+        for _ in range(20):
+            call()
+        os.getpriority(os.PRIO_PROCESS, 0)
+        for _ in range(CALLS):
+            call()
+        os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def count() -> dict[str, int]:
+    """Instructions a call of each case, without the hash."""
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
+                   "--dump-before=getpriority", sys.executable, "-m", "benches.instructions",
+                   "--run"]  # fmt: skip
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
+        dumps = [Path(f"{out}.{number}").read_text() for number in range(1, 2 * len(cases()) + 1)]
+    totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump, re.M)[-1]) for dump in dumps]
+    # Every other dump ends a case; those between hold what makes it warm.
+    counted = {name: totals[2 * number + 1] // CALLS for number, name in enumerate(cases())}
+    longer = counted["mac of a long token"] - counted["mac of a short token"]
+    a_block = longer / (mac_blocks(LONG) - mac_blocks(SHORT))
+    return {
+        name: round(counted[name] - blocks * a_block)
+        for name, (_, blocks) in cases().items()
+        if not name.startswith("mac of")
+    }
+
+
+def versions() -> dict[str, str]:
+    """What the counts depend on."""
+    rust = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True)
+    return {"rust": rust.stdout.split()[1], "python": platform.python_version()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--run", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--write", action="store_true", help="make these counts the baseline")
+    arguments = parser.parse_args()
+    if arguments.run:
+        run()
+        return 0
+    counted = count()
+    if arguments.write:
+        figures = {"versions": versions(), "instructions": counted}
+        BASELINE.write_text(json.dumps(figures, indent=1) + "\n")
+    baseline = json.loads(BASELINE.read_text())["instructions"]
+    for name, instructions in counted.items():
+        change = instructions / baseline[name] - 1
+        print(f"{name:<24} {instructions:>8,} instructions a call  {change:+.1%}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
