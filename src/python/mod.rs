@@ -22,7 +22,7 @@ pub(crate) use stop::Stop;
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::codec::{decode, deflate, encode, find_cookie, inflate};
+    use super::codec::{Codec, deflate, find_cookie, inflate};
     #[pymodule_export]
     use super::fernet::Fernet;
     #[pymodule_export]
