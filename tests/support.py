@@ -58,7 +58,7 @@ def set_cookie(response: Response) -> str:
 
 def opened(app: Flask, token: str) -> tuple[bytes, int]:
     """Payload and issue time of a session token of this app."""
-    keys = app.session_interface._sealing(app)[0]  # type: ignore[attr-defined]
+    keys = app.session_interface._sealing(app).keys  # type: ignore[attr-defined]
     # As of a time at which no token is from the future.
     payload, issued_at, _ = keys.open(token, FOREVER, FOREVER)
     return payload, issued_at

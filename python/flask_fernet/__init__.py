@@ -14,14 +14,16 @@ from .errors import (
     ConfigurationError,
     FlaskFernetError,
     InvalidToken,
+    KeyRingError,
     Reason,
     SessionRejected,
     SessionTooLarge,
 )
 from .fernet import Fernet, MultiFernet
 from .interface import EncryptedSessionInterface
+from .keyring import KeyRing
 from .session import EncryptedSession
-from .signals import session_rejected
+from .signals import keyring_unreadable, session_migrated, session_rejected
 
 __all__ = [
     "ConfigurationError",
@@ -30,9 +32,13 @@ __all__ = [
     "Fernet",
     "FlaskFernetError",
     "InvalidToken",
+    "KeyRing",
+    "KeyRingError",
     "MultiFernet",
     "Reason",
     "SessionRejected",
     "SessionTooLarge",
+    "keyring_unreadable",
+    "session_migrated",
     "session_rejected",
 ]

@@ -35,6 +35,10 @@ class ConfigurationError(FlaskFernetError, ValueError):
     """
 
 
+class KeyRingError(ConfigurationError):
+    """Raised when a key ring cannot be read, written, or changed as asked. Never shows a key."""
+
+
 class SessionRejected(FlaskFernetError):
     """Raised inside the package when a session cookie does not open. An app does not see it: it
     gets a new session, and :data:`~flask_fernet.session_rejected` the reason.

@@ -10,19 +10,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from flask.sessions import SecureCookieSession, SessionMixin
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 
 from . import settings
 from ._core import NativePath, SessionKeys
 from .errors import ConfigurationError
-from .portable import PortablePath, logger
+from .portable import Migration, PortablePath, logger
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
+from .signed import SignedCookies
+from .sources import Sealing, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from flask import Flask, Request, Response
+    from itsdangerous.url_safe import URLSafeTimedSerializer
     from typing_extensions import Self
 
 
@@ -56,26 +59,28 @@ class EncryptedSessionInterface(PortablePath):
     session_class: type[SecureCookieSession] = EncryptedSession
 
     # Slots, so that whatever is in `__dict__` was set there by somebody else.
-    __slots__ = ("_keys", "_warned_of_secret")
+    __slots__ = ("_sources", "_warned")
 
-    _keys: list[tuple[str, str | bytes]] | None
-    _warned_of_secret: bool
+    _sources: Sources
+    #: What has been warned about.
+    _warned: set[str]
 
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: D102
         # Here and not in `__init__`, which a subclass may forget to call.
         self = super().__new__(cls)
         self._native = NativePath()
-        self._keys = None
+        self._sources = Sources()
         self._logged = {}
-        self._warned_of_secret = False
+        self._migrations = {}
+        self._warned = set()
         return self
 
     def __init__(
         self, app: Flask | None = None, *, keys: Sequence[str | bytes] | None = None
     ) -> None:
         if keys is not None:
-            self._keys = settings.named_keys("keys", keys)
-            SessionKeys(self._keys, [], self.salt)
+            self._sources = Sources(settings.named_keys("keys", keys))
+            SessionKeys(self._sources.argument or [], [], self.salt)
         if app is not None:
             self.init_app(app)
 
@@ -98,21 +103,31 @@ class EncryptedSessionInterface(PortablePath):
         """How many session cookies did not open in this process, by :class:`Reason`."""
         return self._native.rejections()
 
+    @property
+    def migrations(self) -> dict[str, Migration]:
+        """How many sessions in another format than the one written were opened in this process,
+        and when the last of them: when it is long ago, the format need not be accepted any more.
+        """
+        return dict(self._migrations)
+
     def get_signing_serializer(  # type: ignore[override]
         self, app: Flask
-    ) -> EncryptedSerializer | None:
+    ) -> EncryptedSerializer | URLSafeTimedSerializer | None:
         """An object with ``dumps`` and ``loads`` over this interface's encrypted tokens.
 
-        :returns: ``None`` where the app has no key, as in Flask.
+        :returns: ``None`` where the app has no key, as in Flask. Flask's own while
+            ``SESSION_ENCRYPTION_FORMAT`` is ``"flask-signed"``.
         """
-        keys, _, compression = self._sealing(app)
-        if keys is None:
+        sealing = self._sealing(app)
+        if sealing.format == "flask-signed" and sealing.signed is not None:
+            return sealing.signed.serializer
+        if sealing.keys is None:
             return None
 
         def pack(value: Any) -> bytes:
-            return self._candidates(self._pack(value), compression)[0]
+            return self._candidates(self._pack(value), sealing.compression)[0]
 
-        return EncryptedSerializer(keys, pack, self._load)
+        return EncryptedSerializer(sealing.keys, pack, self._load)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the request's cookie; a new one where there is none, or none that
@@ -131,22 +146,69 @@ class EncryptedSessionInterface(PortablePath):
         if self._native.save(self, app, session, response) is NotImplemented:
             self._save(app, session, response)
 
-    def _sealing(self, app: Flask) -> tuple[SessionKeys | None, timedelta, str]:
-        """Keys, lifetime and compression. The native path asks when a setting has changed."""
+    def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
         if "get_signing_serializer" in vars(self):
             raise _signing_serializer_overridden("an instance")
-        keys, weak = settings.session_keys(app, self.salt, self._keys)
-        if weak and not self._warned_of_secret:
-            self._warned_of_secret = True
-            logger.warning(
-                "%s has fewer than %d bytes. Session keys are derived from it, and someone who "
-                "holds a cookie can try secrets offline. Use secrets.token_urlsafe(32).",
-                weak[0],
-                settings.SHORT_SECRET,
+        config = app.config
+        written = settings.choice(config, "SESSION_ENCRYPTION_FORMAT", settings.FORMATS)
+        accepted = settings.accepted(config)
+        weak: list[str] = []
+        keys, ring, good_for = None, None, None
+        if written != "flask-signed" or "fernet" in accepted:
+            keys, weak, ring, good_for = self._sources.keys(app, self.salt, urgent)
+        else:
+            settings.known_names(config)
+        signed = None
+        if written == "flask-signed" or "flask-signed" in accepted:
+            signed = self._signed(app)
+        compression = settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
+        settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS)
+        if weak:
+            self._warn_once(
+                f"{weak[0]} has fewer than {settings.SHORT_SECRET} bytes. Session keys are derived "
+                "from it, and someone who holds a cookie can try secrets offline. Use "
+                "secrets.token_urlsafe(32)."
             )
-        compression = settings.choice(app.config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
-        settings.choice(app.config, "SESSION_OVERFLOW", settings.OVERFLOWS)
-        return keys, app.permanent_session_lifetime, compression
+        if written == "flask-signed":
+            self._warn_once(
+                "SESSION_ENCRYPTION_FORMAT is 'flask-signed': sessions are written signed, not "
+                "encrypted. It is meant for the first of two deploys."
+            )
+        return Sealing(
+            keys, signed, written, app.permanent_session_lifetime, compression, weak, ring, good_for
+        )
+
+    def _signed(self, app: Flask) -> SignedCookies | None:
+        settings.secrets(app)
+        # Flask's, and not ours, with whatever a subclass says of digests and salts.
+        serializer = SecureCookieSessionInterface.get_signing_serializer(self, app)
+        if serializer is None:
+            raise ConfigurationError("Signed cookies need SECRET_KEY, which is not set.")
+        return SignedCookies(serializer)
+
+    def _native_sealing(
+        self, app: Flask
+    ) -> tuple[SessionKeys | None, timedelta, str, float | None, bool, bool]:
+        """For the native path, which asks when a setting has changed: keys, lifetime and
+        compression; for how many seconds they hold; whether Python has another way to open what
+        they do not open; whether only Python can save.
+        """
+        sealing = self._sealing(app)
+        others = sealing.signed is not None or sealing.ring is not None
+        python_saves = sealing.format == "flask-signed"
+        return (
+            sealing.keys,
+            sealing.lifetime,
+            sealing.compression,
+            sealing.good_for,
+            others,
+            python_saves,
+        )
+
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            logger.warning(message)
 
 
 def _signing_serializer_overridden(where: str) -> ConfigurationError:

@@ -23,10 +23,12 @@ from . import settings
 from ._core import NativePath, SessionKeys, deflate, inflate
 from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
 from .session import Origin, origin_of, remember_origin
-from .signals import session_rejected
+from .signals import session_migrated, session_rejected
 
 if TYPE_CHECKING:
     from flask import Flask, Request, Response
+
+    from .sources import Sealing
 
 logger = logging.getLogger("flask_fernet")
 
@@ -47,23 +49,33 @@ class _Sealed:
     fits: bool
 
 
+@dataclass(frozen=True)
+class Migration:
+    """Sessions that came in another format than the one written."""
+
+    count: int
+    #: When the last one came, in seconds since the epoch.
+    last_seen: int
+
+
 class PortablePath(SecureCookieSessionInterface):
     """The part of the interface that works through Flask's hooks."""
 
-    __slots__ = ("_logged", "_native")
+    __slots__ = ("_logged", "_migrations", "_native")
 
     _logged: dict[Reason, float]
+    _migrations: dict[str, Migration]
     _native: NativePath
 
-    def _sealing(self, app: Flask) -> tuple[SessionKeys | None, timedelta, str]:
-        """Keys, lifetime and compression, as the configuration has them now."""
+    def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
+        """What the configuration says now."""
         raise NotImplementedError
 
     # Opening.
 
     def _open(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        keys, lifetime, _ = self._sealing(app)
-        if keys is None:
+        sealing = self._sealing(app)
+        if sealing.is_null:
             return None
         try:
             token = request.cookies.get(self.get_cookie_name(app))
@@ -72,12 +84,47 @@ class PortablePath(SecureCookieSessionInterface):
             return self._reject(app, Reason.MALFORMED)
         if not token:
             return self.session_class()
-        max_age = int(lifetime.total_seconds())
         try:
-            payload, issued_at, newest = keys.open(token, int(time.time()), max_age)
+            if sealing.signed is not None and sealing.signed.looks_like_one(token):
+                return self._open_signed(app, sealing, token)
+            payload, issued_at, newest = self._open_encrypted(app, sealing, token)
         except SessionRejected as error:
             return self._reject(app, error.reason)
-        return self._restore(app, payload, issued_at, newest)
+        if sealing.format != "fernet":
+            self._count_migration(app, "fernet")
+        return self._restore(app, payload, issued_at, newest and sealing.format == "fernet")
+
+    def _open_signed(self, app: Flask, sealing: Sealing, token: str) -> SecureCookieSession:
+        assert sealing.signed is not None  # noqa: S101 - for the type checker
+        max_age = int(sealing.lifetime.total_seconds())
+        payload, issued_at = sealing.signed.open(token, int(time.time()), max_age)
+        if sealing.format == "flask-signed":
+            return self._restore(app, payload, issued_at, newest=True)
+        self._count_migration(app, "flask-signed")
+        if payload.startswith(_COMPRESSED):
+            # From a custom serializer: bare, it would be taken for compressed.
+            payload = deflate(payload)
+        return self._restore(app, payload, issued_at, newest=False)
+
+    def _open_encrypted(self, app: Flask, sealing: Sealing, token: str) -> tuple[bytes, int, bool]:
+        if sealing.keys is None:
+            raise SessionRejected(Reason.MALFORMED)
+        max_age = int(sealing.lifetime.total_seconds())
+        try:
+            return sealing.keys.open(token, int(time.time()), max_age)
+        except SessionRejected as error:
+            if error.reason is not Reason.UNAUTHENTIC or sealing.ring is None:
+                raise
+        # Another worker may have a newer ring.
+        keys = self._sealing(app, urgent=True).keys
+        if keys is None:
+            raise SessionRejected(Reason.UNAUTHENTIC)
+        return keys.open(token, int(time.time()), max_age)
+
+    def _count_migration(self, app: Flask, source: str) -> None:
+        former = self._migrations.get(source, Migration(0, 0))
+        self._migrations[source] = Migration(former.count + 1, int(time.time()))
+        session_migrated.send(app, format=source)
 
     def _restore(
         self, app: Flask, payload: bytes, issued_at: int, newest: bool
@@ -204,21 +251,33 @@ class PortablePath(SecureCookieSessionInterface):
         issued_at: int,
     ) -> _Sealed:
         """The first token over the payload that fits into its cookie, or the shortest."""
-        keys, _, compression = self._sealing(app)
-        if keys is None:
+        sealing = self._sealing(app)
+        limit = response.max_cookie_size
+        candidates = []
+        for candidate in self._candidates_in(sealing, payload):
+            token = self._token(sealing, candidate, issued_at)
+            size = len(dump_cookie(name, token, max_size=0, **attributes))
+            fits = (not limit or size <= limit) and len(token) <= SessionKeys.MAX_TOKEN
+            candidates.append(_Sealed(token, size, fits))
+        fitting = (sealed for sealed in candidates if sealed.fits)
+        return next(fitting, min(candidates, key=lambda sealed: sealed.size))
+
+    def _candidates_in(self, sealing: Sealing, payload: bytes) -> list[bytes]:
+        if sealing.format == "flask-signed":
+            # Which compresses in a way of its own.
+            inflated = inflate(payload) if payload.startswith(_COMPRESSED) else None
+            return [payload if inflated is None else inflated]
+        return self._candidates(payload, sealing.compression)
+
+    def _token(self, sealing: Sealing, payload: bytes, issued_at: int) -> str:
+        if sealing.format == "flask-signed" and sealing.signed is not None:
+            return sealing.signed.seal(payload, issued_at)
+        if sealing.keys is None:
             raise ConfigurationError(
                 "The session cannot be saved: the keys it was opened with are gone from the "
                 "configuration."
             )
-        limit = response.max_cookie_size
-        candidates = []
-        for candidate in self._candidates(payload, compression):
-            token = keys.seal(candidate, issued_at)
-            size = len(dump_cookie(name, token, max_size=0, **attributes))
-            fits = (not limit or size <= limit) and len(token) <= keys.MAX_TOKEN
-            candidates.append(_Sealed(token, size, fits))
-        fitting = (sealed for sealed in candidates if sealed.fits)
-        return next(fitting, min(candidates, key=lambda sealed: sealed.size))
+        return sealing.keys.seal(payload, issued_at)
 
     def _candidates(self, payload: bytes, compression: str) -> list[bytes]:
         """The payload as it may be sealed: the first that fits is."""

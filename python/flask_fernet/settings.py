@@ -5,61 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ._core import SessionKeys
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from flask import Flask
 
 #: Every name that begins like ours; any other is a typing error.
-ENCRYPTION_SETTINGS = ("SESSION_ENCRYPTION_ACCEPT", "SESSION_ENCRYPTION_KEYS")
+ENCRYPTION_SETTINGS = (
+    "SESSION_ENCRYPTION_ACCEPT",
+    "SESSION_ENCRYPTION_FORMAT",
+    "SESSION_ENCRYPTION_KEYRING",
+    "SESSION_ENCRYPTION_KEYS",
+)
 #: Where keys may come from, in the order in which they are looked for.
-KEY_SOURCES = ("keys", "secret-key")
+KEY_SOURCES = ("keys", "keyring", "secret-key")
+#: The default first.
+FORMATS = ("fernet", "flask-signed")
 COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
 #: Bytes below which a secret is too short to be random enough.
 SHORT_SECRET = 16
-
-
-def session_keys(
-    app: Flask, salt: str | bytes, argument: list[tuple[str, str | bytes]] | None
-) -> tuple[SessionKeys | None, list[str]]:
-    """The keys of an app's sessions, ``None`` where it has none, and the names of the secrets
-    among their sources that are too short to be random enough.
-
-    :param salt: what derived keys are bound to.
-    :param argument: the keys given to the interface, named, if there were any.
-    :raises ConfigurationError: for keys and settings that cannot be used.
-    """
-    config = app.config
-    known_names(config)
-    keys = argument
-    if keys is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
-        keys = named_keys("SESSION_ENCRYPTION_KEYS", split(value))
-    accepted = choices(config, "SESSION_ENCRYPTION_ACCEPT", KEY_SOURCES)
-    if keys is None:
-        if "keys" in accepted:
-            raise ConfigurationError(
-                "SESSION_ENCRYPTION_ACCEPT names 'keys', but SESSION_ENCRYPTION_KEYS is not set."
-            )
-        found = secrets(app)
-        return (_session_keys([], found, salt) if found else None), _short(found)
-    found = secrets(app) if "secret-key" in accepted else {}
-    if "secret-key" in accepted and not found:
-        raise ConfigurationError(
-            "SESSION_ENCRYPTION_ACCEPT names 'secret-key', but SECRET_KEY is not set."
-        )
-    return _session_keys(keys, found, salt), _short(found)
-
-
-def _session_keys(
-    keys: list[tuple[str, str | bytes]], found: dict[str, bytes], salt: str | bytes
-) -> SessionKeys:
-    return SessionKeys(keys, list(found.values()), salt)
-
-
-def _short(found: dict[str, bytes]) -> list[str]:
-    return [name for name, value in found.items() if len(value) < SHORT_SECRET]
 
 
 def secrets(app: Flask) -> dict[str, bytes]:
@@ -123,6 +88,11 @@ def split(value: object) -> object:
     return value
 
 
+def accepted(config: Mapping[str, Any]) -> list[str]:
+    """``SESSION_ENCRYPTION_ACCEPT``: key sources and formats that are opened besides."""
+    return choices(config, "SESSION_ENCRYPTION_ACCEPT", (*KEY_SOURCES, *FORMATS))
+
+
 def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> list[str]:
     """A setting that lists some of a few words; empty where it is not set."""
     value = config.get(name)
@@ -152,8 +122,8 @@ def known_names(config: Mapping[str, Any]) -> None:
     """Refuses settings that begin like ours and are not."""
     for name in config:
         if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
-            known = " and ".join(ENCRYPTION_SETTINGS)
-            raise ConfigurationError(f"{name} is no setting of flask-fernet; there are {known}.")
+            known = ", ".join(ENCRYPTION_SETTINGS)
+            raise ConfigurationError(f"{name} is no setting of flask-fernet; there are: {known}.")
 
 
 def either(valid: tuple[str, ...]) -> str:

@@ -6,6 +6,7 @@
 //! whole is to be done there.
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -26,7 +27,7 @@ use crate::token::keys::KeySet;
 #[pyclass(frozen, module = "flask_fernet._core")]
 pub(crate) struct NativePath {
     pub(crate) classes: Classes,
-    pub(crate) sealings: Snapshots<Sealing, 7>,
+    pub(crate) sealings: Snapshots<Sealing, 9>,
     pub(crate) templates: Snapshots<CookieTemplate, 7>,
     pub(crate) known_keys: Mutex<KnownKeys>,
     rejections: Rejections,
@@ -39,6 +40,18 @@ pub(crate) struct Sealing {
     /// `PERMANENT_SESSION_LIFETIME` in microseconds.
     pub(crate) lifetime: i64,
     pub(crate) compression: Compression,
+    /// When it has to be asked for again: keys in a ring come and go with time.
+    good_until: Option<Instant>,
+    /// Whether Python has other ways to open what these keys do not.
+    pub(crate) others_open: bool,
+    /// Whether only Python can save.
+    pub(crate) python_saves: bool,
+}
+
+impl Sealing {
+    fn is_good(&self) -> bool {
+        self.good_until.is_none_or(|until| Instant::now() < until)
+    }
 }
 
 /// `SESSION_COMPRESSION`.
@@ -110,8 +123,8 @@ impl NativePath {
 }
 
 impl NativePath {
-    /// What `config` says about sealing and opening; `interface._sealing` is asked when it has
-    /// changed.
+    /// What `config` says about sealing and opening; `interface._native_sealing` is asked when it
+    /// has changed.
     pub(crate) fn sealing(
         &self,
         interface: &Bound<'_, PyAny>,
@@ -123,27 +136,45 @@ impl NativePath {
             intern!(py, "SECRET_KEY"),
             intern!(py, "SECRET_KEY_FALLBACKS"),
             intern!(py, "SESSION_ENCRYPTION_KEYS"),
+            intern!(py, "SESSION_ENCRYPTION_KEYRING"),
+            intern!(py, "SESSION_ENCRYPTION_FORMAT"),
             intern!(py, "SESSION_ENCRYPTION_ACCEPT"),
             intern!(py, "SESSION_COMPRESSION"),
             intern!(py, "PERMANENT_SESSION_LIFETIME"),
         ];
-        let [secret, fallbacks, keys, accept, compression, lifetime] =
+        let [secret, fallbacks, keys, ring, format, accept, compression, lifetime] =
             settings::fetch(config, names)?;
         let salt = Some(interface.getattr(intern!(py, "salt"))?);
-        let values = [secret, fallbacks, keys, accept, compression, lifetime, salt];
-        self.sealings.get(app, &values, || {
-            let answer = interface.call_method1(intern!(py, "_sealing"), (app,))?;
-            let answer = answer.cast_into::<PyTuple>()?;
-            let (keys, lifetime, compression): (Option<Bound<'_, SessionKeys>>, _, String) =
-                answer.extract().map_err(Stop::Raise)?;
-            let compression = match compression.as_str() {
-                "fit" => Compression::Fit,
-                "always" => Compression::Always,
-                "never" => Compression::Never,
-                _ => return Err(Stop::Decline),
-            };
-            let keys = keys.map(|keys| keys.get().keys());
-            Ok(Sealing { keys, lifetime: microseconds(&lifetime)?, compression })
+        let values = [secret, fallbacks, keys, ring, format, accept, compression, lifetime, salt];
+        self.sealings.get(app, &values, Sealing::is_good, || {
+            let answer = interface.call_method1(intern!(py, "_native_sealing"), (app,))?;
+            Sealing::new(&answer.cast_into::<PyTuple>()?)
+        })
+    }
+}
+
+impl Sealing {
+    /// Out of what `_native_sealing` answered.
+    fn new(answer: &Bound<'_, PyTuple>) -> Result<Self, Stop> {
+        type Answer<'py> =
+            (Option<Bound<'py, SessionKeys>>, Bound<'py, PyDelta>, String, Option<f64>, bool, bool);
+        let (keys, lifetime, compression, good_for, others_open, python_saves): Answer<'_> =
+            answer.extract().map_err(Stop::Raise)?;
+        let compression = match compression.as_str() {
+            "fit" => Compression::Fit,
+            "always" => Compression::Always,
+            "never" => Compression::Never,
+            _ => return Err(Stop::Decline),
+        };
+        Ok(Self {
+            keys: keys.map(|keys| keys.get().keys()),
+            lifetime: microseconds(&lifetime)?,
+            compression,
+            good_until: good_for
+                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                .map(|duration| Instant::now() + duration),
+            others_open,
+            python_saves,
         })
     }
 }

@@ -42,7 +42,10 @@ impl NativePath {
             return Err(Stop::Decline);
         }
         let sealing = self.sealing(interface, app, &config)?;
-        let Some(keys) = &sealing.keys else {
+        let Some(keys) = sealing.keys.as_deref().filter(|_| !sealing.python_saves) else {
+            if sealing.others_open {
+                return Err(Stop::Decline);
+            }
             return Ok(py.None().into_bound(py));
         };
         let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?;
@@ -58,6 +61,7 @@ impl NativePath {
         let max_age = sealing.lifetime / 1_000_000;
         let opened = match keys.open(token.as_bytes(), clock::now(py)?.seconds()?, max_age) {
             Ok(opened) => opened,
+            Err(_) if sealing.others_open => return Err(Stop::Decline),
             Err(reason) => {
                 let reason = reason_name(reason);
                 return Ok(interface.call_method1(intern!(py, "_reject"), (app, reason))?);

@@ -101,6 +101,9 @@ impl NativePath {
     ) -> Result<Bound<'py, PyString>, Stop> {
         let py = app.py();
         let sealing = self.sealing(interface, app, config)?;
+        if sealing.python_saves {
+            return Err(Stop::Decline);
+        }
         let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
         let template = self.template(flask, app, config)?;
         let now = clock::now(py)?;
@@ -165,7 +168,7 @@ impl NativePath {
         if values.iter().any(Option::is_none) {
             return Err(Stop::Decline);
         }
-        self.templates.get(app, &values, || CookieTemplate::new(flask, py, &values))
+        self.templates.get(app, &values, |_| true, || CookieTemplate::new(flask, py, &values))
     }
 }
 

@@ -81,11 +81,13 @@ impl<T, const N: usize> Snapshots<T, N> {
         Self(RwLock::new(Vec::new()))
     }
 
-    /// What was made from these very values before, or what `make` makes from them now.
+    /// What was made from these very values before, as long as it `is_good`, or what `make` makes
+    /// from them now.
     pub(crate) fn get(
         &self,
         app: &Bound<'_, PyAny>,
         values: &Values<'_, N>,
+        is_good: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Result<T, Stop>,
     ) -> Result<Arc<T>, Stop> {
         // Nobody waits here; see `Classes::facts`.
@@ -93,7 +95,9 @@ impl<T, const N: usize> Snapshots<T, N> {
             let same = |snapshot: &&Snapshot<T, N>| {
                 snapshot.watched.iter().zip(values).all(|(known, value)| known.is(value.as_ref()))
             };
-            if let Some(snapshot) = snapshots.iter().find(same) {
+            if let Some(snapshot) = snapshots.iter().find(same)
+                && is_good(&snapshot.made)
+            {
                 return Ok(Arc::clone(&snapshot.made));
             }
         }

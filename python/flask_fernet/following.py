@@ -1,0 +1,145 @@
+"""Following a key ring while it changes: every worker looks at it again each second."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from ._core import Fernet, MultiFernet
+from .errors import KeyRingError
+from .signals import keyring_unreadable
+
+if TYPE_CHECKING:
+    from .keyring import KeyRing, Ring
+
+logger = logging.getLogger("flask_fernet")
+
+#: Seconds between two looks at a ring.
+INTERVAL = 1.0
+#: Seconds for which a look because of an unknown token waits for another thread's.
+_PATIENCE = 0.5
+#: Seconds between two log lines about the same ring.
+_LOG_INTERVAL = 60.0
+
+
+class FollowedRing:
+    """The last good state of a ring.
+
+    :param keyring: the ring.
+    :raises KeyRingError: if it cannot be read now. Later, what was read last stays in force.
+    """
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._keyring = keyring
+        self._lock = threading.Lock()
+        self._fingerprint = keyring.store.fingerprint()
+        self._ring = keyring.load()
+        self._looked = time.monotonic()
+        #: What could not be read: it is not tried again before the next look that is due.
+        self._failed: object = None
+        self._logged = -_LOG_INTERVAL
+
+    def current(self, urgent: bool = False) -> Ring:
+        """The ring, looked at again if the last look was a second ago.
+
+        :param urgent: look now, because of a token that nothing opens. That costs a call of the
+            operating system where nothing has changed, whoever sends such tokens.
+        """
+        due = time.monotonic() - self._looked >= INTERVAL
+        # Nobody waits for a look that is only due; and in a forked child not for ever for a
+        # thread that is gone.
+        if (due or urgent) and self._lock.acquire(timeout=_PATIENCE if urgent else 0):
+            try:
+                self._look(due)
+            finally:
+                self._lock.release()
+        return self._ring
+
+    def _look(self, due: bool) -> None:
+        fingerprint = self._keyring.store.fingerprint()
+        if fingerprint == self._fingerprint or (fingerprint == self._failed and not due):
+            if due:
+                self._looked = time.monotonic()
+            return
+        self._looked = time.monotonic()
+        try:
+            self._ring = self._keyring.load()
+        except KeyRingError as error:
+            self._failed = fingerprint
+            if self._looked - self._logged >= _LOG_INTERVAL:
+                self._logged = self._looked
+                logger.error("Keeping the keys read last. %s", error)
+            keyring_unreadable.send(self._keyring, error=error)
+        else:
+            # Taken before reading: what was replaced meanwhile is read the next time.
+            self._fingerprint = fingerprint
+            self._failed = None
+
+
+class RingFernet:
+    """A ``MultiFernet`` whose keys are those of a ring, and follow it.
+
+    For data of an app's own. Has the methods of :class:`MultiFernet`, with the same arguments,
+    results and errors.
+    """
+
+    def __init__(self, keyring: KeyRing) -> None:
+        self._followed = FollowedRing(keyring)
+        self._made: tuple[list[str], MultiFernet] | None = None
+
+    def _fernet(self, urgent: bool = False) -> MultiFernet:
+        keys = [key.key for key in self._followed.current(urgent).opening(time.time())]
+        made = self._made
+        if made is None or made[0] != keys:
+            made = self._made = (keys, MultiFernet([Fernet(key) for key in keys]))
+        return made[1]
+
+    def encrypt(self, msg: bytes) -> bytes:
+        """See :meth:`MultiFernet.encrypt`."""
+        return self._fernet().encrypt(msg)
+
+    def encrypt_at_time(self, msg: bytes, current_time: int) -> bytes:
+        """See :meth:`MultiFernet.encrypt_at_time`."""
+        return self._fernet().encrypt_at_time(msg, current_time)
+
+    def decrypt(self, msg: bytes | str, ttl: int | None = None) -> bytes:
+        """See :meth:`MultiFernet.decrypt`."""
+        return self._fernet(self._unknown(msg)).decrypt(msg, ttl)
+
+    def decrypt_at_time(self, msg: bytes | str, ttl: int, current_time: int) -> bytes:
+        """See :meth:`MultiFernet.decrypt_at_time`."""
+        return self._fernet(self._unknown(msg)).decrypt_at_time(msg, ttl, current_time)
+
+    def extract_timestamp(self, msg: bytes | str) -> int:
+        """See :meth:`MultiFernet.extract_timestamp`."""
+        return self._fernet(self._unknown(msg)).extract_timestamp(msg)
+
+    def rotate(self, msg: bytes | str) -> bytes:
+        """See :meth:`MultiFernet.rotate`."""
+        return self._fernet(self._unknown(msg)).rotate(msg)
+
+    def key_id(self, msg: bytes | str) -> str | None:
+        """Which key of the ring made a token, ``None`` if it is none that opens now: tells which
+        keys old data still needs.
+        """
+        from .errors import InvalidToken
+
+        for key in self._followed.current().opening(time.time()):
+            try:
+                Fernet(key.key).extract_timestamp(msg)
+            except InvalidToken:
+                continue
+            return key.id
+        return None
+
+    def _unknown(self, msg: bytes | str) -> bool:
+        """Whether no key at hand made a token, so that the ring is looked at again at once."""
+        from .errors import InvalidToken
+
+        try:
+            self._fernet().extract_timestamp(msg)
+        except InvalidToken:
+            return True
+        return False

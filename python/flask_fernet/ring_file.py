@@ -1,0 +1,110 @@
+"""A key ring in a file: replaced in one step, never readable by everybody."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import stat
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import KeyRingError
+
+#: Longest document that is read, in bytes.
+_LONGEST = 1 << 20
+
+
+class RingFile:
+    """Keeps the document of a key ring in a file.
+
+    Symbolic links are followed, as container secrets need it. A file that everybody may read is
+    refused. A replaced file keeps its owner, group and mode; a new one is for its owner alone.
+
+    :param path: of the file. Beside it, ``.lock`` appended, is an empty file that writers lock.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+    def load(self) -> bytes:
+        """See :class:`~flask_fernet.keyring.RingStore`."""
+        try:
+            with open(self.path, "rb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+                if mode & stat.S_IRWXO:
+                    raise KeyRingError(
+                        f"{self.path} is open to everybody (mode {mode:04o}). Make it "
+                        f"0600 or 0640, and replace its keys: others may have them."
+                    )
+                document = file.read(_LONGEST + 1)
+        except OSError as error:
+            raise KeyRingError(f"{self.path} cannot be read: {error.strerror}.") from error
+        if len(document) > _LONGEST:
+            raise KeyRingError(f"{self.path} is longer than {_LONGEST} bytes.")
+        return document
+
+    def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
+        """See :class:`~flask_fernet.keyring.RingStore`."""
+        # The file that a link leads to is replaced, not the link.
+        path = Path(os.path.realpath(self.path))
+        try:
+            with _locked(path.with_name(path.name + ".lock")):
+                current = self.load() if path.exists() else None
+                if current != expected:
+                    return False
+                _replace(path, document)
+                return True
+        except OSError as error:
+            raise KeyRingError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def fingerprint(self) -> object:
+        """See :class:`~flask_fernet.keyring.RingStore`."""
+        try:
+            status = os.stat(self.path)
+        except OSError as error:
+            return error.errno
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the lock that every writer takes; it goes with the process."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, document: bytes) -> None:
+    """Puts a new file in place of the old one: a crash leaves either, whole."""
+    before = os.stat(path) if path.exists() else None
+    # Readable by its owner alone from the first moment.
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            if before is not None:
+                # A job of root's must not lock the server's user out.
+                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+            file.write(document)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        # The new name outlives a loss of power too.
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,433 @@
+"""Key rings: what each key does when, changes, the file, and workers that follow it."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet as OracleFernet
+from flask import Flask
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from flask_fernet import (
+    ConfigurationError,
+    EncryptedSessionInterface,
+    Fernet,
+    InvalidToken,
+    KeyRing,
+    KeyRingError,
+    Reason,
+    keyring_unreadable,
+)
+from flask_fernet.keyring import SESSIONS, Ring, State, new_ring
+from tests.support import SECRET, set_cookie, token_of
+from tests.test_interface import add_views, derived_key, write
+
+NOW = 1_790_000_000
+
+#: Things that happen to a ring: what, and after how many seconds.
+events = st.lists(
+    st.tuples(
+        st.sampled_from(["rotate", "force", "revoke", "revoke primary", "prune"]),
+        st.integers(0, 400),
+        st.integers(0, 100),
+    ),
+    max_size=12,
+)
+
+
+def lived(happened: list[tuple[str, int, int]]) -> tuple[Ring, int]:
+    """A ring to which things have happened, and the time then."""
+    now = NOW
+    ring = new_ring(SESSIONS, now, retention=300, former=[Fernet.generate_key().decode()])
+    for event, pause, detail in happened:
+        now += pause
+        try:
+            if event == "prune":
+                ring = ring.pruned(now)
+            elif event == "revoke primary":
+                ring = ring.revoked(ring.primary(now).id, now)
+            elif event == "revoke":
+                usable = [key for key in ring.keys if key.revoked is None]
+                ring = ring.revoked(usable[detail % len(usable)].id, now)
+            else:
+                ring = ring.rotated(now, activate_in=detail, force=event == "force")
+        except KeyRingError:
+            assert event == "rotate"
+    return ring, now
+
+
+class TestStates:
+    @given(happened=events, later=st.integers(-500, 1500))
+    def test_exactly_one_primary_at_any_time(
+        self, happened: list[tuple[str, int, int]], later: int
+    ) -> None:
+        ring, now = lived(happened)
+        states = [ring.state(key, now + later) for key in ring.keys]
+        assert states.count(State.PRIMARY) == 1
+        assert ring.primary(now + later).revoked is None
+        assert ring.opening(now + later)[0] == ring.primary(now + later)
+        usable = {State.PRIMARY, State.STAGED, State.RETIRED}
+        assert len(ring.opening(now + later)) == sum(state in usable for state in states)
+
+    @given(happened=events, later=st.integers(-500, 1500))
+    def test_the_document_keeps_it_all(
+        self, happened: list[tuple[str, int, int]], later: int
+    ) -> None:
+        ring, now = lived(happened)
+        assert Ring.from_json(ring.to_json()) == ring
+        # A pure function: the order in the document decides nothing.
+        document = json.loads(ring.to_json())
+        document["keys"].reverse()
+        assert Ring.from_json(json.dumps(document)).primary(now + later) == ring.primary(
+            now + later
+        )
+
+    @example(happened=[("rotate", 0, 100), ("revoke", 5, 2), ("prune", 400, 0)], after=0)
+    @example(happened=[("rotate", 0, 100), ("revoke", 5, 1), ("prune", 400, 0)], after=0)
+    @given(happened=events, after=st.integers(0, 299))
+    def test_what_was_written_opens_for_the_retention(
+        self, happened: list[tuple[str, int, int]], after: int
+    ) -> None:
+        ring, now = lived(happened)
+        wrote = ring.primary(now)
+        later = ring.rotated(now + 1, activate_in=0, force=True).pruned(now + 1)
+        ids = [key.id for key in later.opening(now + 1 + after)]
+        assert wrote.id in ids
+
+    @given(happened=events)
+    def test_pruning_changes_nothing_that_is_used(
+        self, happened: list[tuple[str, int, int]]
+    ) -> None:
+        ring, now = lived(happened)
+        assert ring.pruned(now).opening(now) == ring.opening(now)
+
+    def test_a_key_is_staged_first(self) -> None:
+        ring = new_ring(SESSIONS, NOW, retention=300)
+        (old,) = ring.keys
+        ring = ring.rotated(NOW, activate_in=10)
+        new = ring.keys[-1]
+        for now, states in [
+            (NOW, [State.PRIMARY, State.STAGED]),
+            (NOW + 9.9, [State.PRIMARY, State.STAGED]),
+            (NOW + 10, [State.RETIRED, State.PRIMARY]),
+            (NOW + 309.9, [State.RETIRED, State.PRIMARY]),
+            (NOW + 310, [State.EXPIRED, State.PRIMARY]),
+        ]:
+            assert [ring.state(key, now) for key in ring.keys] == states
+        assert ring.next_change(NOW) == NOW + 10
+        assert ring.next_change(NOW + 10) == NOW + 310
+        assert ring.pruned(NOW + 310).keys == (new,)
+        assert old.key not in repr(ring)
+
+    def test_a_second_rotation_waits(self) -> None:
+        ring = new_ring(SESSIONS, NOW).rotated(NOW, activate_in=10)
+        with pytest.raises(KeyRingError, match="still staged"):
+            ring.rotated(NOW + 9)
+        assert len(ring.rotated(NOW + 9, force=True).keys) == 3
+        assert len(ring.rotated(NOW + 10).keys) == 3
+
+    def test_revoking_the_primary_puts_another_in_its_place(self) -> None:
+        ring = new_ring(SESSIONS, NOW)
+        (leaked,) = ring.keys
+        ring = ring.revoked(leaked.id, NOW + 5)
+        assert ring.state(ring.keys[0], NOW + 5) is State.REVOKED
+        assert ring.primary(NOW + 5).id != leaked.id
+        assert ring.primary(NOW + 5).activates == NOW + 5
+        with pytest.raises(KeyRingError, match="none of the keys"):
+            ring.revoked(leaked.id, NOW + 6)
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[]", "no JSON object"),
+        ('{"version": 2}', "version"),
+        ('{"version": 1}', "what it is for"),
+        ('{"version": 1, "purpose": "sessions", "retention": "x"}', "retention"),
+        ('{"version": 1, "purpose": "sessions", "retention": 5, "keys": {}}', "list of keys"),
+        ('{"version": 1, "purpose": "sessions", "retention": 5, "keys": []}', "not revoked"),
+        (
+            '{"version": 1, "purpose": "sessions", "retention": 5, "keys": [{"key": "SECRET"}]}',
+            "number 0",
+        ),
+    ],
+)
+def test_documents_that_are_no_rings(document: str, problem: str) -> None:
+    with pytest.raises(KeyRingError, match=problem) as raised:
+        Ring.from_json(document)
+    assert "SECRET" not in str(raised.value)
+
+
+class TestFile:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "session-keys.json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        return path
+
+    def rotate(self, path: Path) -> None:
+        KeyRing(path).change(lambda ring: ring.rotated(time.time(), force=True))
+
+    def test_a_new_one_is_for_its_owner(self, path: Path) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(KeyRingError, match="already"):
+            KeyRing(path).create(new_ring(SESSIONS, time.time()))
+
+    def test_owner_group_and_mode_are_kept(self, path: Path) -> None:
+        path.chmod(0o640)
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 54321)
+        before = path.stat()
+        self.rotate(path)
+        after = path.stat()
+        assert after.st_ino != before.st_ino
+        assert (after.st_mode, after.st_uid, after.st_gid) == (
+            before.st_mode,
+            before.st_uid,
+            before.st_gid,
+        )
+
+    @pytest.mark.parametrize("mode", [0o604, 0o606, 0o644])
+    def test_one_for_everybody_is_refused(self, path: Path, mode: int) -> None:
+        path.chmod(mode)
+        with pytest.raises(KeyRingError, match="open to everybody"):
+            KeyRing(path).load()
+        path.chmod(0o640)
+        KeyRing(path).load()
+
+    def test_symbolic_links_are_followed(self, path: Path, tmp_path: Path) -> None:
+        link = tmp_path / "link.json"
+        link.symlink_to(path)
+        self.rotate(link)
+        assert link.is_symlink()
+        assert len(KeyRing(path).load().keys) == len(KeyRing(link).load().keys) == 2
+
+    def test_what_cannot_be_read_is_an_error(self, path: Path, tmp_path: Path) -> None:
+        for other in (tmp_path / "missing.json", tmp_path):
+            with pytest.raises(KeyRingError, match="cannot be read"):
+                KeyRing(other).load()
+        path.write_bytes(b" " * ((1 << 20) + 1))
+        with pytest.raises(KeyRingError, match="longer than"):
+            KeyRing(path).load()
+
+    def test_writers_at_the_same_time_lose_nothing(self, path: Path) -> None:
+        threads = [threading.Thread(target=self.rotate, args=(path,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(KeyRing(path).load().keys) == 9
+
+    def test_a_writer_that_dies_at_any_step(self, path: Path) -> None:
+        """Every call into the operating system in turn is the last one that is made."""
+        script = textwrap.dedent(
+            """
+            import os, sys, time
+            from flask_fernet import KeyRing
+            import flask_fernet.ring_file as module
+            steps = int(sys.argv[2])
+            def dying(function):
+                def call(*arguments, **options):
+                    global steps
+                    steps -= 1
+                    if steps == 0:
+                        os._exit(7)
+                    return function(*arguments, **options)
+                return call
+            for name in ("open", "fsync", "fchmod", "replace", "close", "unlink", "fdopen"):
+                setattr(module.os, name, dying(getattr(os, name)))
+            module.tempfile.mkstemp = dying(module.tempfile.mkstemp)
+            module.fcntl.flock = dying(module.fcntl.flock)
+            KeyRing(sys.argv[1]).change(lambda ring: ring.rotated(time.time(), force=True))
+            """
+        )
+        died = 0
+        for step in range(1, 40):
+            before = KeyRing(path).load()
+            command = [sys.executable, "-c", script, str(path), str(step)]
+            code = subprocess.run(command, check=False).returncode
+            after = KeyRing(path).load()
+            assert after in (before,) or after.keys[-2].id == before.keys[-1].id
+            assert len(after.keys) - len(before.keys) in (0, 1)
+            if code == 0:
+                assert len(after.keys) == len(before.keys) + 1
+                break
+            assert code == 7
+            died += 1
+        assert died >= 8
+        # What a dead writer left does not stand in the way.
+        self.rotate(path)
+
+
+class TestSessions:
+    @pytest.fixture
+    def ring(self, tmp_path: Path) -> KeyRing:
+        ring = KeyRing(tmp_path / "session-keys.json")
+        ring.create(new_ring(SESSIONS, time.time() - 100))
+        return ring
+
+    def app(self, tmp_path: Path, **config: Any) -> Flask:
+        app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+        app.config.update(SESSION_ENCRYPTION_KEYRING="session-keys.json", **config)
+        EncryptedSessionInterface(app)
+        return app
+
+    def until(self, happens: Any) -> None:
+        deadline = time.monotonic() + 10
+        while not happens():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    def wrote(self, token: str, ring: KeyRing) -> str:
+        """The id of the key that made a token, found with `cryptography`."""
+        for key in ring.load().keys:
+            try:
+                OracleFernet(key.key).extract_timestamp(token)
+            except Exception:
+                continue
+            return key.id
+        raise AssertionError
+
+    def test_a_rotation_is_followed_without_a_restart(self, tmp_path: Path, ring: KeyRing) -> None:
+        app = self.app(tmp_path)
+        client = app.test_client()
+        (first,) = ring.load().keys
+        assert self.wrote(write(client, a=1), ring) == first.id
+        second = ring.change(lambda ring: ring.rotated(time.time(), activate_in=1)).keys[-1]
+        # Staged: it opens, and the first still writes.
+        other = app.test_client()
+        other.set_cookie("session", OracleFernet(second.key).encrypt(b'{"a":2}').decode())
+        assert other.get("/read").text == "{'a': 2}"
+        assert self.wrote(write(client, a=1), ring) == first.id
+        self.until(lambda: self.wrote(write(client, a=1), ring) == second.id)
+        # The first goes on opening, and what is used is written again under the second.
+        old = app.test_client()
+        old.set_cookie("session", OracleFernet(first.key).encrypt(b'{"a":3}').decode())
+        response = old.get("/read")
+        assert response.text == "{'a': 3}"
+        assert self.wrote(token_of(set_cookie(response)), ring) == second.id
+
+    def test_a_revoked_key_is_out_within_two_seconds(self, tmp_path: Path, ring: KeyRing) -> None:
+        app = self.app(tmp_path)
+        client = app.test_client()
+        token = write(client, a=1)
+        (leaked,) = ring.load().keys
+        ring.change(lambda ring: ring.revoked(leaked.id, time.time()))
+        began = time.monotonic()
+
+        def refused() -> bool:
+            fresh = app.test_client()
+            fresh.set_cookie("session", token)
+            return fresh.get("/read").text == "{}"
+
+        self.until(refused)
+        assert time.monotonic() - began < 2
+        interface: Any = app.session_interface
+        assert interface.rejections[Reason.UNAUTHENTIC] >= 1
+
+    def test_an_unknown_token_makes_a_worker_look_at_once(
+        self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flask_fernet.following.INTERVAL", 3600.0)
+        monkeypatch.setattr("flask_fernet.sources.INTERVAL", 3600.0)
+        app = self.app(tmp_path)
+        app.test_client().get("/read")
+        new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(new.key).encrypt(b'{"a":1}').decode())
+        assert client.get("/read").text == "{'a': 1}"
+
+    @pytest.mark.parametrize("damage", ["empty", "truncated", "wrong", "huge", "open", "gone"])
+    def test_a_damaged_ring(
+        self, tmp_path: Path, ring: KeyRing, damage: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = self.app(tmp_path)
+        client = app.test_client()
+        write(client, a=1)
+        path = tmp_path / "session-keys.json"
+        whole = path.read_bytes()
+        errors: list[Any] = []
+
+        def note(_: object, error: Any) -> None:
+            errors.append(error)
+
+        keyring_unreadable.connect(note)
+        if damage == "gone":
+            path.unlink()
+        elif damage == "open":
+            path.chmod(0o644)
+        else:
+            path.write_bytes(
+                {
+                    "empty": b"",
+                    "truncated": whole[:-50],
+                    "wrong": b'{"version": 1, "purpose": 5}',
+                    "huge": b" " * (1 << 21),
+                }[damage]
+            )
+        # A worker that has it goes on.
+        self.until(lambda: client.get("/read").text == "{'a': 1}" and errors)
+        assert len([r for r in caplog.records if "Keeping the keys" in r.message]) == 1
+        assert json.loads(whole)["keys"][0]["key"] not in caplog.text
+        write(client, a=2)
+        # One that starts now says so, and makes no key.
+        before = sorted(tmp_path.iterdir())
+        with pytest.raises(ConfigurationError, match="SESSION_ENCRYPTION_KEYRING"):
+            self.app(tmp_path)
+        assert sorted(tmp_path.iterdir()) == before
+        # Mended, it is followed again.
+        path.write_bytes(whole)
+        path.chmod(0o600)
+        new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+        self.until(lambda: self.wrote(write(client, a=1), ring) == new.id)
+
+    def test_a_ring_for_something_else(self, tmp_path: Path) -> None:
+        KeyRing(tmp_path / "session-keys.json").create(new_ring("data", time.time()))
+        with pytest.raises(ConfigurationError, match="one purpose"):
+            self.app(tmp_path)
+
+    def test_moving_from_the_secret_key(self, tmp_path: Path, ring: KeyRing) -> None:
+        token = OracleFernet(derived_key(SECRET.encode())).encrypt(b'{"a":1}').decode()
+        for accept, text in ([], "{}"), (["secret-key"], "{'a': 1}"):
+            app = self.app(tmp_path, SECRET_KEY=SECRET, SESSION_ENCRYPTION_ACCEPT=accept)
+            client = app.test_client()
+            client.set_cookie("session", token)
+            response = client.get("/read")
+            assert response.text == text
+        assert self.wrote(token_of(set_cookie(response)), ring)
+
+
+class TestData:
+    def test_follows_its_ring(self, tmp_path: Path) -> None:
+        ring = KeyRing(tmp_path / "data-keys.json")
+        ring.create(new_ring("data", time.time() - 100))
+        fernet = ring.fernet()
+        token = fernet.encrypt(b"a secret")
+        (first,) = ring.load().keys
+        assert fernet.key_id(token) == first.id
+        new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+        assert fernet.decrypt(OracleFernet(new.key).encrypt(b"new")) == b"new"
+        assert fernet.decrypt(token) == b"a secret"
+        assert fernet.key_id(fernet.rotate(token)) == new.id
+        assert fernet.key_id(OracleFernet(OracleFernet.generate_key()).encrypt(b"")) is None
+        with pytest.raises(InvalidToken):
+            fernet.decrypt(b"no token")
+
+    def test_not_from_a_ring_for_sessions(self, tmp_path: Path) -> None:
+        ring = KeyRing(tmp_path / "session-keys.json")
+        ring.create(new_ring(SESSIONS, time.time()))
+        with pytest.raises(KeyRingError, match="ring of its own"):
+            ring.fernet()
