@@ -103,6 +103,12 @@ class EncryptedSessionInterface(PortablePath):
         """How many session cookies did not open in this process, by :class:`Reason`."""
         return self._native.rejections()
 
+    def keys_in_use(self, app: Flask) -> list[str]:
+        """The session keys of ``app``, the newest first, for a key ring to take them over. Treat
+        them as what they are: whoever has one reads and makes sessions.
+        """
+        return self._sources.texts(app, self.salt)
+
     @property
     def migrations(self) -> dict[str, Migration]:
         """How many sessions in another format than the one written were opened in this process,

@@ -83,8 +83,8 @@ class Ring:
         usable = [key for key in self.keys if key.revoked is None]
         active = [key for key in usable if key.activates <= now]
         if active:
-            return max(active, key=lambda key: (key.activates, key.created, key.id))
-        return min(usable, key=lambda key: (key.activates, key.created, key.id))
+            return max(active, key=_rank)
+        return min(usable, key=_rank)
 
     def state(self, key: RingKey, now: float) -> State:
         """What ``key`` does at ``now``."""
@@ -134,7 +134,7 @@ class Ring:
         primary = self.primary(now)
 
         def succeeded(key: RingKey) -> RingKey:
-            if key.id in staged:
+            if key.revoked is None and key.activates > now:
                 # Forced: what is still staged comes before the new key, never after it.
                 activates = min(key.activates, new.activates - 1)
                 return replace(key, activates=activates, retires=new.activates)
@@ -232,17 +232,21 @@ class Ring:
 def new_ring(
     purpose: str, now: float, retention: int = RETENTION, former: Iterable[str] = ()
 ) -> Ring:
-    """A ring with one fresh key, active at once.
+    """A ring whose first key is active at once.
 
-    :param former: keys in use so far, the newest first, to go on opening for the retention.
+    :param former: keys in use so far, the newest first. They are taken over as they are, so that
+        workers which have the ring and workers which have not yet share what they write; the
+        next rotation brings a fresh one. Without them the first key is fresh.
     """
-    first = _new_key(now, 0)
-    created = int(now)
-    taken_over = [
-        RingKey(_new_id(), key, created, created - 1 - age, retires=first.activates)
-        for age, key in enumerate(former)
+    keys = list(former)
+    if not keys:
+        return Ring(purpose, retention, (_new_key(now, 0),))
+    at = int(now)
+    first = RingKey(_new_id(), keys[0], at, at)
+    older = [
+        RingKey(_new_id(), key, at, at - age, retires=at) for age, key in enumerate(keys[1:], 1)
     ]
-    return Ring(purpose, retention, (*reversed(taken_over), first))
+    return Ring(purpose, retention, (*reversed(older), first))
 
 
 def _new_key(now: float, activate_in: int) -> RingKey:
@@ -294,6 +298,11 @@ def _problem(document: Any) -> str | None:
     if all(key.get("revoked") is not None for key in keys):
         return "has no key that is not revoked"
     return None
+
+
+def _rank(key: RingKey) -> tuple[int, bool, int, str]:
+    """Later is newer. Of two activated in the same second, the one not replaced yet is."""
+    return key.activates, key.retires is None, key.created, key.id
 
 
 class RingStore(Protocol):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from . import settings
-from ._core import SessionKeys
+from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
 from .following import INTERVAL, FollowedRing
 from .keyring import SESSIONS, KeyRing
@@ -64,6 +65,31 @@ class Sources:
         :param urgent: look at a ring again even if the last look is not a second old.
         :raises ConfigurationError: for keys and settings that cannot be used.
         """
+        found = self._find(app, urgent)
+        if not found.keys and not found.secrets:
+            return None, [], None, None
+        made = SessionKeys(found.keys, list(found.secrets.values()), salt)
+        short = settings.SHORT_SECRET
+        weak = [name for name, value in found.secrets.items() if len(value) < short]
+        return made, weak, found.ring, found.good_for
+
+    def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
+        """Every key alone, with its name."""
+        found = self._find(app, urgent=True)
+        for name, key in found.keys:
+            yield name, SessionKeys([(name, key)], [], salt)
+        for name, secret in found.secrets.items():
+            yield name, SessionKeys([], [secret], salt)
+
+    def texts(self, app: Flask, salt: str | bytes) -> list[str]:
+        """Every key as text, for a ring to take them over. Those derived from secrets are made
+        into such as need no secret.
+        """
+        found = self._find(app, urgent=True)
+        explicit = [key if isinstance(key, str) else key.decode() for _, key in found.keys]
+        return explicit + [derive_key(secret, salt) for secret in found.secrets.values()]
+
+    def _find(self, app: Flask, urgent: bool) -> _Found:
         config = app.config
         settings.known_names(config)
         accepted = settings.accepted(config)
@@ -71,37 +97,20 @@ class Sources:
         if explicit is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
             explicit = settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split(value))
         path = config.get("SESSION_ENCRYPTION_KEYRING")
-        followed = None if path is None else self._ring(app, path)
+        ring = None if path is None else self._ring(app, path)
         # The first that is set writes; the others open if they are accepted.
-        wanted = [
-            name
-            for name, there in (("keys", explicit), ("keyring", followed), ("secret-key", True))
-            if there is not None
-        ][:1]
-        for name in settings.KEY_SOURCES:
-            if name in accepted and name not in wanted:
-                wanted.append(name)
-        keys: NamedKeys = []
-        secrets: dict[str, bytes] = {}
-        good_for = None
-        for name in wanted:
+        first = "keys" if explicit is not None else "keyring" if ring is not None else "secret-key"
+        found = _Found()
+        for name in dict.fromkeys([first, *(n for n in settings.KEY_SOURCES if n in accepted)]):
             if name == "keys":
-                keys += _set(explicit, name, "SESSION_ENCRYPTION_KEYS")
+                found.keys += _required(explicit, name, "SESSION_ENCRYPTION_KEYS")
             elif name == "keyring":
-                ring = _set(followed, name, "SESSION_ENCRYPTION_KEYRING").current(urgent)
-                now = time.time()
-                keys += [(f"key {key.id} of the ring", key.key) for key in ring.opening(now)]
-                change = ring.next_change(now)
-                good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
+                found.add_ring(_required(ring, name, "SESSION_ENCRYPTION_KEYRING"), urgent)
             else:
-                secrets = settings.secrets(app)
-                if not secrets and name in accepted:
-                    raise _not_set(name, "SECRET_KEY")
-        if not keys and not secrets:
-            return None, [], None, None
-        weak = [name for name, value in secrets.items() if len(value) < settings.SHORT_SECRET]
-        made = SessionKeys(keys, list(secrets.values()), salt)
-        return made, weak, followed if "keyring" in wanted else None, good_for
+                found.secrets = settings.secrets(app)
+                if name in accepted:
+                    _required(found.secrets or None, name, "SECRET_KEY")
+        return found
 
     def _ring(self, app: Flask, path: object) -> FollowedRing:
         if not isinstance(path, (str, Path)) or not str(path):
@@ -124,13 +133,29 @@ class Sources:
         return followed
 
 
-def _set(value: object, name: str, setting: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
+@dataclass
+class _Found:
+    """Keys as their sources have them, those that write first."""
+
+    keys: NamedKeys = field(default_factory=list)
+    secrets: dict[str, bytes] = field(default_factory=dict)
+    ring: FollowedRing | None = None
+    good_for: float | None = None
+
+    def add_ring(self, ring: FollowedRing, urgent: bool) -> None:
+        current, now = ring.current(urgent), time.time()
+        self.keys += [(f"key {key.id} of the ring", key.key) for key in current.opening(now)]
+        change = current.next_change(now)
+        self.good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
+        self.ring = ring
+
+
+_T = TypeVar("_T")
+
+
+def _required(value: _T | None, name: str, setting: str) -> _T:
     if value is None:
-        raise _not_set(name, setting)
+        raise ConfigurationError(
+            f"SESSION_ENCRYPTION_ACCEPT names {name!r}, but {setting} is not set."
+        )
     return value
-
-
-def _not_set(name: str, setting: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"SESSION_ENCRYPTION_ACCEPT names {name!r}, but {setting} is not set."
-    )

@@ -30,7 +30,7 @@ mod _core {
     #[pymodule_export]
     use super::native_path::NativePath;
     #[pymodule_export]
-    use super::session_keys::SessionKeys;
+    use super::session_keys::{SessionKeys, derived_key};
 
     /// What is looked up once is looked up now: before anything of Flask's is patched, and
     /// before another thread can fork in the middle of it.

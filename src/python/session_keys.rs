@@ -7,8 +7,9 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::errors;
+use crate::token::base64;
 use crate::token::fernet::FernetKey;
-use crate::token::keys::{KeySet, MAX_TOKEN, derive_key, parse_key};
+use crate::token::keys::{KEY, KeySet, MAX_TOKEN, derive_key, parse_key};
 use crate::token::wipe;
 
 /// Seals and opens session payloads. The first key encrypts, all open.
@@ -72,6 +73,19 @@ impl SessionKeys {
     const fn max_token() -> usize {
         MAX_TOKEN
     }
+}
+
+/// The key that is derived from a secret, as text: 32 bytes in URL-safe base64.
+#[pyfunction]
+#[pyo3(name = "derive_key")]
+pub(crate) fn derived_key(secret: &[u8], salt: &Bound<'_, PyAny>) -> PyResult<String> {
+    let salt = match text(salt) {
+        Some(Ok(salt)) => salt,
+        _ => return Err(PyTypeError::new_err("salt is str or bytes")),
+    };
+    let mut key = vec![0; base64::encoded_len(KEY)];
+    base64::encode_slice(&*derive_key(secret, salt), &mut key);
+    String::from_utf8(key).map_err(Into::into)
 }
 
 /// The characters of a `bytes` or `str`, if it is one and has any.

@@ -1,0 +1,273 @@
+"""``flask fernet``: keys, key rings, tokens and the state of an app's sessions.
+
+An entry point of Flask's own command line: there is nothing to import in the app.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask.cli import ScriptInfo
+
+from . import doctor as doctor_module
+from . import inspection
+from ._core import Fernet
+from .errors import ConfigurationError, InvalidToken, KeyRingError
+from .interface import EncryptedSessionInterface
+from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, State, new_ring
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+as_json = click.option("--json", "json_", is_flag=True, help="For programs.")
+
+
+class _Group(click.Group):
+    """Says what is wrong in a line, without a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group)
+def fernet() -> None:
+    """Keys of encrypted sessions: make, rotate, revoke, inspect, check."""
+
+
+@fernet.command("generate-key")
+def generate_key() -> None:
+    """Print a new key, for SESSION_ENCRYPTION_KEYS or Fernet()."""
+    click.echo(Fernet.generate_key())
+
+
+@fernet.group()
+def ring() -> None:
+    """A key ring: keys with the times at which they take over and end."""
+
+
+path_option = click.option(
+    "--path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The ring's file; SESSION_ENCRYPTION_KEYRING of the app without it.",
+)
+
+
+@ring.command("init")
+@path_option
+@click.option("--purpose", default=SESSIONS, show_default=True, help="What the ring is for.")
+@click.option(
+    "--retention",
+    type=click.IntRange(min=0),
+    help="Seconds for which replaced keys go on opening; the app's session lifetime without it.",
+)
+@click.option(
+    "--import",
+    "import_",
+    is_flag=True,
+    help="Take over the keys that the app uses now, so that nobody is logged out.",
+)
+@click.pass_context
+def init(
+    ctx: click.Context, path: Path | None, purpose: str, retention: int | None, import_: bool
+) -> None:
+    """Make a ring with one key, active at once."""
+    keyring = _keyring(ctx, path)
+    former: list[str] = []
+    app = _app(ctx) if import_ or (retention is None and path is None) else None
+    if retention is None:
+        lifetime = RETENTION if app is None else app.permanent_session_lifetime.total_seconds()
+        retention = int(lifetime)
+    if import_:
+        assert app is not None  # noqa: S101 - for the type checker
+        former = _interface(app).keys_in_use(app)
+        if not former:
+            raise click.ClickException("The app has no keys to take over.")
+    made = new_ring(purpose, time.time(), retention, former)
+    keyring.create(made)
+    _show_ring(made, json_=False)
+
+
+@ring.command("list")
+@path_option
+@as_json
+@click.pass_context
+def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
+    """Show the keys and what they do now; never the keys themselves."""
+    _show_ring(_keyring(ctx, path).load(), json_)
+
+
+@ring.command()
+@path_option
+@click.option(
+    "--activate-in",
+    type=click.IntRange(min=0),
+    default=ACTIVATION_DELAY,
+    show_default=True,
+    help="Seconds for which the new key only opens: until every worker, and host, has it.",
+)
+@click.option("--force", is_flag=True, help="Even while another key is still staged.")
+@click.pass_context
+def rotate(ctx: click.Context, path: Path | None, activate_in: int, force: bool) -> None:
+    """Add a key that takes over."""
+    _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force))
+
+
+@ring.command()
+@path_option
+@click.argument("key_id")
+@click.pass_context
+def revoke(ctx: click.Context, path: Path | None, key_id: str) -> None:
+    """Take a key out at once: sessions under it end."""
+    _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()))
+
+
+@ring.command()
+@path_option
+@click.pass_context
+def prune(ctx: click.Context, path: Path | None) -> None:
+    """Remove keys that have expired."""
+    _change(ctx, path, lambda ring: ring.pruned(time.time()))
+
+
+@ring.command()
+@path_option
+@as_json
+@click.argument("tokens", type=click.File("r"), default="-")
+@click.pass_context
+def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[str]) -> None:
+    """Count which keys old tokens still need, a token a line."""
+    ring = _keyring(ctx, path).load()
+    keys = [(key.id, Fernet(key.key)) for key in ring.keys if key.revoked is None]
+    counts: Counter[str] = Counter({key.id: 0 for key in ring.keys if key.revoked is None})
+    for number, line in enumerate(tokens, 1):
+        token = line.strip()
+        if token:
+            counts[_maker(keys, token)] += 1
+        if number % 100_000 == 0 and sys.stderr.isatty():
+            click.echo(f"\r{number:,} tokens", nl=False, err=True)
+    if json_:
+        click.echo(json.dumps(counts))
+    else:
+        _table(("KEY", "TOKENS"), [(name, f"{count:,}") for name, count in counts.items()])
+
+
+@fernet.command()
+@click.argument("token")
+@click.option("--show", is_flag=True, help="The contents too.")
+@as_json
+@click.pass_context
+def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
+    """Say what a session cookie is: format, key, age. With - it is read from standard input, so
+    that it stays out of the shell's history.
+    """
+    if token == "-":  # noqa: S105 - no token
+        token = sys.stdin.read()
+    app = _app(ctx)
+    found = inspection.inspect(_interface(app), app, token.strip(), show)
+    if json_:
+        click.echo(json.dumps(found))
+    else:
+        for name, value in found.items():
+            click.echo(f"{name + ':':<10} {value}")
+    if "refused" in found:
+        ctx.exit(1)
+
+
+@fernet.command()
+@as_json
+@click.option("--strict", is_flag=True, help="Warnings count as failures.")
+@click.pass_context
+def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
+    """Check what an app needs in production. Exit status 1 if a check fails."""
+    checks = doctor_module.examine(_app(ctx))
+    if json_:
+        click.echo(json.dumps([check._asdict() for check in checks]))
+    else:
+        _table(("", "CHECK", ""), [(check.verdict, check.name, check.message) for check in checks])
+    failing = {"fail", "warn"} if strict else {"fail"}
+    if any(check.verdict in failing for check in checks):
+        ctx.exit(1)
+
+
+def _app(ctx: click.Context) -> Flask:
+    return ctx.ensure_object(ScriptInfo).load_app()
+
+
+def _interface(app: Flask) -> EncryptedSessionInterface:
+    if not isinstance(app.session_interface, EncryptedSessionInterface):
+        raise click.ClickException("The app's session_interface is no EncryptedSessionInterface.")
+    return app.session_interface
+
+
+def _keyring(ctx: click.Context, path: Path | None) -> KeyRing:
+    if path is not None:
+        return KeyRing(path)
+    app = _app(ctx)
+    configured = app.config.get("SESSION_ENCRYPTION_KEYRING")
+    if not configured:
+        raise click.ClickException("The app sets no SESSION_ENCRYPTION_KEYRING; give a --path.")
+    return KeyRing(Path(app.instance_path, configured))
+
+
+def _change(ctx: click.Context, path: Path | None, change: Callable[[Ring], Ring]) -> None:
+    _show_ring(_keyring(ctx, path).change(change), json_=False)
+
+
+def _maker(keys: list[tuple[str, Fernet]], token: str) -> str:
+    for key_id, key in keys:
+        try:
+            key.extract_timestamp(token)
+        except (InvalidToken, ValueError):
+            continue
+        return key_id
+    return "none of them"
+
+
+def _show_ring(ring: Ring, json_: bool) -> None:
+    now = time.time()
+    rows = [
+        {
+            "id": key.id,
+            "state": ring.state(key, now).value,
+            "created": _when(key.created),
+            "activates": _when(key.activates),
+            "retires": _when(key.retires),
+            "expires": _when(ring.expires(key)),
+            "revoked": _when(key.revoked),
+        }
+        for key in ring.keys
+    ]
+    if json_:
+        shown = {"purpose": ring.purpose, "retention": ring.retention, "keys": rows}
+        click.echo(json.dumps(shown))
+        return
+    click.echo(f"For {ring.purpose}; replaced keys open for {ring.retention:,} seconds more.")
+    headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES")
+    names = ("id", "state", "created", "activates", "retires", "expires")
+    _table(headings, [tuple(row[name] or "" for name in names) for row in rows])
+    if not any(row["state"] == State.PRIMARY.value for row in rows):
+        raise KeyRingError("There is no primary key.")
+
+
+def _when(seconds: int | None) -> str | None:
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,110 @@
+"""Checks of an app's sessions before they go to production."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from . import settings
+from .errors import ConfigurationError, KeyRingError
+from .interface import EncryptedSessionInterface
+from .keyring import KeyRing, State
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+#: Seconds after which the key that encrypts should be replaced.
+_OLD = 365 * 24 * 3600
+_DAY = 24 * 3600
+#: A clock before this is wrong: 1 January 2026.
+_EARLIEST = 1_767_225_600
+
+
+class Check(NamedTuple):
+    """One finding."""
+
+    #: ``ok``, ``warn`` or ``fail``.
+    verdict: str
+    name: str
+    message: str
+
+
+def examine(app: Flask) -> list[Check]:
+    """Everything that is worth a look, the good included. Shows no key."""
+    interface = app.session_interface
+    if not isinstance(interface, EncryptedSessionInterface):
+        message = f"is a {type(interface).__name__}: sessions are not encrypted"
+        return [Check("fail", "session_interface", message)]
+    try:
+        sealing = interface._sealing(app)
+    except ConfigurationError as error:
+        return [Check("fail", "configuration", str(error))]
+    checks = [Check("ok", "session_interface", "encrypts sessions")]
+    if sealing.is_null:
+        checks.append(Check("fail", "keys", "there is no key: sessions cannot be used"))
+    for name in sealing.weak:
+        message = f"has fewer than {settings.SHORT_SECRET} bytes: it can be guessed offline"
+        checks.append(Check("fail", name, message))
+    if not sealing.weak and not sealing.is_null:
+        checks.append(Check("ok", "keys", "strong"))
+    if sealing.format == "flask-signed":
+        message = "sessions are written signed, not encrypted: only for the first of two deploys"
+        checks.append(Check("warn", "SESSION_ENCRYPTION_FORMAT", message))
+    checks += _accepted(app)
+    checks += _ring(app)
+    checks += _cookie(app)
+    if time.time() < _EARLIEST:
+        checks.append(Check("fail", "clock", "is years behind: sessions will seem to be expired"))
+    else:
+        checks.append(Check("ok", "clock", "plausible"))
+    return checks
+
+
+def _accepted(app: Flask) -> Iterator[Check]:
+    for name in settings.accepted(app.config):
+        message = f"{name} is still accepted: remove it once no such session is seen any more"
+        yield Check("warn", "SESSION_ENCRYPTION_ACCEPT", message)
+
+
+def _ring(app: Flask) -> Iterator[Check]:
+    configured = app.config.get("SESSION_ENCRYPTION_KEYRING")
+    if not configured:
+        return
+    path = Path(app.instance_path, configured)
+    name = "SESSION_ENCRYPTION_KEYRING"
+    try:
+        ring, now = KeyRing(path).load(), time.time()
+    except KeyRingError as error:
+        yield Check("fail", name, str(error))
+        return
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    yield Check("ok", name, f"{path.name} has mode {mode:04o}")
+    primary = ring.primary(now)
+    age = now - primary.activates
+    verdict = "warn" if age > _OLD else "ok"
+    yield Check(verdict, name, f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old")
+    if now < max(key.created for key in ring.keys) - 60:
+        yield Check("fail", "clock", "is behind the one that made the newest key of the ring")
+    gone = [key.id for key in ring.keys if ring.state(key, now) is State.EXPIRED]
+    if gone:
+        message = f"{len(gone)} expired: 'flask fernet ring prune' removes them"
+        yield Check("warn", name, message)
+    if ring.retention < app.permanent_session_lifetime.total_seconds():
+        message = "keeps replaced keys for less than PERMANENT_SESSION_LIFETIME"
+        yield Check("fail", name, message)
+
+
+def _cookie(app: Flask) -> Iterator[Check]:
+    config = app.config
+    if not config["SESSION_COOKIE_SECURE"]:
+        message = "is off: the cookie travels over plain HTTP too"
+        yield Check("warn", "SESSION_COOKIE_SECURE", message)
+    if not config["SESSION_COOKIE_HTTPONLY"]:
+        yield Check("warn", "SESSION_COOKIE_HTTPONLY", "is off: scripts in the page get the cookie")
+    if config["SESSION_COOKIE_SAMESITE"] is None:
+        message = "is not set: 'Lax' keeps the cookie out of other sites' forms"
+        yield Check("warn", "SESSION_COOKIE_SAMESITE", message)

@@ -1,0 +1,207 @@
+"""``flask fernet``, with an app and as the entry point of Flask's command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet as OracleFernet
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+from flask.testing import FlaskCliRunner
+
+from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet.cli import fernet as command
+from tests.support import SECRET
+from tests.test_interface import add_views, derived_key, write
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+    app.secret_key = SECRET
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+def run(app: Flask, *arguments: str, **options: Any) -> Any:
+    return FlaskCliRunner(app).invoke(command, list(arguments), **options)
+
+
+def succeed(app: Flask, *arguments: str, **options: Any) -> str:
+    result = run(app, *arguments, **options)
+    assert result.exit_code == 0, result.output
+    output: str = result.stdout
+    return output
+
+
+def states(app: Flask) -> list[str]:
+    listed = json.loads(succeed(app, "ring", "list", "--json"))
+    return [key["state"] for key in listed["keys"]]
+
+
+def test_generate_key(app: Flask) -> None:
+    first, second = (succeed(app, "generate-key").strip() for _ in range(2))
+    assert first != second
+    OracleFernet(first)
+
+
+def test_the_life_of_a_ring(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
+    app.config["PERMANENT_SESSION_LIFETIME"] = 3600
+    assert "replaced keys open for 3,600 seconds" in succeed(app, "ring", "init")
+    again = run(app, "ring", "init")
+    assert (again.exit_code, again.stderr) == (1, "Error: There is a key ring already.\n")
+    assert states(app) == ["primary"]
+    client = app.test_client()
+    token = write(client, a=1)
+    succeed(app, "ring", "rotate", "--activate-in", "600")
+    assert states(app) == ["primary", "staged"]
+    refused = run(app, "ring", "rotate")
+    assert refused.exit_code == 1
+    assert "still staged" in refused.stderr
+    succeed(app, "ring", "rotate", "--force", "--activate-in", "0")
+    assert states(app) == ["retired", "retired", "primary"]
+    ring = KeyRing(tmp_path / "session-keys.json").load()
+    needed = json.loads(succeed(app, "ring", "needed", "--json", input=f"{token}\n\nx\n"))
+    assert needed == {key.id: int(key is ring.keys[0]) for key in ring.keys} | {"none of them": 1}
+    succeed(app, "ring", "revoke", ring.keys[0].id)
+    assert states(app) == ["revoked", "retired", "primary"]
+    unknown = run(app, "ring", "revoke", "nothing")
+    assert unknown.exit_code == 1
+    assert "none of the keys in use" in unknown.stderr
+    succeed(app, "ring", "prune")
+    shown = succeed(app, "ring", "list")
+    assert not any(key.key in shown for key in ring.keys)
+
+
+@pytest.mark.parametrize("source", ["secret", "explicit"])
+def test_taking_over_the_keys_in_use(app: Flask, tmp_path: Path, source: str) -> None:
+    keys = [Fernet.generate_key(), Fernet.generate_key()]
+    if source == "explicit":
+        app.config["SESSION_ENCRYPTION_KEYS"] = keys
+    else:
+        app.config["SECRET_KEY_FALLBACKS"] = ["the secret of last year"]
+        keys = [derived_key(SECRET.encode()), derived_key(b"the secret of last year")]
+    path = tmp_path / "ring.json"
+    succeed(app, "ring", "init", "--import", "--path", str(path))
+    token = write(app.test_client(), a=1)
+    moved = add_views(Flask("moved", instance_path=str(tmp_path)))
+    moved.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    EncryptedSessionInterface(moved)
+    client = moved.test_client()
+    for cookie in (token, OracleFernet(keys[1]).encrypt(b'{"a":1}').decode()):
+        client.set_cookie("session", cookie)
+        assert client.get("/read").text == "{'a': 1}"
+    # A worker that has not moved yet reads what one writes that has.
+    behind = app.test_client()
+    behind.set_cookie("session", write(moved.test_client(), a=2))
+    assert behind.get("/read").text == "{'a': 2}"
+
+
+class TestInspect:
+    def test_a_session(self, app: Flask) -> None:
+        token = write(app.test_client(), user="ada")
+        shown = json.loads(succeed(app, "inspect", "--json", "-", input=token + "\n"))
+        assert shown.pop("age") in ("0 seconds", "1 seconds")
+        assert shown["expires"] > shown["issued"]
+        assert (shown["format"], shown["key"], shown["size"]) == (
+            "fernet",
+            "SECRET_KEY",
+            "14 bytes",
+        )
+        assert "ada" not in succeed(app, "inspect", token)
+        assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
+
+    def test_flasks_own(self, app: Flask) -> None:
+        other = add_views(Flask(__name__))
+        other.secret_key = SECRET
+        other.session_interface = SecureCookieSessionInterface()
+        shown = succeed(app, "inspect", "--show", write(other.test_client(), user="ada"))
+        assert "flask-signed" in shown
+        assert "{'user': 'ada'}" in shown
+
+    def test_which_key(self, app: Flask, tmp_path: Path) -> None:
+        app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["secret-key"]
+        succeed(app, "ring", "init")
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"key {key.id} of the ring" in succeed(app, "inspect", write(app.test_client(), a=1))
+        old = OracleFernet(derived_key(SECRET.encode())).encrypt(b"{}").decode()
+        assert "key:       SECRET_KEY" in succeed(app, "inspect", old)
+
+    def test_nothing_is_told_of_a_token_of_others(self, app: Flask) -> None:
+        stranger = OracleFernet(Fernet.generate_key()).encrypt_at_time(b"{}", 5).decode()
+        for token, reason in [(stranger, "unauthentic"), ("x", "malformed"), ("a.b.c", "unauth")]:
+            result = run(app, "inspect", "--show", token)
+            assert result.exit_code == 1
+            assert result.output.startswith(f"refused:   {reason}")
+            assert "issued" not in result.output
+
+    def test_an_expired_one(self, app: Flask) -> None:
+        key = derived_key(SECRET.encode())
+        old = OracleFernet(key).encrypt_at_time(b'{"a":1}', int(time.time()) - 10**8).decode()
+        result = run(app, "inspect", "--json", old)
+        assert result.exit_code == 1
+        assert json.loads(result.output)["refused"] == "expired"
+
+
+class TestDoctor:
+    def verdicts(self, app: Flask, *arguments: str) -> tuple[int, dict[str, str]]:
+        result = run(app, "doctor", "--json", *arguments)
+        return result.exit_code, {
+            check["name"]: check["verdict"] for check in json.loads(result.stdout)
+        }
+
+    def test_all_is_well(self, app: Flask) -> None:
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
+        code, verdicts = self.verdicts(app, "--strict")
+        assert code == 0
+        assert set(verdicts.values()) == {"ok"}
+
+    @pytest.mark.parametrize(
+        ("config", "name", "verdict"),
+        [
+            ({"SECRET_KEY": "dev"}, "SECRET_KEY", "fail"),
+            ({"SECRET_KEY": None}, "keys", "fail"),
+            ({"SESSION_ENCRYPTION_KEYS": ["x"]}, "configuration", "fail"),
+            ({"SESSION_ENCRYPTION_FORMAT": "flask-signed"}, "SESSION_ENCRYPTION_FORMAT", "warn"),
+            ({"SESSION_ENCRYPTION_ACCEPT": "flask-signed"}, "SESSION_ENCRYPTION_ACCEPT", "warn"),
+            ({}, "SESSION_COOKIE_SECURE", "warn"),
+            ({"SESSION_COOKIE_HTTPONLY": False}, "SESSION_COOKIE_HTTPONLY", "warn"),
+            ({}, "SESSION_COOKIE_SAMESITE", "warn"),
+        ],
+    )
+    def test_findings(self, app: Flask, config: dict[str, Any], name: str, verdict: str) -> None:
+        app.config.update(config)
+        code, verdicts = self.verdicts(app)
+        assert verdicts[name] == verdict
+        assert code == (verdict == "fail")
+        assert self.verdicts(app, "--strict")[0] == 1
+
+    def test_a_ring(self, app: Flask, tmp_path: Path) -> None:
+        app.config.update(SESSION_ENCRYPTION_KEYRING="ring.json")
+        succeed(app, "ring", "init", "--retention", "5")
+        result = run(app, "doctor")
+        assert "mode 0600" in result.stdout
+        assert "less than PERMANENT_SESSION_LIFETIME" in result.stdout
+        assert result.exit_code == 1
+        (tmp_path / "ring.json").chmod(0o644)
+        assert "open to everybody" in run(app, "doctor").stdout
+
+    def test_another_interface(self, app: Flask) -> None:
+        app.session_interface = SecureCookieSessionInterface()
+        assert self.verdicts(app) == (1, {"session_interface": "fail"})
+
+
+def test_the_entry_point(tmp_path: Path) -> None:
+    """Nothing to import in the app."""
+    (tmp_path / "wsgi.py").write_text("from flask import Flask\napp = Flask('wsgi')\n")
+    arguments = [sys.executable, "-m", "flask", "--app", "wsgi", "fernet", "generate-key"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
+    OracleFernet(done.stdout.strip())
