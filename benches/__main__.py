@@ -11,12 +11,23 @@ import json
 import sys
 from pathlib import Path
 
-from benches import charts, growth, layers, memory, requests, rotation, server, sessions, tokens
+from benches import (
+    charts,
+    formats,
+    growth,
+    layers,
+    memory,
+    requests,
+    rotation,
+    server,
+    sessions,
+    tokens,
+)
 from benches.table import Table, versions
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part
-    for part in (tokens, layers, sessions, rotation, requests, growth, server, memory)
+    for part in (tokens, layers, sessions, formats, rotation, requests, growth, server, memory)
 }
 
 

@@ -60,7 +60,8 @@ def opened(app: Flask, token: str) -> tuple[bytes, int]:
     """Payload and issue time of a session token of this app."""
     keys = app.session_interface._sealing(app).keys  # type: ignore[attr-defined]
     # As of a time at which no token is from the future.
-    payload, issued_at, _ = keys.open(token, FOREVER, FOREVER)
+    name = app.session_interface.get_cookie_name(app)
+    payload, issued_at, *_ = keys.open(token, FOREVER, FOREVER, name)
     return payload, issued_at
 
 

@@ -108,10 +108,17 @@ class SessionKeys:
     MAX_TOKEN: ClassVar[int]
 
     def __new__(
-        cls, keys: list[tuple[str, str | bytes]], secrets: list[bytes], salt: str | bytes
+        cls,
+        keys: list[tuple[str, str | bytes]],
+        secrets: list[bytes],
+        salt: str | bytes,
+        writes: str = "fernet",
+        others: list[str] = ...,
     ) -> Self: ...
-    def seal(self, payload: bytes, issued_at: int) -> str: ...
-    def open(self, token: str | bytes, now: int, max_age: int) -> tuple[bytes, int, bool]: ...
+    def seal(self, payload: bytes, issued_at: int, name: str) -> str: ...
+    def open(
+        self, token: str | bytes, now: int, max_age: int, name: str
+    ) -> tuple[bytes, int, bool, str]: ...
 
 @final
 class NativePath:

@@ -62,11 +62,13 @@ def _open(
     reason = Reason.UNAUTHENTIC
     for name, keys in interface._sources.each(app, interface.salt):
         try:
-            payload, issued_at, _ = keys.open(token, _EVER, _EVER)
+            payload, issued_at, _, format_ = keys.open(
+                token, _EVER, _EVER, interface.get_cookie_name(app)
+            )
         except SessionRejected as error:
             reason = error.reason
             continue
-        return "fernet", name, payload, issued_at
+        return format_, name, payload, issued_at
     raise SessionRejected(reason)
 
 

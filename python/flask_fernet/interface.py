@@ -133,7 +133,7 @@ class EncryptedSessionInterface(PortablePath):
         def pack(value: Any) -> bytes:
             return self._candidates(self._pack(value), sealing.compression)[0]
 
-        return EncryptedSerializer(sealing.keys, pack, self._load)
+        return EncryptedSerializer(sealing.keys, self.get_cookie_name(app), pack, self._load)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the request's cookie; a new one where there is none, or none that
@@ -160,8 +160,13 @@ class EncryptedSessionInterface(PortablePath):
         accepted = settings.accepted(config)
         weak: list[str] = []
         keys, ring, good_for = None, None, None
-        if written != "flask-signed" or "fernet" in accepted:
-            keys, weak, ring, good_for = self._sources.keys(app, self.salt, urgent)
+        encrypted = [
+            name for name in settings.ENCRYPTED_FORMATS if name == written or name in accepted
+        ]
+        # What is written comes first.
+        encrypted.sort(key=lambda name: name != written)
+        if encrypted:
+            keys, weak, ring, good_for = self._sources.keys(app, self.salt, encrypted, urgent)
         else:
             settings.known_names(config)
         signed = None

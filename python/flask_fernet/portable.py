@@ -78,7 +78,8 @@ class PortablePath(SecureCookieSessionInterface):
         if sealing.is_null:
             return None
         try:
-            token = request.cookies.get(self.get_cookie_name(app))
+            name = self.get_cookie_name(app)
+            token = request.cookies.get(name)
         except UnicodeDecodeError:
             # Raised by Werkzeug for a header that is not UTF-8.
             return self._reject(app, Reason.MALFORMED)
@@ -87,31 +88,28 @@ class PortablePath(SecureCookieSessionInterface):
         try:
             if sealing.signed is not None and sealing.signed.looks_like_one(token):
                 return self._open_signed(app, sealing, token)
-            payload, issued_at, newest = self._open_encrypted(app, sealing, token)
+            opened = self._open_encrypted(app, sealing, token, name)
         except SessionRejected as error:
             return self._reject(app, error.reason)
-        if sealing.format != "fernet":
-            self._count_migration(app, "fernet")
-        return self._restore(app, payload, issued_at, newest and sealing.format == "fernet")
+        return self._restore(app, *opened)
 
     def _open_signed(self, app: Flask, sealing: Sealing, token: str) -> SecureCookieSession:
         assert sealing.signed is not None  # noqa: S101 - for the type checker
         max_age = int(sealing.lifetime.total_seconds())
         payload, issued_at = sealing.signed.open(token, int(time.time()), max_age)
-        if sealing.format == "flask-signed":
-            return self._restore(app, payload, issued_at, newest=True)
-        self._count_migration(app, "flask-signed")
         if payload.startswith(_COMPRESSED):
             # From a custom serializer: bare, it would be taken for compressed.
             payload = deflate(payload)
-        return self._restore(app, payload, issued_at, newest=False)
+        return self._restore(app, payload, issued_at, True, "flask-signed")
 
-    def _open_encrypted(self, app: Flask, sealing: Sealing, token: str) -> tuple[bytes, int, bool]:
+    def _open_encrypted(
+        self, app: Flask, sealing: Sealing, token: str, name: str
+    ) -> tuple[bytes, int, bool, str]:
         if sealing.keys is None:
             raise SessionRejected(Reason.MALFORMED)
         max_age = int(sealing.lifetime.total_seconds())
         try:
-            return sealing.keys.open(token, int(time.time()), max_age)
+            return sealing.keys.open(token, int(time.time()), max_age, name)
         except SessionRejected as error:
             if error.reason is not Reason.UNAUTHENTIC or sealing.ring is None:
                 raise
@@ -119,17 +117,21 @@ class PortablePath(SecureCookieSessionInterface):
         keys = self._sealing(app, urgent=True).keys
         if keys is None:
             raise SessionRejected(Reason.UNAUTHENTIC)
-        return keys.open(token, int(time.time()), max_age)
+        return keys.open(token, int(time.time()), max_age, name)
 
-    def _count_migration(self, app: Flask, source: str) -> None:
+    def _count_migration(self, app: Flask, source: str) -> bool:
+        """Whether a session came in another format than the one written; if so, counts it."""
+        if source == (app.config.get("SESSION_ENCRYPTION_FORMAT") or settings.FORMATS[0]):
+            return False
         former = self._migrations.get(source, Migration(0, 0))
         self._migrations[source] = Migration(former.count + 1, int(time.time()))
         session_migrated.send(app, format=source)
+        return True
 
     def _restore(
-        self, app: Flask, payload: bytes, issued_at: int, newest: bool
+        self, app: Flask, payload: bytes, issued_at: int, newest: bool, source: str
     ) -> SecureCookieSession:
-        """The session in an authentic payload."""
+        """The session in an authentic payload of the format ``source``."""
         try:
             data = self._load(payload)
         except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
@@ -137,12 +139,21 @@ class PortablePath(SecureCookieSessionInterface):
         if not isinstance(data, Mapping):
             return self._reject(app, Reason.UNDECODABLE)
         session = self.session_class(data)
-        if not newest or app.debug:
-            remember_origin(session, Origin(payload, issued_at, reissue=not newest))
+        moved = self._count_migration(app, source)
+        if moved or not newest or app.debug:
+            remember_origin(session, Origin(payload, issued_at, reissue=moved or not newest))
         return session
 
-    def _reissue_later(self, session: SecureCookieSession, issued_at: int, payload: bytes) -> None:
-        """Called by the native path for a session that came under an older key."""
+    def _reissue_later(
+        self,
+        app: Flask,
+        session: SecureCookieSession,
+        issued_at: int,
+        payload: bytes,
+        source: str,
+    ) -> None:
+        """Called by the native path for a session under an older key, or in another format."""
+        self._count_migration(app, source)
         remember_origin(session, Origin(payload, issued_at, reissue=True))
 
     def _reject(self, app: Flask, reason: str) -> SecureCookieSession:
@@ -255,7 +266,7 @@ class PortablePath(SecureCookieSessionInterface):
         limit = response.max_cookie_size
         candidates = []
         for candidate in self._candidates_in(sealing, payload):
-            token = self._token(sealing, candidate, issued_at)
+            token = self._token(sealing, candidate, issued_at, name)
             size = len(dump_cookie(name, token, max_size=0, **attributes))
             fits = (not limit or size <= limit) and len(token) <= SessionKeys.MAX_TOKEN
             candidates.append(_Sealed(token, size, fits))
@@ -269,7 +280,7 @@ class PortablePath(SecureCookieSessionInterface):
             return [payload if inflated is None else inflated]
         return self._candidates(payload, sealing.compression)
 
-    def _token(self, sealing: Sealing, payload: bytes, issued_at: int) -> str:
+    def _token(self, sealing: Sealing, payload: bytes, issued_at: int, name: str) -> str:
         if sealing.format == "flask-signed" and sealing.signed is not None:
             return sealing.signed.seal(payload, issued_at)
         if sealing.keys is None:
@@ -277,7 +288,7 @@ class PortablePath(SecureCookieSessionInterface):
                 "The session cannot be saved: the keys it was opened with are gone from the "
                 "configuration."
             )
-        return sealing.keys.seal(payload, issued_at)
+        return sealing.keys.seal(payload, issued_at, name)
 
     def _candidates(self, payload: bytes, compression: str) -> list[bytes]:
         """The payload as it may be sealed: the first that fits is."""

@@ -28,16 +28,18 @@ class EncryptedSerializer:
     def __init__(
         self,
         keys: SessionKeys,
+        name: str,
         pack: Callable[[Any], bytes],
         load: Callable[[bytes], Any],
     ) -> None:
         self._keys = keys
+        self._name = name
         self._pack = pack
         self._load = load
 
     def dumps(self, obj: Any) -> str:
         """``obj`` as an encrypted token, dated now."""
-        return self._keys.seal(self._pack(obj), int(time.time()))
+        return self._keys.seal(self._pack(obj), int(time.time()), self._name)
 
     def loads(
         self, s: str | bytes, max_age: float | None = None, return_timestamp: bool = False
@@ -53,7 +55,7 @@ class EncryptedSerializer:
         """
         try:
             # Its age is judged below, as itsdangerous does: without a bound it has none.
-            payload, issued_at, _ = self._keys.open(s, _LATEST, _LATEST)
+            payload, issued_at, *_ = self._keys.open(s, _LATEST, _LATEST, self._name)
         except SessionRejected as error:
             if error.reason is Reason.UNDECODABLE:
                 raise BadPayload("Could not load the payload") from None

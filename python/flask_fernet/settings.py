@@ -20,7 +20,8 @@ ENCRYPTION_SETTINGS = (
 #: Where keys may come from, in the order in which they are looked for.
 KEY_SOURCES = ("keys", "keyring", "secret-key")
 #: The default first.
-FORMATS = ("fernet", "flask-signed")
+ENCRYPTED_FORMATS = ("fernet", "xaes-256-gcm")
+FORMATS = (*ENCRYPTED_FORMATS, "flask-signed")
 COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
 #: Bytes below which a secret is too short to be random enough.

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from .signed import SignedCookies
 
+#: To open every encrypted format.
+ALL_FORMATS = (settings.ENCRYPTED_FORMATS[0], list(settings.ENCRYPTED_FORMATS[1:]))
+
 NamedKeys = list[tuple[str, "str | bytes"]]
 
 
@@ -56,19 +59,21 @@ class Sources:
         self._rings: dict[str, FollowedRing] = {}
 
     def keys(
-        self, app: Flask, salt: str | bytes, urgent: bool = False
+        self, app: Flask, salt: str | bytes, formats: list[str], urgent: bool = False
     ) -> tuple[SessionKeys | None, list[str], FollowedRing | None, float | None]:
         """The keys, the names of weak secrets among their sources, the ring if there is one, and
         for how many seconds all that holds.
 
         :param salt: what derived keys are bound to.
+        :param formats: the encrypted formats that are opened; the first is written.
         :param urgent: look at a ring again even if the last look is not a second old.
         :raises ConfigurationError: for keys and settings that cannot be used.
         """
         found = self._find(app, urgent)
         if not found.keys and not found.secrets:
             return None, [], None, None
-        made = SessionKeys(found.keys, list(found.secrets.values()), salt)
+        secrets = list(found.secrets.values())
+        made = SessionKeys(found.keys, secrets, salt, formats[0], formats[1:])
         short = settings.SHORT_SECRET
         weak = [name for name, value in found.secrets.items() if len(value) < short]
         return made, weak, found.ring, found.good_for
@@ -77,9 +82,9 @@ class Sources:
         """Every key alone, with its name."""
         found = self._find(app, urgent=True)
         for name, key in found.keys:
-            yield name, SessionKeys([(name, key)], [], salt)
+            yield name, SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
         for name, secret in found.secrets.items():
-            yield name, SessionKeys([], [secret], salt)
+            yield name, SessionKeys([], [secret], salt, *ALL_FORMATS)
 
     def texts(self, app: Flask, salt: str | bytes) -> list[str]:
         """Every key as text, for a ring to take them over. Those derived from secrets are made

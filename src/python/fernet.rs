@@ -10,7 +10,8 @@ use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 use super::clock;
 use super::convert::{self, Window};
 use super::errors::invalid_token;
-use crate::token::fernet::{FernetKey, Plaintext, Unverified, token_len};
+use crate::token::Plaintext;
+use crate::token::fernet::{FernetKey, Unverified, token_len};
 use crate::token::{keys, random, wipe};
 
 /// Bytes of input from which the interpreter is released: some 100 microseconds of work. Below

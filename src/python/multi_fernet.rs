@@ -12,7 +12,8 @@ use super::clock;
 use super::convert::{self, Window};
 use super::errors::invalid_token;
 use super::fernet::{self, Fernet};
-use crate::token::fernet::{Plaintext, Unverified};
+use crate::token::Plaintext;
+use crate::token::fernet::Unverified;
 
 /// MultiFernet(fernets)
 /// --

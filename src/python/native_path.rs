@@ -21,7 +21,7 @@ use super::session_keys::SessionKeys;
 use super::settings::{self, Snapshots};
 use super::stop::Stop;
 use crate::tagged_json::decode::KnownKeys;
-use crate::token::keys::KeySet;
+use crate::token::key_set::KeySet;
 
 /// The native half of one session interface.
 #[pyclass(frozen, module = "flask_fernet._core")]

@@ -13,7 +13,7 @@ use super::stop::Stop;
 use crate::compress;
 use crate::cookie::{self, Found};
 use crate::tagged_json::decode::decode_into;
-use crate::token::keys::Opened;
+use crate::token::key_set::Opened;
 
 /// Position of `get_cookie_name` in [`HOOKS`](super::classes::HOOKS).
 const COOKIE_NAME: usize = 0;
@@ -51,15 +51,18 @@ impl NativePath {
         let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?;
         let class = interface.getattr(intern!(py, "session_class"))?.cast_into::<PyType>()?;
         let header = flask.cookie_header(request)?;
+        let name = name.cast_exact::<PyString>()?;
         let token = match &header {
-            Some(header) => find(header, name.cast_exact::<PyString>()?)?,
+            Some(header) => find(header, name)?,
             None => "",
         };
         if token.is_empty() {
             return self.empty_session(flask, &class);
         }
         let max_age = sealing.lifetime / 1_000_000;
-        let opened = match keys.open(token.as_bytes(), clock::now(py)?.seconds()?, max_age) {
+        let now = clock::now(py)?.seconds()?;
+        let name = name.to_str()?.as_bytes();
+        let opened = match keys.open(token.as_bytes(), now, max_age, name) {
             Ok(opened) => opened,
             Err(_) if sealing.others_open => return Err(Stop::Decline),
             Err(reason) => {
@@ -73,13 +76,13 @@ impl NativePath {
                 let payload = PyBytes::new(py, &opened.payload);
                 return Ok(interface.call_method1(
                     intern!(py, "_restore"),
-                    (app, payload, opened.issued_at, opened.key == 0),
+                    (app, payload, opened.issued_at, opened.key == 0, opened.format.name()),
                 )?);
             }
         };
-        if opened.key > 0 {
+        if opened.key > 0 || opened.format != keys.writes() {
             let payload = PyBytes::new(py, &opened.payload);
-            let arguments = (&session, opened.issued_at, payload);
+            let arguments = (app, &session, opened.issued_at, payload, opened.format.name());
             interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
         }
         Ok(session)

@@ -15,8 +15,7 @@ use super::stop::Stop;
 use crate::compress;
 use crate::cookie::append_date;
 use crate::tagged_json::encode::encode_dict;
-use crate::token::fernet::token_len;
-use crate::token::keys::{KeySet, MAX_TOKEN};
+use crate::token::key_set::{KeySet, MAX_TOKEN};
 
 /// The settings that the attributes of a session cookie come from.
 const ATTRIBUTES: usize = 7;
@@ -111,10 +110,10 @@ impl NativePath {
         let payload = self.payload(flask, interface, app, data)?;
         let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?.ok_or(Stop::Decline)?;
         let limit = limit.extract::<usize>().map_err(|_| Stop::Decline)?;
-        let room = Room { template: &template, expires, limit };
+        let room = Room { template: &template, keys, expires, limit };
         let payload = fitted(payload, sealing.compression, &room)?;
         let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
-        room.set_cookie(py, keys, &payload, issued_at)
+        room.set_cookie(py, &payload, issued_at)
     }
 
     /// The session as the bytes that are to be sealed, not compressed.
@@ -242,6 +241,7 @@ impl CookieTemplate {
 /// A cookie but for its value, and the characters it may have.
 struct Room<'a> {
     template: &'a CookieTemplate,
+    keys: &'a KeySet,
     expires: Expires,
     /// `MAX_COOKIE_SIZE`; 0 for none.
     limit: usize,
@@ -250,25 +250,25 @@ struct Room<'a> {
 impl Room<'_> {
     fn len(&self, payload: usize) -> usize {
         let CookieTemplate { head, before, after } = self.template;
-        head.len() + token_len(payload) + before.len() + self.expires.len() + after.len()
+        head.len() + self.keys.token_len(payload) + before.len() + self.expires.len() + after.len()
     }
 
     fn fits(&self, payload: &[u8]) -> bool {
         (self.limit == 0 || self.len(payload.len()) <= self.limit)
-            && token_len(payload.len()) <= MAX_TOKEN
+            && self.keys.token_len(payload.len()) <= MAX_TOKEN
     }
 
     fn set_cookie<'py>(
         &self,
         py: Python<'py>,
-        keys: &KeySet,
         payload: &[u8],
         issued_at: u64,
     ) -> Result<Bound<'py, PyString>, Stop> {
         let CookieTemplate { head, before, after } = self.template;
         let mut cookie = Vec::with_capacity(self.len(payload.len()));
         cookie.extend_from_slice(head.as_bytes());
-        keys.seal(payload, issued_at, &mut cookie).map_err(PyErr::from)?;
+        let name = &head.as_bytes()[..head.len() - 1];
+        self.keys.seal(payload, issued_at, name, &mut cookie).map_err(PyErr::from)?;
         cookie.extend_from_slice(before.as_bytes());
         self.expires.append(&mut cookie)?;
         cookie.extend_from_slice(after.as_bytes());

@@ -15,7 +15,7 @@ use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyIni
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::base64;
+use super::{Plaintext, base64};
 
 const VERSION: u8 = 0x80;
 const TIME: std::ops::Range<usize> = 1..9;
@@ -43,20 +43,6 @@ struct Contexts {
 pub struct Unverified {
     data: Vec<u8>,
     issued_at: u64,
-}
-
-/// What a token held. Stays where it was decrypted, between the header and the MAC.
-pub struct Plaintext {
-    data: Vec<u8>,
-    end: usize,
-}
-
-impl std::ops::Deref for Plaintext {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.data[CIPHERTEXT..self.end]
-    }
 }
 
 impl Unverified {
@@ -181,7 +167,7 @@ impl FernetKey {
         let padded = data.get_mut(CIPHERTEXT..end)?;
         let plaintext = cbc::Decryptor::inner_iv_init(&self.0.decrypt, (&iv).into());
         let length = plaintext.decrypt_padded::<Pkcs7>(padded).ok()?.len();
-        Some(Plaintext { data, end: CIPHERTEXT + length })
+        Some(Plaintext::new(data, CIPHERTEXT..CIPHERTEXT + length))
     }
 
     fn mac(&self, data: &[u8]) -> Hmac<Sha256> {

@@ -4,9 +4,12 @@ pub mod base64;
 mod error;
 pub mod fernet;
 mod fork;
+pub mod key_set;
 pub mod keys;
+mod plaintext;
 pub mod random;
 pub mod wipe;
+pub mod xaes;
 
 /// Does what is otherwise done at first use: asks the processor what it can do, and the kernel
 /// for the page that shows a fork.
@@ -16,3 +19,4 @@ pub fn warm_up() {
 }
 
 pub use error::{KeyError, TokenError};
+pub use plaintext::Plaintext;

@@ -41,16 +41,28 @@ pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
 /// # Errors
 /// [`NoRandomness`] when the operating system has none to give.
 pub fn iv() -> Result<[u8; 16], NoRandomness> {
-    let mut iv = [0; 16];
+    draw()
+}
+
+/// Draws a nonce for XAES-256-GCM that no other thread, process or call has drawn.
+///
+/// # Errors
+/// [`NoRandomness`] when the operating system has none to give.
+pub fn nonce() -> Result<[u8; 24], NoRandomness> {
+    draw()
+}
+
+fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
+    let mut drawn = [0; N];
     match fork::generation() {
-        Some(generation) => IVS.with_borrow_mut(|pool| pool.draw(generation, &mut iv))?,
-        None => fill(&mut iv)?,
+        Some(generation) => IVS.with_borrow_mut(|pool| pool.draw(generation, &mut drawn))?,
+        None => fill(&mut drawn)?,
     }
-    Ok(iv)
+    Ok(drawn)
 }
 
 impl Pool {
-    fn draw(&mut self, generation: u64, out: &mut [u8; 16]) -> Result<(), NoRandomness> {
+    fn draw(&mut self, generation: u64, out: &mut [u8]) -> Result<(), NoRandomness> {
         if self.used + out.len() > POOL || self.generation != generation {
             // Spent until filled, so that a failure cannot leave old bytes to be drawn again.
             self.used = POOL;

@@ -1,0 +1,24 @@
+//! What a token held, left where it was decrypted.
+
+use std::ops::{Deref, Range};
+
+/// Decrypted bytes between the header of a token and its end.
+pub struct Plaintext {
+    data: Vec<u8>,
+    range: Range<usize>,
+}
+
+impl Plaintext {
+    /// The part of `data` that is the plaintext.
+    pub(super) const fn new(data: Vec<u8>, range: Range<usize>) -> Self {
+        Self { data, range }
+    }
+}
+
+impl Deref for Plaintext {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.data[self.range.clone()]
+    }
+}

@@ -1,0 +1,341 @@
+//! The session token `xaes-256-gcm`: XAES-256-GCM (<https://c2sp.org/XAES-256-GCM>).
+//!
+//! ```text
+//! 0      1          5           13         37                n - 16       n
+//! | 0xA1 | key hint | issued at | nonce    | ciphertext      | tag        |
+//! | 1    | 4        | 8         | 24       | as the payload  | 16         |
+//! ```
+//!
+//! Issue time: seconds since the epoch, big endian. Associated data: everything before the
+//! ciphertext, then the length of the salt as four bytes, big endian, the salt, and the cookie's
+//! name. The key hint is the beginning of a hash of the key: it says which key to try, and
+//! nothing else. The whole is URL-safe base64 with padding.
+
+use aes::Aes256Enc;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
+use aes_gcm::Aes256Gcm;
+use aes_gcm::aead::AeadInOut;
+use hkdf::Hkdf;
+use sha2::Sha256;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::{Plaintext, base64};
+
+/// First byte of a token. Others never begin so: a Fernet token has 0x80.
+pub const VERSION: u8 = 0xa1;
+const HINT: std::ops::Range<usize> = 1..5;
+const TIME: std::ops::Range<usize> = 5..13;
+const NONCE: std::ops::Range<usize> = 13..37;
+const CIPHERTEXT: usize = 37;
+const TAG: usize = 16;
+/// Bytes of a nonce.
+pub const NONCE_LEN: usize = 24;
+
+/// A key as XAES-256-GCM uses it: what each message's own key is derived with. Wiped on drop.
+pub struct XaesKey(Box<Contexts>);
+
+struct Contexts {
+    cipher: Aes256Enc,
+    subkey: [u8; 16],
+    hint: [u8; 4],
+}
+
+impl Drop for Contexts {
+    fn drop(&mut self) {
+        self.subkey.zeroize();
+    }
+}
+
+/// Number of base64 characters of a token over `payload` bytes.
+#[must_use]
+pub const fn token_len(payload: usize) -> usize {
+    base64::encoded_len(raw_len(payload))
+}
+
+const fn raw_len(payload: usize) -> usize {
+    CIPHERTEXT + payload + TAG
+}
+
+/// What a token is bound to besides its header.
+#[derive(Clone, Copy)]
+pub struct Context<'a> {
+    /// The session interface's salt.
+    pub salt: &'a [u8],
+    /// The cookie's name.
+    pub name: &'a [u8],
+}
+
+impl XaesKey {
+    /// The key of a session interface out of a key as people keep it: HKDF-SHA256 (RFC 5869), no
+    /// salt of HKDF's own, `info` being `flask-fernet:xaes-256-gcm:` and the interface's salt. So
+    /// what serves `fernet` tokens too is another key here.
+    #[must_use]
+    pub fn derive(key: &[u8; 32], salt: &[u8]) -> Self {
+        let mut derived = Zeroizing::new([0; 32]);
+        Hkdf::<Sha256>::new(None, key)
+            .expand_multi_info(&[b"flask-fernet:xaes-256-gcm:", salt], &mut *derived)
+            .expect("32 bytes are fewer than HKDF can give");
+        Self::new(&derived)
+    }
+
+    /// The key as it is.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        let cipher = Aes256Enc::new(key.into());
+        let mut block = aes::Block::default();
+        cipher.encrypt_block(&mut block);
+        let doubled = u128::from_be_bytes(block.into());
+        let carry = if doubled >> 127 == 1 { 0b1000_0111 } else { 0 };
+        let mut hint = [0; 4];
+        Hkdf::<Sha256>::new(None, key)
+            .expand(b"flask-fernet:xaes-256-gcm:hint", &mut hint)
+            .expect("four bytes are fewer than HKDF can give");
+        block.zeroize();
+        Self(Box::new(Contexts { cipher, subkey: (doubled << 1 ^ carry).to_be_bytes(), hint }))
+    }
+
+    /// The cipher for one message: its key is derived from the first half of the nonce.
+    fn message(&self, nonce: &[u8; NONCE_LEN]) -> Aes256Gcm {
+        let mut key = Zeroizing::new([0; 32]);
+        for (half, number) in key.chunks_exact_mut(16).zip(1_u8..) {
+            let mut block = [0, number, b'X', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            block[4..].copy_from_slice(&nonce[..12]);
+            for (byte, mask) in block.iter_mut().zip(&self.0.subkey) {
+                *byte ^= mask;
+            }
+            let mut block = block.into();
+            self.0.cipher.encrypt_block(&mut block);
+            half.copy_from_slice(&block);
+        }
+        Aes256Gcm::new((&*key).into())
+    }
+
+    /// Encrypts `text` in place and gives the tag.
+    fn encrypt(&self, nonce: &[u8; NONCE_LEN], associated: &[u8], text: &mut [u8]) -> [u8; TAG] {
+        let short: &[u8; 12] = nonce.last_chunk().expect("longer than twelve");
+        self.message(nonce)
+            .encrypt_inout_detached(short.into(), associated, text.into())
+            .expect("shorter than 64 GiB")
+            .into()
+    }
+
+    /// Decrypts `text` in place if the tag is right, compared in constant time.
+    fn decrypt(
+        &self,
+        nonce: &[u8; NONCE_LEN],
+        associated: &[u8],
+        text: &mut [u8],
+        tag: &[u8; TAG],
+    ) -> Option<()> {
+        let short: &[u8; 12] = nonce.last_chunk().expect("longer than twelve");
+        let cipher = self.message(nonce);
+        cipher.decrypt_inout_detached(short.into(), associated, text.into(), tag.into()).ok()
+    }
+
+    /// Appends the token over `payload` to `out`.
+    pub fn seal_append(
+        &self,
+        payload: &[u8],
+        issued_at: u64,
+        nonce: &[u8; NONCE_LEN],
+        context: Context<'_>,
+        out: &mut Vec<u8>,
+    ) {
+        let begin = out.len();
+        out.resize(begin + token_len(payload.len()), 0);
+        let token = &mut out[begin..];
+        let start = token.len() - raw_len(payload.len());
+        let (header, rest) = token[start..].split_at_mut(CIPHERTEXT);
+        header[0] = VERSION;
+        header[HINT].copy_from_slice(&self.0.hint);
+        header[TIME].copy_from_slice(&issued_at.to_be_bytes());
+        header[NONCE].copy_from_slice(nonce);
+        let (text, tag) = rest.split_at_mut(payload.len());
+        text.copy_from_slice(payload);
+        tag.copy_from_slice(&self.encrypt(nonce, &associated(header, context), text));
+        base64::encode_in_place(token, start);
+    }
+}
+
+/// A decoded token that nobody has authenticated yet.
+pub struct Unverified(Vec<u8>);
+
+impl Unverified {
+    /// Takes decoded bytes; `None` when they cannot be a token.
+    #[must_use]
+    pub fn parse(data: Vec<u8>) -> Option<Self> {
+        (data.first() == Some(&VERSION) && data.len() >= raw_len(0)).then_some(Self(data))
+    }
+
+    /// The plaintext and its issue time, if `key` made this token for this context.
+    #[must_use]
+    pub fn open<'k>(
+        mut self,
+        keys: impl Iterator<Item = (usize, &'k XaesKey)>,
+        context: Context<'_>,
+    ) -> Option<(Plaintext, u64, usize)> {
+        let hint: [u8; 4] = *self.0[HINT].first_chunk()?;
+        let nonce: [u8; NONCE_LEN] = *self.0[NONCE].first_chunk()?;
+        let issued_at = u64::from_be_bytes(*self.0[TIME].first_chunk()?);
+        let tag: [u8; TAG] = *self.0.last_chunk()?;
+        let associated = associated(&self.0[..CIPHERTEXT], context);
+        let end = self.0.len() - TAG;
+        for (position, key) in keys.filter(|(_, key)| key.0.hint == hint) {
+            if key.decrypt(&nonce, &associated, &mut self.0[CIPHERTEXT..end], &tag).is_some() {
+                return Some((Plaintext::new(self.0, CIPHERTEXT..end), issued_at, position));
+            }
+        }
+        None
+    }
+}
+
+fn associated(header: &[u8], context: Context<'_>) -> Vec<u8> {
+    let Context { salt, name } = context;
+    let length = u32::try_from(salt.len()).unwrap_or(u32::MAX).to_be_bytes();
+    [header, &length, salt, name].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::keys::parse_key;
+    use proptest::prelude::*;
+    use serde_json::Value;
+    use shake::digest::{ExtendableOutput, Update, XofReader};
+
+    fn hex(text: &str) -> Vec<u8> {
+        let digit =
+            |byte: u8| u8::try_from(char::from(byte).to_digit(16).expect("hex")).expect("4");
+        text.as_bytes().chunks_exact(2).map(|two| digit(two[0]) << 4 | digit(two[1])).collect()
+    }
+
+    fn to_hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    fn vectors() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/xaes_256_gcm.json");
+        serde_json::from_str(&std::fs::read_to_string(path).expect("vectors")).expect("JSON")
+    }
+
+    fn sealed(key: &XaesKey, nonce: &[u8; 24], plaintext: &[u8], associated: &[u8]) -> Vec<u8> {
+        let mut text = plaintext.to_vec();
+        let tag = key.encrypt(nonce, associated, &mut text);
+        let mut back = text.clone();
+        assert!(key.decrypt(nonce, associated, &mut back, &tag).is_some());
+        assert_eq!(back, plaintext);
+        text.extend_from_slice(&tag);
+        text
+    }
+
+    #[test]
+    fn the_vectors_of_the_specification() {
+        let vectors = vectors();
+        let cases = vectors["c2sp"].as_array().expect("a list");
+        assert_eq!(cases.len(), 2);
+        for case in cases {
+            let field = |name: &str| hex(case[name].as_str().expect("hex"));
+            let key = XaesKey::new(&field("key").try_into().expect("32"));
+            let nonce = field("nonce").try_into().expect("24");
+            let ciphertext = sealed(&key, &nonce, &field("plaintext"), &field("associated"));
+            assert_eq!(to_hex(&ciphertext), case["ciphertext"].as_str().expect("hex"));
+        }
+    }
+
+    /// Of the specification too: many random messages, and a hash over all ciphertexts.
+    #[test]
+    fn the_accumulated_vectors() {
+        let vectors = vectors();
+        let iterations = vectors["accumulated"]["iterations"].as_u64().expect("a number");
+        let mut source = shake::Shake128::default().finalize_xof();
+        let mut all = shake::Shake128::default();
+        let mut draw = |length: usize| {
+            let mut bytes = vec![0; length];
+            source.read(&mut bytes);
+            bytes
+        };
+        for _ in 0..iterations {
+            let key = XaesKey::new(&draw(32).try_into().expect("32"));
+            let nonce = draw(24).try_into().expect("24");
+            let length = usize::from(draw(1)[0]);
+            let plaintext = draw(length);
+            let length = usize::from(draw(1)[0]);
+            let associated = draw(length);
+            all.update(&sealed(&key, &nonce, &plaintext, &associated));
+        }
+        let mut hash = [0; 32];
+        all.finalize_xof().read(&mut hash);
+        assert_eq!(to_hex(&hash), vectors["accumulated"]["hash"].as_str().expect("hex"));
+    }
+
+    #[test]
+    fn tokens_as_the_vectors_have_them() {
+        let vectors = vectors();
+        let cases = vectors["tokens"].as_array().expect("a list");
+        assert!(cases.len() >= 3);
+        for case in cases {
+            let field = |name: &str| case[name].as_str().expect("text");
+            let salt = field("salt").as_bytes();
+            let key = parse_key(field("key").as_bytes()).expect("a key");
+            let key = XaesKey::derive(&key, salt);
+            let context = Context { salt, name: field("cookie").as_bytes() };
+            let mut token = Vec::new();
+            key.seal_append(
+                field("payload").as_bytes(),
+                case["issued_at"].as_u64().expect("seconds"),
+                &hex(field("nonce")).try_into().expect("24"),
+                context,
+                &mut token,
+            );
+            assert_eq!(std::str::from_utf8(&token), Ok(field("token")));
+        }
+    }
+
+    fn open(raw: Vec<u8>, key: &XaesKey, context: Context<'_>) -> Option<(Vec<u8>, u64)> {
+        let opened = Unverified::parse(raw)?.open(std::iter::once((0, key)), context)?;
+        Some((opened.0.to_vec(), opened.1))
+    }
+
+    proptest! {
+        #[test]
+        fn opens_in_its_context_only(
+            payload: Vec<u8>, salt: Vec<u8>, name: Vec<u8>, other: Vec<u8>,
+            at: prop::sample::Index, bit in 0..8_u8,
+        ) {
+            let key = XaesKey::derive(&[1; 32], &salt);
+            let context = Context { salt: &salt, name: &name };
+            let mut token = Vec::new();
+            key.seal_append(&payload, 5, &[7; 24], context, &mut token);
+            prop_assert_eq!(token.len(), token_len(payload.len()));
+            let raw = base64::decode(&token).expect("base64");
+            prop_assert_eq!(open(raw.clone(), &key, context), Some((payload, 5)));
+            if other != name {
+                let context = Context { salt: &salt, name: &other };
+                prop_assert_eq!(open(raw.clone(), &key, context), None);
+            }
+            // The same bytes cut elsewhere are another context.
+            if let Some((first, rest)) = name.split_first() {
+                let longer = [&salt[..], &[*first]].concat();
+                let cut = Context { salt: &longer, name: rest };
+                prop_assert!(open(raw.clone(), &key, cut).is_none());
+            }
+            let stranger = XaesKey::derive(&[2; 32], &salt);
+            prop_assert_eq!(open(raw.clone(), &stranger, context), None);
+            let mut changed = raw;
+            let at = at.index(changed.len());
+            changed[at] ^= 1 << bit;
+            prop_assert_eq!(open(changed, &key, context), None);
+        }
+
+        #[test]
+        fn no_bytes_panic(data: Vec<u8>) {
+            let key = XaesKey::new(&[1; 32]);
+            let context = Context { salt: b"", name: b"" };
+            for data in [data.clone(), [&[VERSION][..], &data].concat()] {
+                if let Some(token) = Unverified::parse(data) {
+                    prop_assert!(token.open(std::iter::once((0, &key)), context).is_none());
+                }
+            }
+        }
+    }
+}
