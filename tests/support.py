@@ -22,6 +22,7 @@ class PortablePath:
         self._native = NativePath()
         self.count_rejection = self._native.count_rejection
         self.rejections = self._native.rejections
+        self.forget = self._native.forget
 
     def open(self, *_: object) -> Any:
         return NotImplemented
@@ -58,7 +59,7 @@ def set_cookie(response: Response) -> str:
 
 def opened(app: Flask, token: str) -> tuple[bytes, int]:
     """Payload and issue time of a session token of this app."""
-    keys = app.session_interface._sealing(app).keys  # type: ignore[attr-defined]
+    keys = app.session_interface._sealing(app).keys.made  # type: ignore[attr-defined]
     # As of a time at which no token is from the future.
     name = app.session_interface.get_cookie_name(app)
     payload, issued_at, *_ = keys.open(token, FOREVER, FOREVER, name)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,10 @@ def test_the_life_of_a_ring(app: Flask, tmp_path: Path) -> None:
     assert states(app) == ["primary"]
     client = app.test_client()
     token = write(client, a=1)
+    # As if it had been made a while ago.
+    KeyRing(tmp_path / "session-keys.json").change(
+        lambda ring: replace(ring, keys=(replace(ring.keys[0], activates=int(time.time()) - 100),))
+    )
     succeed(app, "ring", "rotate", "--activate-in", "600")
     assert states(app) == ["primary", "staged"]
     refused = run(app, "ring", "rotate")

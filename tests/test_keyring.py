@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import stat
@@ -46,24 +47,30 @@ events = st.lists(
 )
 
 
+def lived_on(ring: Ring, now: int, happened: tuple[str, int, int]) -> tuple[Ring, int]:
+    """A ring after one more thing has happened, and the time then."""
+    event, pause, detail = happened
+    now += pause
+    if event == "prune":
+        return ring.pruned(now), now
+    if event == "revoke primary":
+        return ring.revoked(ring.primary(now).id, now), now
+    if event == "revoke":
+        usable = [key for key in ring.keys if key.revoked is None]
+        return ring.revoked(usable[detail % len(usable)].id, now), now
+    try:
+        return ring.rotated(now, activate_in=detail, force=event == "force"), now
+    except KeyRingError:
+        assert event == "rotate"
+        return ring, now
+
+
 def lived(happened: list[tuple[str, int, int]]) -> tuple[Ring, int]:
     """A ring to which things have happened, and the time then."""
-    now = NOW
-    ring = new_ring(SESSIONS, now, retention=300, former=[Fernet.generate_key().decode()])
-    for event, pause, detail in happened:
-        now += pause
-        try:
-            if event == "prune":
-                ring = ring.pruned(now)
-            elif event == "revoke primary":
-                ring = ring.revoked(ring.primary(now).id, now)
-            elif event == "revoke":
-                usable = [key for key in ring.keys if key.revoked is None]
-                ring = ring.revoked(usable[detail % len(usable)].id, now)
-            else:
-                ring = ring.rotated(now, activate_in=detail, force=event == "force")
-        except KeyRingError:
-            assert event == "rotate"
+    former = [Fernet.generate_key().decode() for _ in range(2)]
+    ring, now = new_ring(SESSIONS, NOW, retention=300, former=former), NOW
+    for event in happened:
+        ring, now = lived_on(ring, now, event)
     return ring, now
 
 
@@ -89,21 +96,29 @@ class TestStates:
         # A pure function: the order in the document decides nothing.
         document = json.loads(ring.to_json())
         document["keys"].reverse()
-        assert Ring.from_json(json.dumps(document)).primary(now + later) == ring.primary(
-            now + later
-        )
+        turned = Ring.from_json(json.dumps(document))
+        assert turned.opening(now + later) == ring.opening(now + later)
 
-    @example(happened=[("rotate", 0, 100), ("revoke", 5, 2), ("prune", 400, 0)], after=0)
-    @example(happened=[("rotate", 0, 100), ("revoke", 5, 1), ("prune", 400, 0)], after=0)
-    @given(happened=events, after=st.integers(0, 299))
+    @example(happened=[("rotate", 0, 100), ("revoke", 5, 1), ("prune", 400, 0)])
+    @example(happened=[("rotate", 0, 0), ("rotate", 1000, 10), ("prune", 11, 0)])
+    @example(happened=[("rotate", 0, 10), ("force", 1, 10), ("revoke", 1, 2), ("rotate", 998, 10)])
+    @given(happened=events)
     def test_what_was_written_opens_for_the_retention(
-        self, happened: list[tuple[str, int, int]], after: int
+        self, happened: list[tuple[str, int, int]]
     ) -> None:
-        ring, now = lived(happened)
-        wrote = ring.primary(now)
-        later = ring.rotated(now + 1, activate_in=0, force=True).pruned(now + 1)
-        ids = [key.id for key in later.opening(now + 1 + after)]
-        assert wrote.id in ids
+        """Second by second: whatever a key wrote opens as long as it should."""
+        ring, now = lived([])
+        wrote: dict[str, int] = {}
+        for length in range(1, len(happened) + 1):
+            changed, then = lived_on(ring, now, happened[length - 1])
+            for second in range(now, then + 1):
+                wrote[ring.primary(second).id] = second
+            ring, now = changed, then
+            revoked = {key.id for key in ring.keys if key.revoked is not None}
+            opening = {key.id for key in ring.opening(now)}
+            for key_id, last in wrote.items():
+                if key_id not in revoked and now < last + ring.retention:
+                    assert key_id in opening
 
     @given(happened=events)
     def test_pruning_changes_nothing_that_is_used(
@@ -154,6 +169,8 @@ class TestStates:
         ("", "not JSON"),
         ("{", "not JSON"),
         ("[]", "no JSON object"),
+        ("[" * 200_000, "not JSON"),
+        ('{"version": 1, "purpose": "sessions", "retention": 1' + "0" * 400 + "}", "retention"),
         ('{"version": 2}', "version"),
         ('{"version": 1}', "what it is for"),
         ('{"version": 1, "purpose": "sessions", "retention": "x"}', "retention"),
@@ -207,6 +224,27 @@ class TestFile:
             KeyRing(path).load()
         path.chmod(0o640)
         KeyRing(path).load()
+
+    def test_a_lock_made_by_root_is_the_owners(self, path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        lock = path.with_name(path.name + ".lock")
+        lock.unlink()
+        os.chown(path, 12345, 54321)
+        self.rotate(path)
+        assert (lock.stat().st_uid, lock.stat().st_gid) == (12345, 54321)
+        lock.unlink()
+        elsewhere = path.with_name("elsewhere")
+        lock.symlink_to(elsewhere)
+        with pytest.raises(KeyRingError, match="cannot be written"):
+            self.rotate(path)
+        assert not elsewhere.exists()
+
+    def test_what_a_dead_writer_left_is_removed(self, path: Path) -> None:
+        left = path.with_name(f".{path.name}.abcdef")
+        left.write_text("keys")
+        self.rotate(path)
+        assert not left.exists()
 
     def test_symbolic_links_are_followed(self, path: Path, tmp_path: Path) -> None:
         link = tmp_path / "link.json"
@@ -350,7 +388,92 @@ class TestSessions:
         client.set_cookie("session", OracleFernet(new.key).encrypt(b'{"a":1}').decode())
         assert client.get("/read").text == "{'a': 1}"
 
-    @pytest.mark.parametrize("damage", ["empty", "truncated", "wrong", "huge", "open", "gone"])
+    def test_a_worker_that_meets_a_new_key_does_not_write_under_the_revoked_one(
+        self, tmp_path: Path, ring: KeyRing
+    ) -> None:
+        behind, ahead = self.app(tmp_path), self.app(tmp_path)
+        write(behind.test_client(), a=0)
+        (leaked,) = ring.load().keys
+        ring.change(lambda ring: ring.revoked(leaked.id, time.time()))
+        time.sleep(1.1)
+        token = write(ahead.test_client(), a=1)
+        # Its keys would be good for another moment, had it not met this token.
+        client = behind.test_client()
+        client.set_cookie("session", token)
+        assert client.get("/read").text == "{'a': 1}"
+        assert self.wrote(write(client, a=2), ring) == ring.load().keys[-1].id
+
+    def test_a_child_forked_while_another_thread_looks(self, tmp_path: Path, ring: KeyRing) -> None:
+        app = self.app(tmp_path)
+        client = app.test_client()
+        token = write(client, a=1)
+        interface: Any = app.session_interface
+        (followed,) = interface._sources._rings.values()
+        with followed._lock:
+            child = os.fork()
+            if child == 0:
+                code = 1
+                try:
+                    (leaked,) = ring.load().keys
+                    ring.change(lambda ring: ring.revoked(leaked.id, time.time()))
+                    time.sleep(1.1)
+                    other = app.test_client()
+                    other.set_cookie("session", token)
+                    code = 0 if other.get("/read").text == "{}" else 2
+                finally:
+                    os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    @pytest.mark.parametrize("first", ["keys", "secret-key"])
+    def test_a_rolling_deploy_to_a_ring(self, tmp_path: Path, ring: KeyRing, first: str) -> None:
+        old: dict[str, Any] = {"SECRET_KEY": SECRET}
+        if first == "keys":
+            old = {"SESSION_ENCRYPTION_KEYS": [Fernet.generate_key()]}
+        both = {**old, "SESSION_ENCRYPTION_KEYRING": "session-keys.json"}
+        steps = [
+            old,
+            {**both, "SESSION_ENCRYPTION_ACCEPT": ["keyring"]},
+            {**both, "SESSION_ENCRYPTION_ACCEPT": [first]},
+            {"SESSION_ENCRYPTION_KEYRING": "session-keys.json"},
+        ]
+        workers = []
+        for config in steps:
+            app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+            app.config.update(config)
+            EncryptedSessionInterface(app)
+            workers.append(app)
+        cookie = write(workers[0].test_client(), count=0)
+        count = 0
+        for before, after in itertools.pairwise(workers):
+            for worker in (before, after, before, after, after):
+                client = worker.test_client()
+                client.set_cookie("session", cookie)
+                assert client.get("/read").text == f"{{'count': {count}}}"
+                count += 1
+                cookie = write(client, count=count)
+        assert self.wrote(cookie, ring)
+
+    def test_a_ring_that_is_set_and_not_used(
+        self, tmp_path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        self.app(tmp_path, SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()])
+        assert "'keyring' is set, and neither writes nor opens" in caplog.text
+
+    @pytest.mark.parametrize(
+        "damage",
+        [
+            "empty",
+            "truncated",
+            "wrong",
+            "huge",
+            "open",
+            "gone",
+            "other purpose",
+            "deep",
+            "lenient key",
+            "pipe",
+        ],
+    )
     def test_a_damaged_ring(
         self, tmp_path: Path, ring: KeyRing, damage: str, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -369,6 +492,9 @@ class TestSessions:
             path.unlink()
         elif damage == "open":
             path.chmod(0o644)
+        elif damage == "pipe":
+            path.unlink()
+            os.mkfifo(path, 0o600)
         else:
             path.write_bytes(
                 {
@@ -376,6 +502,9 @@ class TestSessions:
                     "truncated": whole[:-50],
                     "wrong": b'{"version": 1, "purpose": 5}',
                     "huge": b" " * (1 << 21),
+                    "other purpose": whole.replace(b'"sessions"', b'"data"'),
+                    "deep": b"[" * 200_000,
+                    "lenient key": whole.replace(b'=",', b'=\\n",'),
                 }[damage]
             )
         # A worker that has it goes on.
@@ -389,6 +518,7 @@ class TestSessions:
             self.app(tmp_path)
         assert sorted(tmp_path.iterdir()) == before
         # Mended, it is followed again.
+        path.unlink(missing_ok=True)
         path.write_bytes(whole)
         path.chmod(0o600)
         new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]

@@ -242,7 +242,7 @@ def _show_ring(ring: Ring, json_: bool) -> None:
             "state": ring.state(key, now).value,
             "created": _when(key.created),
             "activates": _when(key.activates),
-            "retires": _when(key.retires),
+            "retires": _when(ring.retires(key)),
             "expires": _when(ring.expires(key)),
             "revoked": _when(key.revoked),
         }

@@ -54,6 +54,9 @@ def examine(app: Flask) -> list[Check]:
     if sealing.format == "flask-signed":
         message = "sessions are written signed, not encrypted: only for the first of two deploys"
         checks.append(Check("warn", "SESSION_ENCRYPTION_FORMAT", message))
+    for source in sealing.keys.unused:
+        message = f"the source {source!r} is set, and neither writes nor opens"
+        checks.append(Check("fail", "keys", message))
     checks += _accepted(app)
     checks += _ring(app)
     checks += _cookie(app)

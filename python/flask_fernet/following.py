@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING
 
 from ._core import Fernet, MultiFernet
@@ -24,6 +26,18 @@ _PATIENCE = 0.5
 _LOG_INTERVAL = 60.0
 
 
+_followed: weakref.WeakSet[FollowedRing] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for ring in _followed:
+        ring._forked()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 class FollowedRing:
     """The last good state of a ring.
 
@@ -34,6 +48,7 @@ class FollowedRing:
     def __init__(self, keyring: KeyRing) -> None:
         self._keyring = keyring
         self._lock = threading.Lock()
+        _followed.add(self)
         self._fingerprint = keyring.store.fingerprint()
         self._ring = keyring.load()
         self._looked = time.monotonic()
@@ -57,6 +72,14 @@ class FollowedRing:
                 self._lock.release()
         return self._ring
 
+    def __deepcopy__(self, memo: object) -> FollowedRing:
+        return FollowedRing(self._keyring)
+
+    def _forked(self) -> None:
+        """In a forked child: another thread may have held the lock, and is no more."""
+        self._lock = threading.Lock()
+        self._looked = -INTERVAL
+
     def _look(self, due: bool) -> None:
         fingerprint = self._keyring.store.fingerprint()
         if fingerprint == self._fingerprint or (fingerprint == self._failed and not due):
@@ -65,7 +88,10 @@ class FollowedRing:
             return
         self._looked = time.monotonic()
         try:
-            self._ring = self._keyring.load()
+            ring = self._keyring.load()
+            if ring.purpose != self._ring.purpose:
+                raise KeyRingError(f"The key ring is for {ring.purpose} now.")
+            self._ring = ring
         except KeyRingError as error:
             self._failed = fingerprint
             if self._looked - self._logged >= _LOG_INTERVAL:

@@ -19,7 +19,7 @@ from .portable import Migration, PortablePath, logger
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
 from .signed import SignedCookies
-from .sources import Sealing, Sources
+from .sources import Keys, Sealing, Sources
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -127,13 +127,16 @@ class EncryptedSessionInterface(PortablePath):
         sealing = self._sealing(app)
         if sealing.format == "flask-signed" and sealing.signed is not None:
             return sealing.signed.serializer
-        if sealing.keys is None:
+        if sealing.keys.made is None:
             return None
+
+        def keys() -> SessionKeys | None:
+            return self._sealing(app).keys.made
 
         def pack(value: Any) -> bytes:
             return self._candidates(self._pack(value), sealing.compression)[0]
 
-        return EncryptedSerializer(sealing.keys, self.get_cookie_name(app), pack, self._load)
+        return EncryptedSerializer(keys, self.get_cookie_name(app), pack, self._load)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the request's cookie; a new one where there is none, or none that
@@ -158,26 +161,29 @@ class EncryptedSessionInterface(PortablePath):
         config = app.config
         written = settings.choice(config, "SESSION_ENCRYPTION_FORMAT", settings.FORMATS)
         accepted = settings.accepted(config)
-        weak: list[str] = []
-        keys, ring, good_for = None, None, None
         encrypted = [
             name for name in settings.ENCRYPTED_FORMATS if name == written or name in accepted
         ]
         # What is written comes first.
         encrypted.sort(key=lambda name: name != written)
+        keys = Keys(None, [], [], None, None, fresh=False)
         if encrypted:
-            keys, weak, ring, good_for = self._sources.keys(app, self.salt, encrypted, urgent)
+            keys = self._sources.keys(app, self.salt, encrypted, urgent)
+            if keys.fresh:
+                # The native path must not go on with others, and write under a revoked one.
+                self._native.forget()
         else:
             settings.known_names(config)
-        signed = None
+        signed, weak = None, keys.weak
         if written == "flask-signed" or "flask-signed" in accepted:
             signed = self._signed(app)
+            weak = settings.weak(settings.secrets(app))
         compression = settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
         settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS)
         if weak:
             self._warn_once(
-                f"{weak[0]} has fewer than {settings.SHORT_SECRET} bytes. Session keys are derived "
-                "from it, and someone who holds a cookie can try secrets offline. Use "
+                f"{weak[0]} has fewer than {settings.SHORT_SECRET} bytes. Sessions depend on "
+                "it, and someone who holds a cookie can try secrets offline. Use "
                 "secrets.token_urlsafe(32)."
             )
         if written == "flask-signed":
@@ -185,9 +191,12 @@ class EncryptedSessionInterface(PortablePath):
                 "SESSION_ENCRYPTION_FORMAT is 'flask-signed': sessions are written signed, not "
                 "encrypted. It is meant for the first of two deploys."
             )
-        return Sealing(
-            keys, signed, written, app.permanent_session_lifetime, compression, weak, ring, good_for
-        )
+        for source in keys.unused:
+            self._warn_once(
+                f"The key source {source!r} is set, and neither writes nor opens: another one "
+                "comes first. Name it in SESSION_ENCRYPTION_ACCEPT, or take one of them away."
+            )
+        return Sealing(keys, signed, written, app.permanent_session_lifetime, compression, weak)
 
     def _signed(self, app: Flask) -> SignedCookies | None:
         settings.secrets(app)
@@ -205,13 +214,13 @@ class EncryptedSessionInterface(PortablePath):
         they do not open; whether only Python can save.
         """
         sealing = self._sealing(app)
-        others = sealing.signed is not None or sealing.ring is not None
+        others = sealing.signed is not None or sealing.keys.ring is not None
         python_saves = sealing.format == "flask-signed"
         return (
-            sealing.keys,
+            sealing.keys.made,
             sealing.lifetime,
             sealing.compression,
-            sealing.good_for,
+            sealing.keys.good_for,
             others,
             python_saves,
         )

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._core import Fernet
+from ._core import Fernet, SessionKeys
 from .errors import KeyRingError
 from .following import RingFernet
 
@@ -25,6 +25,10 @@ SESSIONS = "sessions"
 ACTIVATION_DELAY = 10
 #: Seconds for which replaced keys are kept unless said otherwise: Flask's default session lifetime.
 RETENTION = 31 * 24 * 3600
+#: Seconds by which clocks may differ.
+CLOCK_SKEW = 60
+#: Seconds that a retention or a delay may take: a thousand years.
+_LONGEST = 1000 * 365 * 24 * 3600
 #: Attempts to change a ring that others change at the same time.
 _ATTEMPTS = 20
 
@@ -55,10 +59,8 @@ class RingKey:
     #: What :meth:`Fernet.generate_key` gives.
     key: str = field(repr=False)
     created: int
-    #: From when on it may encrypt.
+    #: From when on it may encrypt. Of two keys in use no two have the same.
     activates: int
-    #: When its successor takes over, if there is one.
-    retires: int | None = None
     revoked: int | None = None
 
 
@@ -69,7 +71,7 @@ class Ring:
     purpose: str
     #: Seconds for which a replaced key goes on opening.
     retention: int
-    #: The oldest first. Never empty of keys that are not revoked.
+    #: Never empty of keys that are not revoked.
     keys: tuple[RingKey, ...]
 
     # What the keys do. A pure function of the ring and the time.
@@ -83,8 +85,8 @@ class Ring:
         usable = [key for key in self.keys if key.revoked is None]
         active = [key for key in usable if key.activates <= now]
         if active:
-            return max(active, key=_rank)
-        return min(usable, key=_rank)
+            return max(active, key=lambda key: key.activates)
+        return min(usable, key=lambda key: key.activates)
 
     def state(self, key: RingKey, now: float) -> State:
         """What ``key`` does at ``now``."""
@@ -97,21 +99,34 @@ class Ring:
         expires = self.expires(key)
         return State.EXPIRED if expires is not None and expires <= now else State.RETIRED
 
+    def retires(self, key: RingKey) -> int | None:
+        """When the successor of ``key`` takes over or took over, if it has one. One that was
+        revoked before its time is none.
+        """
+        successors = (
+            other.activates
+            for other in self.keys
+            if other.activates > key.activates
+            and (other.revoked is None or other.revoked >= other.activates)
+        )
+        return min(successors, default=None)
+
     def expires(self, key: RingKey) -> int | None:
         """When a key that has been replaced stops opening."""
-        return None if key.retires is None else key.retires + self.retention
+        retires = self.retires(key)
+        return None if retires is None else retires + self.retention
 
     def opening(self, now: float) -> list[RingKey]:
         """The keys that open at ``now``: the primary, then the others, the newest first."""
         primary = self.primary(now)
         others = [
             key
-            for key in reversed(self.keys)
+            for key in sorted(self.keys, key=lambda key: key.activates, reverse=True)
             if key != primary and self.state(key, now) in (State.STAGED, State.RETIRED)
         ]
         return [primary, *others]
 
-    def next_change(self, now: float) -> float | None:
+    def next_change(self, now: float) -> int | None:
         """When the next key is activated or expires, if nothing else happens."""
         times = [key.activates for key in self.keys if key.revoked is None]
         times += [at for key in self.keys if (at := self.expires(key)) is not None]
@@ -122,27 +137,34 @@ class Ring:
     def rotated(self, now: float, activate_in: int = ACTIVATION_DELAY, force: bool = False) -> Ring:
         """With a new key, which is activated in ``activate_in`` seconds.
 
-        :raises KeyRingError: while a key is staged, unless forced.
+        :raises KeyRingError: while a key is staged, or if the clock is behind the one that made
+            the newest key, unless forced.
         """
-        staged = [key.id for key in self.keys if self.state(key, now) is State.STAGED]
+        staged = [key for key in self.keys if self.state(key, now) is State.STAGED]
         if staged and not force:
             raise KeyRingError(
-                f"{staged[0]} is still staged: a second rotation before the first has spread "
+                f"{staged[0].id} is still staged: a second rotation before the first has spread "
                 "could leave workers without the key that others write with. Wait, or force it."
             )
-        new = _new_key(now, activate_in)
-        primary = self.primary(now)
+        if now < max(key.created for key in self.keys) - CLOCK_SKEW and not force:
+            raise KeyRingError(
+                "This host's clock is behind the one that made the newest key: what is activated "
+                "when would be wrong. Set the clock, or force it."
+            )
+        return self._with_new(now, activate_in)
 
-        def succeeded(key: RingKey) -> RingKey:
-            if key.revoked is None and key.activates > now:
-                # Forced: what is still staged comes before the new key, never after it.
-                activates = min(key.activates, new.activates - 1)
-                return replace(key, activates=activates, retires=new.activates)
-            if key == primary and (key.retires is None or key.retires > new.activates):
-                return replace(key, retires=new.activates)
-            return key
-
-        return replace(self, keys=(*map(succeeded, self.keys), new))
+    def _with_new(self, now: float, activate_in: int) -> Ring:
+        """With a new key after all others. What is still staged comes right before it."""
+        usable = [key for key in self.keys if key.revoked is None]
+        staged = sorted((k for k in usable if k.activates > now), key=lambda k: k.activates)
+        latest = max((key.activates for key in usable if key not in staged), default=0)
+        at = max(int(now) + activate_in, latest + len(staged) + 1)
+        moved = {
+            key.id: replace(key, activates=min(key.activates, at - len(staged) + position))
+            for position, key in enumerate(staged)
+        }
+        keys = (moved.get(key.id, key) for key in self.keys)
+        return replace(self, keys=(*keys, _new_key(now, at)))
 
     def revoked(self, key_id: str, now: float) -> Ring:
         """Without a key, at once. If it was the primary, a new key takes over in the same change.
@@ -153,21 +175,11 @@ class Ring:
         if found is None or found.revoked is not None:
             known = ", ".join(key.id for key in self.keys if key.revoked is None)
             raise KeyRingError(f"{key_id!r} is none of the keys in use: {known}.")
-        state = self.state(found, now)
+        was_primary = found == self.primary(now)
         keys = tuple(replace(key, revoked=int(now)) if key is found else key for key in self.keys)
-        if state is State.PRIMARY:
-            # No worker has to wait for the new key: they look again when they meet its tokens.
-            others = [key for key in keys if key.revoked is None]
-            if not others:
-                return replace(self, keys=(*keys, _new_key(now, 0)))
-            return replace(self, keys=keys).rotated(now, activate_in=0, force=True)
-        if state is State.STAGED:
-            # The primary has lost its successor; there is another one only after a forced change.
-            primary = self.primary(now)
-            left = [key.activates for key in keys if self.state(key, now) is State.STAGED]
-            stays = replace(primary, retires=min(left, default=None))
-            keys = tuple(stays if key == primary else key for key in keys)
-        return replace(self, keys=keys)
+        without = replace(self, keys=keys)
+        # No worker has to wait for a new key: they look again when they meet its tokens.
+        return without._with_new(now, activate_in=0) if was_primary else without
 
     def pruned(self, now: float) -> Ring:
         """Without the keys that have expired, and those revoked longer ago than the retention."""
@@ -193,7 +205,6 @@ class Ring:
                     "key": key.key,
                     "created": _to_text(key.created),
                     "activates": _to_text(key.activates),
-                    "retires": None if key.retires is None else _to_text(key.retires),
                     "revoked": None if key.revoked is None else _to_text(key.revoked),
                 }
                 for key in self.keys
@@ -209,7 +220,7 @@ class Ring:
         """
         try:
             document = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             # Not its own message, which quotes the text.
             raise KeyRingError("The key ring is not JSON.") from None
         problem = _problem(document)
@@ -221,7 +232,6 @@ class Ring:
                 key=key["key"],
                 created=_from_text(key["created"]),
                 activates=_from_text(key["activates"]),
-                retires=None if key.get("retires") is None else _from_text(key["retires"]),
                 revoked=None if key.get("revoked") is None else _from_text(key["revoked"]),
             )
             for key in document["keys"]
@@ -237,21 +247,19 @@ def new_ring(
     :param former: keys in use so far, the newest first. They are taken over as they are, so that
         workers which have the ring and workers which have not yet share what they write; the
         next rotation brings a fresh one. Without them the first key is fresh.
+    :raises KeyRingError: if ``retention`` is not between 0 seconds and a thousand years.
     """
-    keys = list(former)
-    if not keys:
-        return Ring(purpose, retention, (_new_key(now, 0),))
+    if not 0 <= retention <= _LONGEST:
+        raise KeyRingError(f"A retention is at most {_LONGEST} seconds.")
     at = int(now)
-    first = RingKey(_new_id(), keys[0], at, at)
-    older = [
-        RingKey(_new_id(), key, at, at - age, retires=at) for age, key in enumerate(keys[1:], 1)
-    ]
-    return Ring(purpose, retention, (*reversed(older), first))
+    taken_over = [RingKey(_new_id(), key, at, at - age) for age, key in enumerate(former)]
+    return Ring(purpose, retention, tuple(reversed(taken_over)) or (_new_key(now, at),))
 
 
-def _new_key(now: float, activate_in: int) -> RingKey:
-    created = int(now)
-    return RingKey(_new_id(), Fernet.generate_key().decode(), created, created + activate_in)
+def _new_key(now: float, activates: int) -> RingKey:
+    if activates - int(now) > _LONGEST:
+        raise KeyRingError(f"A key is activated within {_LONGEST} seconds.")
+    return RingKey(_new_id(), Fernet.generate_key().decode(), int(now), activates)
 
 
 def _new_id() -> str:
@@ -278,31 +286,31 @@ def _problem(document: Any) -> str | None:
     if not isinstance(document.get("purpose"), str):
         return "does not say what it is for"
     retention = document.get("retention")
-    if type(retention) is not int or retention < 0:
+    if type(retention) is not int or not 0 <= retention <= _LONGEST:
         return "has no retention in whole seconds"
     keys = document.get("keys")
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         return "has no list of keys"
     for position, key in enumerate(keys):
-        try:
-            Fernet(key["key"])
-            times = [key["created"], key["activates"], key.get("retires"), key.get("revoked")]
-            for time_ in times[:2] + [time_ for time_ in times[2:] if time_ is not None]:
-                _from_text(time_)
-        except (KeyError, TypeError, ValueError):
-            return f"has an entry, number {position}, that is no key with its times"
         if not isinstance(key.get("id"), str) or not key["id"]:
             return f"has an entry, number {position}, without an id"
+        try:
+            # The strict reader, which the session interface uses too.
+            SessionKeys([(key["id"], key["key"])], [], b"")
+            for name in ("created", "activates"):
+                _from_text(key[name])
+            if key.get("revoked") is not None:
+                _from_text(key["revoked"])
+        except (KeyError, TypeError, ValueError):
+            return f"has an entry, number {position}, that is no key with its times"
     if len({key["id"] for key in keys}) != len(keys):
         return "has two keys with the same id"
+    activations = [key["activates"] for key in keys if key.get("revoked") is None]
+    if len(set(activations)) != len(activations):
+        return "has two keys that are activated at the same time"
     if all(key.get("revoked") is not None for key in keys):
         return "has no key that is not revoked"
     return None
-
-
-def _rank(key: RingKey) -> tuple[int, bool, int, str]:
-    """Later is newer. Of two activated in the same second, the one not replaced yet is."""
-    return key.activates, key.retires is None, key.created, key.id
 
 
 class RingStore(Protocol):

@@ -105,19 +105,20 @@ class PortablePath(SecureCookieSessionInterface):
     def _open_encrypted(
         self, app: Flask, sealing: Sealing, token: str, name: str
     ) -> tuple[bytes, int, bool, str]:
-        if sealing.keys is None:
+        keys = sealing.keys
+        if keys.made is None:
             raise SessionRejected(Reason.MALFORMED)
         max_age = int(sealing.lifetime.total_seconds())
         try:
-            return sealing.keys.open(token, int(time.time()), max_age, name)
+            return keys.made.open(token, int(time.time()), max_age, name)
         except SessionRejected as error:
-            if error.reason is not Reason.UNAUTHENTIC or sealing.ring is None:
+            if error.reason is not Reason.UNAUTHENTIC or keys.ring is None:
                 raise
         # Another worker may have a newer ring.
-        keys = self._sealing(app, urgent=True).keys
-        if keys is None:
+        newer = self._sealing(app, urgent=True).keys.made
+        if newer is None or newer is keys.made:
             raise SessionRejected(Reason.UNAUTHENTIC)
-        return keys.open(token, int(time.time()), max_age, name)
+        return newer.open(token, int(time.time()), max_age, name)
 
     def _count_migration(self, app: Flask, source: str) -> bool:
         """Whether a session came in another format than the one written; if so, counts it."""
@@ -283,12 +284,12 @@ class PortablePath(SecureCookieSessionInterface):
     def _token(self, sealing: Sealing, payload: bytes, issued_at: int, name: str) -> str:
         if sealing.format == "flask-signed" and sealing.signed is not None:
             return sealing.signed.seal(payload, issued_at)
-        if sealing.keys is None:
+        if sealing.keys.made is None:
             raise ConfigurationError(
                 "The session cannot be saved: the keys it was opened with are gone from the "
                 "configuration."
             )
-        return sealing.keys.seal(payload, issued_at, name)
+        return sealing.keys.made.seal(payload, issued_at, name)
 
     def _candidates(self, payload: bytes, compression: str) -> list[bytes]:
         """The payload as it may be sealed: the first that fits is."""

@@ -34,8 +34,13 @@ class RingFile:
     def load(self) -> bytes:
         """See :class:`~flask_fernet.keyring.RingStore`."""
         try:
-            with open(self.path, "rb") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            # A pipe in its place would keep a worker waiting.
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    raise KeyRingError(f"{self.path} cannot be read: it is no file.")
+                mode = stat.S_IMODE(status.st_mode)
                 if mode & stat.S_IRWXO:
                     raise KeyRingError(
                         f"{self.path} is open to everybody (mode {mode:04o}). Make it "
@@ -53,7 +58,8 @@ class RingFile:
         # The file that a link leads to is replaced, not the link.
         path = Path(os.path.realpath(self.path))
         try:
-            with _locked(path.with_name(path.name + ".lock")):
+            with _locked(path):
+                _clean_up(path)
                 current = self.load() if path.exists() else None
                 if current != expected:
                     return False
@@ -73,25 +79,43 @@ class RingFile:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock that every writer takes; it goes with the process."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    """Holds the lock that every writer of ``path`` takes; it goes with the process."""
+    lock = path.with_name(path.name + ".lock")
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(lock, flags, 0o600)
     try:
+        # Of the ring's owner, or the folder's, so that a job of root's locks nobody out.
+        owner = os.stat(path if path.exists() else path.parent)
+        if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
         os.close(descriptor)
 
 
+def _temporary(path: Path) -> str:
+    return f".{path.name}."
+
+
+def _clean_up(path: Path) -> None:
+    """Removes what writers that died have left, which has keys in it. With the lock held."""
+    for left in path.parent.glob(f"{_temporary(path)}*"):
+        with contextlib.suppress(FileNotFoundError):
+            left.unlink()
+
+
 def _replace(path: Path, document: bytes) -> None:
     """Puts a new file in place of the old one: a crash leaves either, whole."""
     before = os.stat(path) if path.exists() else None
     # Readable by its owner alone from the first moment.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path))
     try:
         with os.fdopen(descriptor, "wb") as file:
             if before is not None:
                 # A job of root's must not lock the server's user out.
-                if (before.st_uid, before.st_gid) != (os.geteuid(), os.getegid()):
+                made = os.fstat(file.fileno())
+                if (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
                     os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             file.write(document)

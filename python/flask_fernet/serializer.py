@@ -10,7 +10,7 @@ from typing import Any
 from itsdangerous import BadData, BadPayload, BadSignature, SignatureExpired
 
 from ._core import SessionKeys
-from .errors import Reason, SessionRejected
+from .errors import ConfigurationError, Reason, SessionRejected
 
 #: Later than any token, in seconds since the epoch.
 _LATEST = 2**63 - 1
@@ -27,7 +27,7 @@ class EncryptedSerializer:
 
     def __init__(
         self,
-        keys: SessionKeys,
+        keys: Callable[[], SessionKeys | None],
         name: str,
         pack: Callable[[Any], bytes],
         load: Callable[[bytes], Any],
@@ -37,9 +37,15 @@ class EncryptedSerializer:
         self._pack = pack
         self._load = load
 
+    def _current(self) -> SessionKeys:
+        keys = self._keys()
+        if keys is None:
+            raise ConfigurationError("The app has no session key any more.")
+        return keys
+
     def dumps(self, obj: Any) -> str:
         """``obj`` as an encrypted token, dated now."""
-        return self._keys.seal(self._pack(obj), int(time.time()), self._name)
+        return self._current().seal(self._pack(obj), int(time.time()), self._name)
 
     def loads(
         self, s: str | bytes, max_age: float | None = None, return_timestamp: bool = False
@@ -55,7 +61,7 @@ class EncryptedSerializer:
         """
         try:
             # Its age is judged below, as itsdangerous does: without a bound it has none.
-            payload, issued_at, *_ = self._keys.open(s, _LATEST, _LATEST, self._name)
+            payload, issued_at, *_ = self._current().open(s, _LATEST, _LATEST, self._name)
         except SessionRejected as error:
             if error.reason is Reason.UNDECODABLE:
                 raise BadPayload("Could not load the payload") from None

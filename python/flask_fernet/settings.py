@@ -47,6 +47,11 @@ def secrets(app: Flask) -> dict[str, bytes]:
     return found
 
 
+def weak(secrets: dict[str, bytes]) -> list[str]:
+    """The names of those that are too short to be random enough."""
+    return [name for name, value in secrets.items() if len(value) < SHORT_SECRET]
+
+
 def secret(name: str, value: object) -> bytes:
     """One secret as bytes."""
     if isinstance(value, str):

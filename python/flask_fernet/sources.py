@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from . import settings
 from ._core import SessionKeys, derive_key
@@ -27,11 +28,28 @@ NamedKeys = list[tuple[str, "str | bytes"]]
 
 
 @dataclass(frozen=True)
+class Keys:
+    """The keys that an app's sources give."""
+
+    #: ``None`` where there are none.
+    made: SessionKeys | None
+    #: Secrets among the sources that are too short to be random enough.
+    weak: list[str]
+    #: Sources that are set, and neither write nor open.
+    unused: list[str]
+    ring: FollowedRing | None
+    #: Seconds until they may be others; ``None`` for as long as the settings stay.
+    good_for: float | None
+    #: Whether they are others than the last time.
+    fresh: bool
+
+
+@dataclass(frozen=True)
 class Sealing:
     """What the configuration says about opening and writing sessions."""
 
-    #: The newest key first. ``None`` where nothing encrypted is opened or written.
-    keys: SessionKeys | None
+    #: Of what is encrypted.
+    keys: Keys
     #: Flask's signed cookies, where they are opened or written.
     signed: SignedCookies | None
     #: The format that is written.
@@ -39,15 +57,12 @@ class Sealing:
     lifetime: timedelta
     compression: str
     #: Secrets among the sources that are too short to be random enough.
-    weak: list[str] = field(default_factory=list)
-    ring: FollowedRing | None = None
-    #: Seconds until this has to be made again; ``None`` for as long as the settings stay.
-    good_for: float | None = None
+    weak: list[str]
 
     @property
     def is_null(self) -> bool:
         """Whether the app has no key, and so no sessions."""
-        return self.keys is None and self.signed is None
+        return self.keys.made is None and self.signed is None
 
 
 class Sources:
@@ -57,64 +72,70 @@ class Sources:
         #: The keys given to the interface, if there were any.
         self.argument = argument
         self._rings: dict[str, FollowedRing] = {}
+        #: What was made last, from what, an app: a ring is asked every second.
+        self._last: WeakKeyDictionary[Flask, tuple[object, SessionKeys]] = WeakKeyDictionary()
 
-    def keys(
-        self, app: Flask, salt: str | bytes, formats: list[str], urgent: bool = False
-    ) -> tuple[SessionKeys | None, list[str], FollowedRing | None, float | None]:
-        """The keys, the names of weak secrets among their sources, the ring if there is one, and
-        for how many seconds all that holds.
+    def __deepcopy__(self, memo: object) -> Sources:
+        return Sources(self.argument)
+
+    def keys(self, app: Flask, salt: str | bytes, formats: list[str], urgent: bool = False) -> Keys:
+        """The keys of ``app``.
 
         :param salt: what derived keys are bound to.
         :param formats: the encrypted formats that are opened; the first is written.
         :param urgent: look at a ring again even if the last look is not a second old.
         :raises ConfigurationError: for keys and settings that cannot be used.
         """
-        found = self._find(app, urgent)
-        if not found.keys and not found.secrets:
-            return None, [], None, None
-        secrets = list(found.secrets.values())
-        made = SessionKeys(found.keys, secrets, salt, formats[0], formats[1:])
-        short = settings.SHORT_SECRET
-        weak = [name for name, value in found.secrets.items() if len(value) < short]
-        return made, weak, found.ring, found.good_for
+        found = self._find(app, salt, urgent)
+        origin = (found.keys, salt, formats)
+        last = self._last.get(app)
+        fresh = last is None or last[0] != origin
+        made = None if last is None or fresh else last[1]
+        if fresh and found.keys:
+            made = SessionKeys(found.keys, [], salt, formats[0], formats[1:])
+            self._last[app] = (origin, made)
+        return Keys(made, found.weak, found.unused, found.ring, found.good_for, fresh)
 
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Every key alone, with its name."""
-        found = self._find(app, urgent=True)
-        for name, key in found.keys:
+        for name, key in self._find(app, salt, urgent=True).keys:
             yield name, SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
-        for name, secret in found.secrets.items():
-            yield name, SessionKeys([], [secret], salt, *ALL_FORMATS)
 
     def texts(self, app: Flask, salt: str | bytes) -> list[str]:
-        """Every key as text, for a ring to take them over. Those derived from secrets are made
-        into such as need no secret.
+        """Every key as text, the newest first, for a ring to take them over. Those derived from
+        secrets are made into such as need no secret. A ring that is set already is left out.
         """
-        found = self._find(app, urgent=True)
-        explicit = [key if isinstance(key, str) else key.decode() for _, key in found.keys]
-        return explicit + [derive_key(secret, salt) for secret in found.secrets.values()]
+        found = self._find(app, salt, urgent=True, with_ring=False)
+        return [key if isinstance(key, str) else key.decode() for _, key in found.keys]
 
-    def _find(self, app: Flask, urgent: bool) -> _Found:
+    def _find(self, app: Flask, salt: str | bytes, urgent: bool, with_ring: bool = True) -> _Found:
         config = app.config
         settings.known_names(config)
         accepted = settings.accepted(config)
         explicit = self.argument
         if explicit is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
             explicit = settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split(value))
-        path = config.get("SESSION_ENCRYPTION_KEYRING")
+        path = config.get("SESSION_ENCRYPTION_KEYRING") if with_ring else None
         ring = None if path is None else self._ring(app, path)
-        # The first that is set writes; the others open if they are accepted.
-        first = "keys" if explicit is not None else "keyring" if ring is not None else "secret-key"
-        found = _Found()
-        for name in dict.fromkeys([first, *(n for n in settings.KEY_SOURCES if n in accepted)]):
-            if name == "keys":
-                found.keys += _required(explicit, name, "SESSION_ENCRYPTION_KEYS")
-            elif name == "keyring":
-                found.add_ring(_required(ring, name, "SESSION_ENCRYPTION_KEYRING"), urgent)
+        sources = {"keys": explicit, "keyring": ring, "secret-key": app.secret_key or None}
+        there = [name for name, value in sources.items() if value is not None]
+        # The first that is set writes, unless it is to open only and another one is left.
+        writer = next((name for name in there if name not in accepted), there[0] if there else None)
+        found = _Found(unused=[n for n in there if n not in (writer, *accepted, "secret-key")])
+        wanted = [writer, *(name for name in settings.KEY_SOURCES if name in accepted)]
+        for name in dict.fromkeys(name for name in wanted if name is not None):
+            if sources[name] is None:
+                if name == "keyring" and not with_ring:
+                    continue
+                raise ConfigurationError(
+                    f"SESSION_ENCRYPTION_ACCEPT names {name!r}, but {_SETTINGS[name]} is not set."
+                )
+            if name == "keys" and explicit is not None:
+                found.keys += explicit
+            elif name == "keyring" and ring is not None:
+                found.add_ring(ring, urgent)
             else:
-                found.secrets = settings.secrets(app)
-                if name in accepted:
-                    _required(found.secrets or None, name, "SECRET_KEY")
+                found.add_secrets(settings.secrets(app), salt)
         return found
 
     def _ring(self, app: Flask, path: object) -> FollowedRing:
@@ -138,12 +159,20 @@ class Sources:
         return followed
 
 
+_SETTINGS = {
+    "keys": "SESSION_ENCRYPTION_KEYS",
+    "keyring": "SESSION_ENCRYPTION_KEYRING",
+    "secret-key": "SECRET_KEY",
+}
+
+
 @dataclass
 class _Found:
     """Keys as their sources have them, those that write first."""
 
-    keys: NamedKeys = field(default_factory=list)
-    secrets: dict[str, bytes] = field(default_factory=dict)
+    unused: list[str]
+    keys: NamedKeys = field(default_factory=list, repr=False)
+    weak: list[str] = field(default_factory=list)
     ring: FollowedRing | None = None
     good_for: float | None = None
 
@@ -154,13 +183,6 @@ class _Found:
         self.good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
         self.ring = ring
 
-
-_T = TypeVar("_T")
-
-
-def _required(value: _T | None, name: str, setting: str) -> _T:
-    if value is None:
-        raise ConfigurationError(
-            f"SESSION_ENCRYPTION_ACCEPT names {name!r}, but {setting} is not set."
-        )
-    return value
+    def add_secrets(self, secrets: dict[str, bytes], salt: str | bytes) -> None:
+        self.keys += [(name, derive_key(secret, salt)) for name, secret in secrets.items()]
+        self.weak += settings.weak(secrets)

@@ -112,6 +112,11 @@ impl NativePath {
         Ok(pythonize::pythonize(py, &self.rejections)?)
     }
 
+    /// Asks for keys anew at the next use: they have changed within the time they were good for.
+    fn forget(&self) {
+        self.sealings.forget();
+    }
+
     /// A copied interface looks at everything anew.
     fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
         Self::new()

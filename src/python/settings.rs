@@ -5,6 +5,7 @@
 //! compared by identity with the one that a snapshot was made from. Only immutable values, and
 //! lists of them, are ever compared so; anything else makes a snapshot that is used once.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
 use pyo3::prelude::*;
@@ -65,11 +66,15 @@ struct Snapshot<T, const N: usize> {
     /// Address of the app: whose snapshot to replace, and no proof of anything.
     app: usize,
     watched: [Watched; N],
+    generation: u64,
     made: Arc<T>,
 }
 
 /// What was last made from `N` values, an app: one interface may serve several apps.
-pub(crate) struct Snapshots<T, const N: usize>(RwLock<Vec<Snapshot<T, N>>>);
+pub(crate) struct Snapshots<T, const N: usize> {
+    all: RwLock<Vec<Snapshot<T, N>>>,
+    generation: AtomicU64,
+}
 
 /// Values of settings, `None` for those that are not there.
 pub(crate) type Values<'py, const N: usize> = [Option<Bound<'py, PyAny>>; N];
@@ -78,7 +83,12 @@ impl<T, const N: usize> Snapshots<T, N> {
     const MOST: usize = 8;
 
     pub(crate) const fn new() -> Self {
-        Self(RwLock::new(Vec::new()))
+        Self { all: RwLock::new(Vec::new()), generation: AtomicU64::new(0) }
+    }
+
+    /// Makes everything anew at its next use.
+    pub(crate) fn forget(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
     /// What was made from these very values before, as long as it `is_good`, or what `make` makes
@@ -90,12 +100,14 @@ impl<T, const N: usize> Snapshots<T, N> {
         is_good: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Result<T, Stop>,
     ) -> Result<Arc<T>, Stop> {
+        let generation = self.generation.load(Ordering::Relaxed);
         // Nobody waits here; see `Classes::facts`.
-        if let Ok(snapshots) = self.0.try_read() {
+        if let Ok(snapshots) = self.all.try_read() {
             let same = |snapshot: &&Snapshot<T, N>| {
                 snapshot.watched.iter().zip(values).all(|(known, value)| known.is(value.as_ref()))
             };
             if let Some(snapshot) = snapshots.iter().find(same)
+                && snapshot.generation == generation
                 && is_good(&snapshot.made)
             {
                 return Ok(Arc::clone(&snapshot.made));
@@ -109,14 +121,14 @@ impl<T, const N: usize> Snapshots<T, N> {
         let app = app.as_ptr().addr();
         let mut dropped = None;
         if let Some(watched) = watched.and_then(|watched| watched.try_into().ok())
-            && let Ok(mut snapshots) = self.0.try_write()
+            && let Ok(mut snapshots) = self.all.try_write()
         {
             // The former one of this app goes at once, and the keys in it with it.
             let former = snapshots.iter().position(|snapshot| snapshot.app == app);
             if former.is_some() || snapshots.len() == Self::MOST {
                 dropped = Some(snapshots.remove(former.unwrap_or(Self::MOST - 1)));
             }
-            snapshots.insert(0, Snapshot { app, watched, made: Arc::clone(&made) });
+            snapshots.insert(0, Snapshot { app, watched, generation, made: Arc::clone(&made) });
         }
         // With the lock released: the end of an object can run Python.
         drop(dropped);
