@@ -109,6 +109,60 @@ def test_taking_over_the_keys_in_use(app: Flask, tmp_path: Path, source: str) ->
     assert behind.get("/read").text == "{'a': 2}"
 
 
+FACTORY = """
+from flask import Flask
+from flask_fernet import EncryptedSessionInterface
+
+def create_app():
+    app = Flask("wsgi", instance_path={instance!r})
+    app.config.update(SECRET_KEY="a secret of many bytes", PERMANENT_SESSION_LIFETIME=77)
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    EncryptedSessionInterface(app)
+    return app
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["--import"]], ids=["fresh", "import"])
+def test_the_first_ring_of_an_app_that_checks_at_start(tmp_path: Path, options: list[str]) -> None:
+    (tmp_path / "wsgi.py").write_text(FACTORY.format(instance=str(tmp_path)))
+
+    def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "flask", "--app", "wsgi", "fernet", *arguments]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    before = flask("doctor", "--json")
+    assert before.returncode == 1
+    assert [check["verdict"] for check in json.loads(before.stdout)] == ["fail"]
+    assert "ring init" in before.stdout
+    made = flask("ring", "init", *options)
+    assert made.returncode == 0, made.stderr
+    assert "open for 77 seconds more" in made.stdout
+    (key,) = KeyRing(tmp_path / "ring.json").load().keys
+    assert (key.key == derived_key(b"a secret of many bytes").decode()) == bool(options)
+    assert flask("doctor").returncode == 0
+
+
+def test_the_keys_of_sessions_are_for_nothing_else(app: Flask, tmp_path: Path) -> None:
+    path = str(tmp_path / "data.json")
+    result = run(app, "ring", "init", "--purpose", "data", "--import", "--path", path)
+    assert result.exit_code == 1
+    assert not (tmp_path / "data.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["init", "--retention", "9" * 30], ["rotate", "--activate-in", "9" * 30]],
+    ids=["retention", "delay"],
+)
+def test_times_without_bounds(app: Flask, tmp_path: Path, arguments: list[str]) -> None:
+    path = str(tmp_path / "ring.json")
+    if arguments[0] == "rotate":
+        succeed(app, "ring", "init", "--path", path)
+    result = run(app, "ring", *arguments, "--path", path)
+    assert result.exit_code == 1
+    assert "seconds" in result.stderr
+
+
 class TestInspect:
     def test_a_session(self, app: Flask) -> None:
         token = write(app.test_client(), user="ada")
@@ -127,7 +181,12 @@ class TestInspect:
         other = add_views(Flask(__name__))
         other.secret_key = SECRET
         other.session_interface = SecureCookieSessionInterface()
-        shown = succeed(app, "inspect", "--show", write(other.test_client(), user="ada"))
+        token = write(other.test_client(), user="ada")
+        result = run(app, "inspect", token)
+        assert result.exit_code == 1
+        assert "refused:   not accepted" in result.stdout
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["flask-signed"]
+        shown = succeed(app, "inspect", "--show", token)
         assert "flask-signed" in shown
         assert "{'user': 'ada'}" in shown
 

@@ -5,17 +5,18 @@ An entry point of Flask's own command line: there is nothing to import in the ap
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from flask.cli import ScriptInfo
+from flask.cli import NoAppException, ScriptInfo
 
 from . import doctor as doctor_module
 from . import inspection
@@ -23,6 +24,7 @@ from ._core import Fernet
 from .errors import ConfigurationError, InvalidToken, KeyRingError
 from .interface import EncryptedSessionInterface
 from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, State, new_ring
+from .sources import setting_up
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -82,17 +84,18 @@ def init(
     ctx: click.Context, path: Path | None, purpose: str, retention: int | None, import_: bool
 ) -> None:
     """Make a ring with one key, active at once."""
-    keyring = _keyring(ctx, path)
-    former: list[str] = []
-    app = _app(ctx) if import_ or (retention is None and path is None) else None
-    if retention is None:
-        lifetime = RETENTION if app is None else app.permanent_session_lifetime.total_seconds()
-        retention = int(lifetime)
-    if import_:
-        assert app is not None  # noqa: S101 - for the type checker
-        former = _interface(app).keys_in_use(app)
-        if not former:
-            raise click.ClickException("The app has no keys to take over.")
+    if import_ and purpose != SESSIONS:
+        raise click.ClickException("The keys of sessions are not for anything else.")
+    with _setting_up():
+        keyring = _keyring(ctx, path)
+        if retention is None:
+            retention = _lifetime(ctx, purpose, path)
+        former: list[str] = []
+        if import_:
+            app = _app(ctx)
+            former = _interface(app).keys_in_use(app)
+            if not former:
+                raise click.ClickException("The app has no keys to take over.")
     made = new_ring(purpose, time.time(), retention, former)
     keyring.create(made)
     _show_ring(made, json_=False)
@@ -143,7 +146,7 @@ def prune(ctx: click.Context, path: Path | None) -> None:
 @ring.command()
 @path_option
 @as_json
-@click.argument("tokens", type=click.File("r"), default="-")
+@click.argument("tokens", type=click.File("r", errors="replace"), default="-")
 @click.pass_context
 def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[str]) -> None:
     """Count which keys old tokens still need, a token a line."""
@@ -190,7 +193,13 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
 @click.pass_context
 def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
     """Check what an app needs in production. Exit status 1 if a check fails."""
-    checks = doctor_module.examine(_app(ctx))
+    try:
+        with _setting_up():
+            app = _app(ctx)
+    except ConfigurationError as error:
+        checks = [doctor_module.Check("fail", "configuration", str(error))]
+    else:
+        checks = doctor_module.examine(app)
     if json_:
         click.echo(json.dumps([check._asdict() for check in checks]))
     else:
@@ -198,6 +207,16 @@ def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
     failing = {"fail", "warn"} if strict else {"fail"}
     if any(check.verdict in failing for check in checks):
         ctx.exit(1)
+
+
+@contextlib.contextmanager
+def _setting_up() -> Iterator[None]:
+    """Lets an app be loaded whose ring is not there yet."""
+    token = setting_up.set(True)
+    try:
+        yield
+    finally:
+        setting_up.reset(token)
 
 
 def _app(ctx: click.Context) -> Flask:
@@ -208,6 +227,18 @@ def _interface(app: Flask) -> EncryptedSessionInterface:
     if not isinstance(app.session_interface, EncryptedSessionInterface):
         raise click.ClickException("The app's session_interface is no EncryptedSessionInterface.")
     return app.session_interface
+
+
+def _lifetime(ctx: click.Context, purpose: str, path: Path | None) -> int:
+    """The retention of a new ring: as long as a session lives, if that can be found out."""
+    if purpose == SESSIONS:
+        try:
+            return int(_app(ctx).permanent_session_lifetime.total_seconds())
+        except NoAppException:
+            if path is None:
+                raise
+    click.echo(f"Retention: {RETENTION:,} seconds, as no --retention is given.", err=True)
+    return RETENTION
 
 
 def _keyring(ctx: click.Context, path: Path | None) -> KeyRing:

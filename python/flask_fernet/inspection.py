@@ -6,6 +6,7 @@ import time
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from . import settings
 from .errors import Reason, SessionRejected
 
 if TYPE_CHECKING:
@@ -38,7 +39,12 @@ def inspect(
         "expires": _text(issued_at + lifetime),
         "size": f"{len(payload)} bytes",
     }
-    if age > lifetime:
+    if format_ not in (
+        app.config.get("SESSION_ENCRYPTION_FORMAT") or settings.FORMATS[0],
+        *settings.accepted(app.config),
+    ):
+        found["refused"] = "not accepted"
+    elif age > lifetime:
         found["refused"] = Reason.EXPIRED.value
     elif age < -60:
         found["refused"] = Reason.FROM_FUTURE.value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 #: To open every encrypted format.
 ALL_FORMATS = (settings.ENCRYPTED_FORMATS[0], list(settings.ENCRYPTED_FORMATS[1:]))
+
+#: Set by the command line while it loads an app whose ring it is about to make, or to examine.
+setting_up: ContextVar[bool] = ContextVar("setting_up", default=False)
 
 NamedKeys = list[tuple[str, "str | bytes"]]
 
@@ -138,7 +142,7 @@ class Sources:
                 found.add_secrets(settings.secrets(app), salt)
         return found
 
-    def _ring(self, app: Flask, path: object) -> FollowedRing:
+    def _ring(self, app: Flask, path: object) -> FollowedRing | None:
         if not isinstance(path, (str, Path)) or not str(path):
             raise ConfigurationError("SESSION_ENCRYPTION_KEYRING is the path of a key ring.")
         whole = str(Path(app.instance_path, path))
@@ -147,6 +151,8 @@ class Sources:
             try:
                 followed = FollowedRing(KeyRing(whole))
             except KeyRingError as error:
+                if setting_up.get():
+                    return None
                 raise ConfigurationError(
                     f"SESSION_ENCRYPTION_KEYRING: {error} 'flask fernet ring init' makes a ring."
                 ) from error
