@@ -22,6 +22,7 @@ from .errors import (
 from .fernet import Fernet, MultiFernet
 from .interface import EncryptedSessionInterface
 from .keyring import KeyRing
+from .lifetimes import Regenerates
 from .session import EncryptedSession
 from .signals import keyring_unreadable, session_migrated, session_rejected
 
@@ -36,6 +37,7 @@ __all__ = [
     "KeyRingError",
     "MultiFernet",
     "Reason",
+    "Regenerates",
     "SessionRejected",
     "SessionTooLarge",
     "keyring_unreadable",

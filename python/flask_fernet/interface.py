@@ -15,6 +15,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from . import settings
 from ._core import NativePath, SessionKeys
 from .errors import ConfigurationError
+from .lifetimes import regenerate_at_login
 from .portable import Migration, PortablePath, logger
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
@@ -180,6 +181,8 @@ class EncryptedSessionInterface(PortablePath):
             weak = settings.weak(settings.secrets(app))
         compression = settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
         settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS)
+        if self._lifetimes(app).absolute is not None:
+            regenerate_at_login()
         if weak:
             self._warn_once(
                 f"{weak[0]} has fewer than {settings.SHORT_SECRET} bytes. Sessions depend on "
@@ -216,6 +219,8 @@ class EncryptedSessionInterface(PortablePath):
         sealing = self._sealing(app)
         others = sealing.signed is not None or sealing.keys.ring is not None
         python_saves = sealing.format == "flask-signed"
+        if not self._lifetimes(app).are_flasks:
+            others = python_saves = True
         return (
             sealing.keys.made,
             sealing.lifetime,

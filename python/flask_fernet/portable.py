@@ -22,7 +22,14 @@ from werkzeug.http import dump_cookie
 from . import settings
 from ._core import NativePath, SessionKeys, deflate, inflate
 from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
-from .session import Origin, origin_of, remember_origin
+from .lifetimes import CREATED, Lifetimes, take_creation
+from .session import (
+    Origin,
+    creation_of,
+    origin_of,
+    remember_creation,
+    remember_origin,
+)
 from .signals import session_migrated, session_rejected
 
 if TYPE_CHECKING:
@@ -139,9 +146,15 @@ class PortablePath(SecureCookieSessionInterface):
             return self._reject(app, Reason.UNDECODABLE)
         if not isinstance(data, Mapping):
             return self._reject(app, Reason.UNDECODABLE)
+        data, created = take_creation(data, issued_at)
+        lifetimes = self._lifetimes(app)
+        if lifetimes.absolute is not None and time.time() - created > lifetimes.absolute:
+            return self._reject(app, Reason.EXPIRED)
         session = self.session_class(data)
+        if lifetimes.absolute is not None:
+            remember_creation(session, created)
         moved = self._count_migration(app, source)
-        if moved or not newest or app.debug:
+        if moved or not newest or app.debug or lifetimes.refresh_from:
             remember_origin(session, Origin(payload, issued_at, reissue=moved or not newest))
         return session
 
@@ -194,7 +207,7 @@ class PortablePath(SecureCookieSessionInterface):
                 response.vary.add("Cookie")
             return
         origin = origin_of(session)
-        if self.should_set_cookie(app, session):
+        if self.should_set_cookie(app, session) and not self._is_fresh(app, session, origin):
             attributes["expires"] = self.get_expiration_time(app, session)
             self._write(app, session, response, name, attributes)
         elif origin is None:
@@ -203,6 +216,16 @@ class PortablePath(SecureCookieSessionInterface):
             self._reissue(app, session, response, name, attributes, origin)
         elif app.debug:
             self._warn_of_lost_changes(session, origin)
+
+    def _is_fresh(self, app: Flask, session: SessionMixin, origin: Origin | None) -> bool:
+        """Whether a session that nobody changed was issued so lately that it is not refreshed."""
+        refresh_from = self._lifetimes(app).refresh_from
+        if not refresh_from or session.modified or origin is None:
+            return False
+        return time.time() - origin.issued_at < refresh_from
+
+    def _lifetimes(self, app: Flask) -> Lifetimes:
+        return Lifetimes.of(app.config, app.permanent_session_lifetime)
 
     def _write(
         self,
@@ -213,7 +236,10 @@ class PortablePath(SecureCookieSessionInterface):
         attributes: dict[str, Any],
     ) -> None:
         """Sets the cookie to the session as it is now."""
-        payload = self._dump(session)
+        data = dict(session)
+        if self._lifetimes(app).absolute is not None:
+            data[CREATED] = creation_of(session, int(time.time()))
+        payload = self._dump(data)
         sealed = self._seal(app, response, name, attributes, payload, int(time.time()))
         overflow = settings.choice(app.config, "SESSION_OVERFLOW", settings.OVERFLOWS)
         if sealed.fits or overflow == "warn":
@@ -308,7 +334,8 @@ class PortablePath(SecureCookieSessionInterface):
             # Another may write the same session differently each time.
             return
         try:
-            lost = self._dump(session) != self._dump(self._load(origin.payload))
+            before, _ = take_creation(self._load(origin.payload), 0)
+            lost = self._dump(session) != self._dump(before)
         except Exception:  # noqa: BLE001 - a user's tags; what cannot be written is lost
             lost = True
         if lost:

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 
 from flask.sessions import SecureCookieSession
 
+from .lifetimes import CREATED, Regenerates
+
 #: Where a note is kept, in a session's ``__dict__``: a session class with a ``__getattr__`` of
 #: its own may answer anything to any name.
 _ORIGIN = "_origin"
 
 
-class EncryptedSession(SecureCookieSession):
-    """A session out of an encrypted cookie: Flask's own, under a name of its own."""
+class EncryptedSession(Regenerates, SecureCookieSession):
+    """A session out of an encrypted cookie: Flask's own, and :meth:`regenerate`."""
 
 
 @dataclass(frozen=True)
@@ -38,3 +40,15 @@ def remember_origin(session: object, origin: Origin) -> None:
     """Leaves a note on a session; one of a class without room for it goes without."""
     with contextlib.suppress(AttributeError):
         session.__dict__[_ORIGIN] = origin
+
+
+def creation_of(session: object, now: int) -> int:
+    """When a session was created or regenerated last, in seconds since the epoch."""
+    created = getattr(session, "__dict__", {}).get(CREATED)
+    return created if isinstance(created, int) else now
+
+
+def remember_creation(session: object, created: int) -> None:
+    """Leaves the time on a session."""
+    with contextlib.suppress(AttributeError):
+        session.__dict__[CREATED] = created

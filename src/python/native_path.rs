@@ -27,11 +27,14 @@ use crate::token::key_set::KeySet;
 #[pyclass(frozen, module = "flask_fernet._core")]
 pub(crate) struct NativePath {
     pub(crate) classes: Classes,
-    pub(crate) sealings: Snapshots<Sealing, 9>,
+    pub(crate) sealings: Snapshots<Sealing, SETTINGS>,
     pub(crate) templates: Snapshots<CookieTemplate, 7>,
     pub(crate) known_keys: Mutex<KnownKeys>,
     rejections: Rejections,
 }
+
+/// The settings that decide about sealing and opening, and the interface's salt.
+const SETTINGS: usize = 11;
 
 /// What the configuration says about sealing and opening.
 pub(crate) struct Sealing {
@@ -146,11 +149,11 @@ impl NativePath {
             intern!(py, "SESSION_ENCRYPTION_ACCEPT"),
             intern!(py, "SESSION_COMPRESSION"),
             intern!(py, "PERMANENT_SESSION_LIFETIME"),
+            intern!(py, "SESSION_ABSOLUTE_LIFETIME"),
+            intern!(py, "SESSION_REFRESH_AFTER"),
         ];
-        let [secret, fallbacks, keys, ring, format, accept, compression, lifetime] =
-            settings::fetch(config, names)?;
-        let salt = Some(interface.getattr(intern!(py, "salt"))?);
-        let values = [secret, fallbacks, keys, ring, format, accept, compression, lifetime, salt];
+        let mut values = settings::fetch::<SETTINGS>(config, &names)?;
+        values[SETTINGS - 1] = Some(interface.getattr(intern!(py, "salt"))?);
         self.sealings.get(app, &values, Sealing::is_good, || {
             let answer = interface.call_method1(intern!(py, "_native_sealing"), (app,))?;
             Sealing::new(&answer.cast_into::<PyTuple>()?)

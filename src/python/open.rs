@@ -18,6 +18,10 @@ use crate::token::key_set::Opened;
 /// Position of `get_cookie_name` in [`HOOKS`](super::classes::HOOKS).
 const COOKIE_NAME: usize = 0;
 
+/// A key of the payload that a session does not show: for Python to take out. See
+/// `flask_fernet/lifetimes.py`.
+const RESERVED: &str = "flask-fernet:created";
+
 impl NativePath {
     pub(crate) fn open_session<'py>(
         &self,
@@ -130,12 +134,17 @@ impl NativePath {
         let Ok(text) = std::str::from_utf8(payload) else { return Ok(None) };
         if self.classes.facts_of_class(Role::NewSession, class)?.stock() {
             let session = flask.empty_session(class)?;
-            let done = decode_into(session.cast::<PyDict>()?, text, &self.known_keys)?;
-            return Ok(done.map(|()| session));
+            let data = session.cast::<PyDict>()?;
+            let done = decode_into(data, text, &self.known_keys)?;
+            let plain = done.is_some() && !data.contains(intern!(py, RESERVED))?;
+            return Ok(plain.then_some(session));
         }
         let data = PyDict::new(py);
         let done = decode_into(&data, text, &self.known_keys)?;
-        Ok(done.map(|()| class.call1((data,))).transpose()?)
+        if done.is_none() || data.contains(intern!(py, RESERVED))? {
+            return Ok(None);
+        }
+        Ok(Some(class.call1((data,))?))
     }
 }
 

@@ -159,7 +159,7 @@ impl NativePath {
             intern!(py, "SESSION_COOKIE_SAMESITE"),
             intern!(py, "SESSION_COOKIE_HTTPONLY"),
         ];
-        let mut values = fetch::<ATTRIBUTES>(config, names)?;
+        let mut values = fetch::<ATTRIBUTES>(config, &names)?;
         let path = values[COOKIE_PATH].as_ref().ok_or(Stop::Decline)?;
         if !path.is_truthy()? {
             values[COOKIE_PATH] = config.get_item(intern!(py, "APPLICATION_ROOT"))?;

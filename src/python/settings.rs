@@ -136,10 +136,11 @@ impl<T, const N: usize> Snapshots<T, N> {
     }
 }
 
-/// Fetches settings from a configuration that is a plain dict at heart.
+/// Fetches settings from a configuration that is a plain dict at heart. Values beyond the names
+/// are left to the caller.
 pub(crate) fn fetch<'py, const N: usize>(
     config: &Bound<'py, PyDict>,
-    names: [&Bound<'py, PyString>; N],
+    names: &[&Bound<'py, PyString>],
 ) -> PyResult<Values<'py, N>> {
     let mut values = [const { None }; N];
     for (value, name) in values.iter_mut().zip(names) {
