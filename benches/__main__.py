@@ -17,6 +17,7 @@ from benches import (
     growth,
     layers,
     memory,
+    portable,
     requests,
     rotation,
     server,
@@ -27,7 +28,18 @@ from benches.table import Table, versions
 
 PARTS = {
     part.__name__.rpartition(".")[2]: part
-    for part in (tokens, layers, sessions, formats, rotation, requests, growth, server, memory)
+    for part in (
+        tokens,
+        layers,
+        sessions,
+        formats,
+        portable,
+        rotation,
+        requests,
+        growth,
+        server,
+        memory,
+    )
 }
 
 

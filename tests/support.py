@@ -24,6 +24,11 @@ class PortablePath:
         self.rejections = self._native.rejections
         self.forget = self._native.forget
 
+    def sealing_for_python(self, *_: object) -> Any:
+        return None
+
+    dump = load = sealing_for_python
+
     def open(self, *_: object) -> Any:
         return NotImplemented
 

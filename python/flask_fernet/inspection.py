@@ -50,7 +50,7 @@ def inspect(
         found["refused"] = Reason.FROM_FUTURE.value
     if show:
         try:
-            found["contents"] = repr(interface._load(payload))
+            found["contents"] = repr(interface._load(app, payload))
         except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
             found["refused"] = Reason.UNDECODABLE.value
     return found

@@ -15,7 +15,7 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from . import settings
 from ._core import NativePath, SessionKeys
 from .errors import ConfigurationError
-from .lifetimes import regenerate_at_login
+from .lifetimes import Lifetimes, regenerate_at_login
 from .portable import Migration, PortablePath, logger
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
@@ -137,7 +137,10 @@ class EncryptedSessionInterface(PortablePath):
         def pack(value: Any) -> bytes:
             return self._candidates(self._pack(value), sealing.compression)[0]
 
-        return EncryptedSerializer(keys, self.get_cookie_name(app), pack, self._load)
+        def load(payload: bytes) -> Any:
+            return self._load(app, payload)
+
+        return EncryptedSerializer(keys, self.get_cookie_name(app), pack, load)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
         """The session in the request's cookie; a new one where there is none, or none that
@@ -181,8 +184,6 @@ class EncryptedSessionInterface(PortablePath):
             weak = settings.weak(settings.secrets(app))
         compression = settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
         settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS)
-        if self._lifetimes(app).absolute is not None:
-            regenerate_at_login()
         if weak:
             self._warn_once(
                 f"{weak[0]} has fewer than {settings.SHORT_SECRET} bytes. Sessions depend on "
@@ -199,7 +200,11 @@ class EncryptedSessionInterface(PortablePath):
                 f"The key source {source!r} is set, and neither writes nor opens: another one "
                 "comes first. Name it in SESSION_ENCRYPTION_ACCEPT, or take one of them away."
             )
-        return Sealing(keys, signed, written, app.permanent_session_lifetime, compression, weak)
+        lifetime = app.permanent_session_lifetime
+        lifetimes = Lifetimes.of(config, lifetime)
+        if lifetimes.absolute is not None:
+            regenerate_at_login()
+        return Sealing(keys, signed, written, lifetime, compression, weak, lifetimes)
 
     def _signed(self, app: Flask) -> SignedCookies | None:
         settings.secrets(app)
@@ -211,15 +216,15 @@ class EncryptedSessionInterface(PortablePath):
 
     def _native_sealing(
         self, app: Flask
-    ) -> tuple[SessionKeys | None, timedelta, str, float | None, bool, bool]:
+    ) -> tuple[SessionKeys | None, timedelta, str, float | None, bool, bool, Sealing]:
         """For the native path, which asks when a setting has changed: keys, lifetime and
         compression; for how many seconds they hold; whether Python has another way to open what
-        they do not open; whether only Python can save.
+        they do not open; whether only Python can save; and all of it for Python.
         """
         sealing = self._sealing(app)
         others = sealing.signed is not None or sealing.keys.ring is not None
         python_saves = sealing.format == "flask-signed"
-        if not self._lifetimes(app).are_flasks:
+        if not sealing.lifetimes.are_flasks:
             others = python_saves = True
         return (
             sealing.keys.made,
@@ -228,6 +233,7 @@ class EncryptedSessionInterface(PortablePath):
             sealing.keys.good_for,
             others,
             python_saves,
+            sealing,
         )
 
     def _warn_once(self, message: str) -> None:

@@ -22,7 +22,7 @@ from werkzeug.http import dump_cookie
 from . import settings
 from ._core import NativePath, SessionKeys, deflate, inflate
 from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
-from .lifetimes import CREATED, Lifetimes, take_creation
+from .lifetimes import CREATED, take_creation
 from .session import (
     Origin,
     creation_of,
@@ -78,10 +78,15 @@ class PortablePath(SecureCookieSessionInterface):
         """What the configuration says now."""
         raise NotImplementedError
 
+    def _known_sealing(self, app: Flask) -> Sealing:
+        """The same, from the last time as long as nothing has changed."""
+        known: Sealing | None = self._native.sealing_for_python(self, app)
+        return self._sealing(app) if known is None else known
+
     # Opening.
 
     def _open(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        sealing = self._sealing(app)
+        sealing = self._known_sealing(app)
         if sealing.is_null:
             return None
         try:
@@ -141,13 +146,13 @@ class PortablePath(SecureCookieSessionInterface):
     ) -> SecureCookieSession:
         """The session in an authentic payload of the format ``source``."""
         try:
-            data = self._load(payload)
+            data = self._load(app, payload)
         except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
             return self._reject(app, Reason.UNDECODABLE)
         if not isinstance(data, Mapping):
             return self._reject(app, Reason.UNDECODABLE)
         data, created = take_creation(data, issued_at)
-        lifetimes = self._lifetimes(app)
+        lifetimes = self._known_sealing(app).lifetimes
         if lifetimes.absolute is not None and time.time() - created > lifetimes.absolute:
             return self._reject(app, Reason.EXPIRED)
         session = self.session_class(data)
@@ -215,17 +220,14 @@ class PortablePath(SecureCookieSessionInterface):
         elif origin.reissue and accessed and not response.cache_control.public:
             self._reissue(app, session, response, name, attributes, origin)
         elif app.debug:
-            self._warn_of_lost_changes(session, origin)
+            self._warn_of_lost_changes(app, session, origin)
 
     def _is_fresh(self, app: Flask, session: SessionMixin, origin: Origin | None) -> bool:
         """Whether a session that nobody changed was issued so lately that it is not refreshed."""
-        refresh_from = self._lifetimes(app).refresh_from
+        refresh_from = self._known_sealing(app).lifetimes.refresh_from
         if not refresh_from or session.modified or origin is None:
             return False
         return time.time() - origin.issued_at < refresh_from
-
-    def _lifetimes(self, app: Flask) -> Lifetimes:
-        return Lifetimes.of(app.config, app.permanent_session_lifetime)
 
     def _write(
         self,
@@ -237,9 +239,9 @@ class PortablePath(SecureCookieSessionInterface):
     ) -> None:
         """Sets the cookie to the session as it is now."""
         data = dict(session)
-        if self._lifetimes(app).absolute is not None:
+        if self._known_sealing(app).lifetimes.absolute is not None:
             data[CREATED] = creation_of(session, int(time.time()))
-        payload = self._dump(data)
+        payload = self._dump(app, data)
         sealed = self._seal(app, response, name, attributes, payload, int(time.time()))
         overflow = settings.choice(app.config, "SESSION_OVERFLOW", settings.OVERFLOWS)
         if sealed.fits or overflow == "warn":
@@ -289,7 +291,7 @@ class PortablePath(SecureCookieSessionInterface):
         issued_at: int,
     ) -> _Sealed:
         """The first token over the payload that fits into its cookie, or the shortest."""
-        sealing = self._sealing(app)
+        sealing = self._known_sealing(app)
         limit = response.max_cookie_size
         candidates = []
         for candidate in self._candidates_in(sealing, payload):
@@ -328,14 +330,14 @@ class PortablePath(SecureCookieSessionInterface):
             return [payload]
         return [packed, payload] if compression == "always" else [payload, packed]
 
-    def _warn_of_lost_changes(self, session: SessionMixin, origin: Origin) -> None:
+    def _warn_of_lost_changes(self, app: Flask, session: SessionMixin, origin: Origin) -> None:
         """In debug mode: says that nested data was changed, and that nobody will see it."""
         if type(self.serializer) is not TaggedJSONSerializer:
             # Another may write the same session differently each time.
             return
         try:
-            before, _ = take_creation(self._load(origin.payload), 0)
-            lost = self._dump(session) != self._dump(before)
+            before, _ = take_creation(self._load(app, origin.payload), 0)
+            lost = self._dump(app, session) != self._dump(app, before)
         except Exception:  # noqa: BLE001 - a user's tags; what cannot be written is lost
             lost = True
         if lost:
@@ -346,9 +348,11 @@ class PortablePath(SecureCookieSessionInterface):
 
     # Bytes.
 
-    def _dump(self, data: Mapping[str, Any]) -> bytes:
-        """A session as bytes, by the serializer."""
-        return self._pack(dict(data))
+    def _dump(self, app: Flask, data: Mapping[str, Any]) -> bytes:
+        """A session as bytes, by the serializer, or as it would have them."""
+        plain = dict(data)
+        payload = self._native.dump(self, app, plain)
+        return self._pack(plain) if payload is None else payload
 
     def _pack(self, value: Any) -> bytes:
         """Any value as bytes, by the serializer; never such as look compressed."""
@@ -357,13 +361,16 @@ class PortablePath(SecureCookieSessionInterface):
         # From a custom serializer: bare, it would be taken for compressed.
         return deflate(payload) if payload.startswith(_COMPRESSED) else payload
 
-    def _load(self, payload: bytes) -> Any:
+    def _load(self, app: Flask, payload: bytes) -> Any:
         """What `_pack` was given, or `deflate` and `_pack`."""
         if payload.startswith(_COMPRESSED):
             inflated = inflate(payload)
             if inflated is None:
                 raise ValueError("broken or oversized compressed payload")
             payload = inflated
+        data = self._native.load(self, app, payload)
+        if data is not None:
+            return data
         serializer = self.serializer
         text = isinstance(serializer, TaggedJSONSerializer) or is_text_serializer(serializer)
         return serializer.loads(payload.decode() if text else payload)  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
 from .following import INTERVAL, FollowedRing
 from .keyring import SESSIONS, KeyRing
+from .lifetimes import Lifetimes
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -62,6 +63,7 @@ class Sealing:
     compression: str
     #: Secrets among the sources that are too short to be random enough.
     weak: list[str]
+    lifetimes: Lifetimes
 
     @property
     def is_null(self) -> bool:

@@ -12,15 +12,17 @@ use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDelta, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDelta, PyDict, PyTuple};
 
-use super::classes::Classes;
+use super::classes::{Classes, Role};
+use super::flask_objects::{FlaskObjects, hooks, json_style};
 use super::rejections::Rejections;
 use super::save::CookieTemplate;
 use super::session_keys::SessionKeys;
 use super::settings::{self, Snapshots};
 use super::stop::Stop;
-use crate::tagged_json::decode::KnownKeys;
+use crate::tagged_json::decode::{KnownKeys, decode_into};
+use crate::tagged_json::encode::{Style, encode_dict};
 use crate::token::key_set::KeySet;
 
 /// The native half of one session interface.
@@ -49,6 +51,8 @@ pub(crate) struct Sealing {
     pub(crate) others_open: bool,
     /// Whether only Python can save.
     pub(crate) python_saves: bool,
+    /// The same for Python.
+    for_python: Py<PyAny>,
 }
 
 impl Sealing {
@@ -104,6 +108,44 @@ impl NativePath {
         })
     }
 
+    /// What ``interface._sealing`` gives, from the last time as long as nothing has changed;
+    /// ``None`` where only asking it will do.
+    fn sealing_for_python<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        Stop::declined(self.known_sealing(interface, app))
+    }
+
+    /// A session as bytes, or ``None`` where only the serializer itself will do.
+    fn dump<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        data: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let mut payload = Vec::with_capacity(512);
+        let style = Stop::declined(self.stock_style(interface, app))?.flatten();
+        let Some(style) = style else { return Ok(None) };
+        let done = encode_dict(data, style, &mut payload)?;
+        Ok(done.map(|()| PyBytes::new(app.py(), &payload)))
+    }
+
+    /// A dict out of bytes that are not compressed, or ``None`` where only the serializer itself
+    /// will do.
+    fn load<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+        payload: &[u8],
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let style = Stop::declined(self.stock_style(interface, app))?.flatten();
+        let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
+        let data = PyDict::new(app.py());
+        Ok(decode_into(&data, text, &self.known_keys)?.map(|()| data))
+    }
+
     /// Counts a cookie that was refused.
     fn count_rejection(&self, reason: &str) -> PyResult<()> {
         let unknown = || PyValueError::new_err(format!("{reason:?} is no reason"));
@@ -131,6 +173,48 @@ impl NativePath {
 }
 
 impl NativePath {
+    /// How Flask's own serializer and JSON provider write, if the interface and the app have
+    /// these.
+    pub(crate) fn stock_style(
+        &self,
+        interface: &Bound<'_, PyAny>,
+        app: &Bound<'_, PyAny>,
+    ) -> Result<Option<Style>, Stop> {
+        let py = app.py();
+        let flask = FlaskObjects::get(py)?;
+        let serializer = interface.getattr(intern!(py, "serializer"))?;
+        let json = app.getattr(intern!(py, "json"))?;
+        let of_classes =
+            self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
+        if !of_classes.iter().all(|facts| facts.stock())
+            || !flask.is_stock_serializer(&serializer)?
+        {
+            return Ok(None);
+        }
+        json_style(&json)
+    }
+
+    fn known_sealing<'py>(
+        &self,
+        interface: &Bound<'py, PyAny>,
+        app: &Bound<'py, PyAny>,
+    ) -> Result<Bound<'py, PyAny>, Stop> {
+        let config = app.getattr(intern!(app.py(), "config"))?;
+        let facts = self.classes.facts([
+            (Role::Interface, interface),
+            (Role::App, app),
+            (Role::Config, &config),
+        ])?;
+        let [of_interface, of_app, of_config] = facts;
+        // Declines what is to be raised for an instance.
+        hooks(interface, of_interface)?;
+        if !of_app.stock() || !of_config.stock() {
+            return Err(Stop::Decline);
+        }
+        let sealing = self.sealing(interface, app, &config.cast_into::<PyDict>()?)?;
+        Ok(sealing.for_python.bind(app.py()).clone())
+    }
+
     /// What `config` says about sealing and opening; `interface._native_sealing` is asked when it
     /// has changed.
     pub(crate) fn sealing(
@@ -164,10 +248,17 @@ impl NativePath {
 impl Sealing {
     /// Out of what `_native_sealing` answered.
     fn new(answer: &Bound<'_, PyTuple>) -> Result<Self, Stop> {
-        type Answer<'py> =
-            (Option<Bound<'py, SessionKeys>>, Bound<'py, PyDelta>, String, Option<f64>, bool, bool);
-        let (keys, lifetime, compression, good_for, others_open, python_saves): Answer<'_> =
-            answer.extract().map_err(Stop::Raise)?;
+        type Answer<'py> = (
+            Option<Bound<'py, SessionKeys>>,
+            Bound<'py, PyDelta>,
+            String,
+            Option<f64>,
+            bool,
+            bool,
+            Py<PyAny>,
+        );
+        let answer: Answer<'_> = answer.extract().map_err(Stop::Raise)?;
+        let (keys, lifetime, compression, good_for, others_open, python_saves, for_python) = answer;
         let compression = match compression.as_str() {
             "fit" => Compression::Fit,
             "always" => Compression::Always,
@@ -183,6 +274,7 @@ impl Sealing {
                 .map(|duration| Instant::now() + duration),
             others_open,
             python_saves,
+            for_python,
         })
     }
 }

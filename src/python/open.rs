@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyString, PyType};
 use super::classes::Role;
 use super::clock;
 use super::errors::reason_name;
-use super::flask_objects::{FlaskObjects, hooks, json_style};
+use super::flask_objects::{FlaskObjects, hooks};
 use super::native_path::NativePath;
 use super::stop::Stop;
 use crate::compress;
@@ -111,14 +111,7 @@ impl NativePath {
         opened: &Opened,
     ) -> Result<Option<Bound<'py, PyAny>>, Stop> {
         let py = app.py();
-        let serializer = interface.getattr(intern!(py, "serializer"))?;
-        let json = app.getattr(intern!(py, "json"))?;
-        let of_classes =
-            self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
-        if !of_classes.iter().all(|facts| facts.stock())
-            || !flask.is_stock_serializer(&serializer)?
-            || json_style(&json)?.is_none()
-        {
+        if self.stock_style(interface, app)?.is_none() {
             return Ok(None);
         }
         let inflated;

@@ -7,7 +7,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::classes::Role;
 use super::clock::{self, Now};
-use super::flask_objects::{FlaskObjects, hooks, json_style};
+use super::flask_objects::{FlaskObjects, hooks};
 use super::native_path::{Compression, NativePath, Sealing};
 use super::open::debug;
 use super::settings::fetch;
@@ -107,7 +107,7 @@ impl NativePath {
         let template = self.template(flask, app, config)?;
         let now = clock::now(py)?;
         let expires = Expires(if permanent { Some(expiry(&now, &sealing)?) } else { None });
-        let payload = self.payload(flask, interface, app, data)?;
+        let payload = self.payload(interface, app, data)?;
         let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?.ok_or(Stop::Decline)?;
         let limit = limit.extract::<usize>().map_err(|_| Stop::Decline)?;
         let room = Room { template: &template, keys, expires, limit };
@@ -119,26 +119,18 @@ impl NativePath {
     /// The session as the bytes that are to be sealed, not compressed.
     fn payload<'py>(
         &self,
-        flask: &FlaskObjects,
         interface: &Bound<'py, PyAny>,
         app: &Bound<'py, PyAny>,
         data: &Bound<'py, PyDict>,
     ) -> Result<Vec<u8>, Stop> {
         let py = app.py();
-        let serializer = interface.getattr(intern!(py, "serializer"))?;
-        let json = app.getattr(intern!(py, "json"))?;
-        let of_classes =
-            self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
-        if of_classes.iter().all(|facts| facts.stock())
-            && flask.is_stock_serializer(&serializer)?
-            && let Some(style) = json_style(&json)?
-        {
+        if let Some(style) = self.stock_style(interface, app)? {
             let mut payload = Vec::with_capacity(512);
             if encode_dict(data, style, &mut payload)?.is_some() {
                 return Ok(payload);
             }
         }
-        let payload = interface.call_method1(intern!(py, "_dump"), (data,))?;
+        let payload = interface.call_method1(intern!(py, "_dump"), (app, data))?;
         Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
 
