@@ -67,6 +67,12 @@ bench: $(VENV)/installed
 bench-publish:
 	$(MAKE) bench ARGS="--publish --json docs/benchmarks.json"
 
+## proof: two minutes of load while keys change, and two while an app moves from Flask's cookies
+.PHONY: proof
+proof: $(VENV)/tested
+	$(VENV)/bin/python -m benches.load
+	$(VENV)/bin/python -m benches.deploy
+
 ## instructions-baseline: counts instructions anew, for a change that is meant to cost more
 .PHONY: instructions-baseline
 instructions-baseline: $(VENV)/tested

@@ -1,0 +1,156 @@
+"""Sessions under load while an app moves from Flask's signed cookies to ours, and back.
+
+``python -m benches.deploy [seconds]``: four servers, each restarted in turn with the next step's
+configuration, as a rolling deploy does, and browsers that go to any of them. Prints figures, and
+exits with 1 if a user was logged out or a write was lost.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from flask import Flask, session
+
+from flask_fernet import EncryptedSessionInterface
+
+ROOT = Path(__file__).parents[1]
+WORKERS = 4
+BROWSERS = 6
+SIGNED: dict[str, object] = {
+    "SESSION_ENCRYPTION_FORMAT": "flask-signed",
+    "SESSION_ENCRYPTION_ACCEPT": ["fernet"],
+}
+ENCRYPTED: dict[str, object] = {"SESSION_ENCRYPTION_ACCEPT": ["flask-signed"]}
+#: Flask's own interface is ``None``. There in two deploys, to ours alone, and back.
+STEPS: list[dict[str, object] | None] = [None, SIGNED, ENCRYPTED, {}, ENCRYPTED, SIGNED, None]
+
+
+def create_app() -> Flask:
+    """For gunicorn."""
+    app = Flask("deploy")
+    app.secret_key = "the secret of the rolling deploy"
+    config = json.loads(os.environ["DEPLOY_STEP"])
+    if config is not None:
+        app.config.update(config)
+        EncryptedSessionInterface(app)
+
+    @app.get("/")
+    def count() -> str:
+        session["count"] = session.get("count", 0) + 1
+        return str(session["count"])
+
+    return app
+
+
+class Worker:
+    """A server with one process, which can be restarted with another configuration."""
+
+    def __init__(self, step: object) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.start(step)
+
+    def start(self, step: object) -> None:
+        command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{self.port}",
+                   "--log-level", "critical", "benches.deploy:create_app()"]  # fmt: skip
+        environment = {**os.environ, "DEPLOY_STEP": json.dumps(step), "PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(command, env=environment)
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise RuntimeError("a server did not start")
+
+    def end(self) -> None:
+        """As a deploy does: requests that it has are answered."""
+        self.process.terminate()
+        self.process.wait()
+
+
+class Deploy:
+    """One run."""
+
+    def __init__(self) -> None:
+        self.workers = [Worker(STEPS[0]) for _ in range(WORKERS)]
+        self.ready = list(self.workers)
+        self.stop = threading.Event()
+        self.seen: Counter[str] = Counter()
+
+    def browse(self) -> None:
+        cookie, count = "", 0
+        while not self.stop.is_set():
+            worker = random.choice(self.ready)
+            connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=30)
+            try:
+                connection.request("GET", "/", headers={"Cookie": cookie} if cookie else {})
+                response = connection.getresponse()
+                text = response.read().decode()
+            except (OSError, http.client.HTTPException):
+                # The load balancer would have taken another one.
+                self.seen["retried requests"] += 1
+                continue
+            finally:
+                connection.close()
+            self.seen["requests"] += 1
+            if response.status != 200:
+                self.seen["failed requests"] += 1
+                continue
+            if int(text) != count + 1:
+                self.seen["log-outs or lost writes"] += 1
+            count = int(text)
+            cookie = (response.headers["Set-Cookie"] or cookie).partition(";")[0]
+
+    def roll(self, step: object, pause: float) -> None:
+        """Restarts one worker after the other with the configuration of a step."""
+        for worker in self.workers:
+            self.ready.remove(worker)
+            time.sleep(0.1)
+            worker.end()
+            worker.start(step)
+            self.ready.append(worker)
+            time.sleep(pause)
+        self.seen["deploys"] += 1
+
+    def run(self, seconds: float) -> Counter[str]:
+        browsers = [threading.Thread(target=self.browse) for _ in range(BROWSERS)]
+        for browser in browsers:
+            browser.start()
+        pause = seconds / (len(STEPS) * WORKERS)
+        try:
+            time.sleep(pause)
+            for step in STEPS[1:]:
+                self.roll(step, pause)
+        finally:
+            self.stop.set()
+            for browser in browsers:
+                browser.join()
+            for worker in self.workers:
+                worker.end()
+        return self.seen
+
+
+FAULTS = ("failed requests", "log-outs or lost writes")
+
+
+def main(seconds: float = 120) -> int:
+    seen = Deploy().run(seconds)
+    figures = {name: seen[name] for name in (*FAULTS, *sorted(seen.keys() - set(FAULTS)))}
+    print(json.dumps(figures, indent=1))
+    return int(any(seen[fault] for fault in FAULTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(float, sys.argv[1:])))

@@ -1,0 +1,181 @@
+"""Sessions under load while a key ring is rotated, pruned and a key revoked.
+
+``python -m benches.load [seconds]``: gunicorn with four worker processes, many browsers that each
+count in their session, and a ring that changes every few seconds. Prints figures, and exits with 1
+if a request failed, a session was lost that should not have been, or a revoked one opened.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from flask import Flask, session
+
+from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, KeyRing
+from flask_fernet.keyring import SESSIONS, new_ring
+
+ROOT = Path(__file__).parents[1]
+BROWSERS = 8
+#: Seconds between two changes of the ring; new keys are staged for half of it.
+EVERY = 3.0
+#: Seconds within which a revoked key is out everywhere.
+REVOKED_AFTER = 2.0
+
+
+def create_app() -> Flask:
+    """For gunicorn."""
+    app = Flask("load", instance_path=os.environ["LOAD_INSTANCE"])
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    EncryptedSessionInterface(app)
+
+    @app.get("/")
+    def count() -> str:
+        session["count"] = session.get("count", 0) + 1
+        return str(session["count"])
+
+    @app.get("/read")
+    def read() -> str:
+        return str(session.get("count", 0))
+
+    return app
+
+
+class Browser(threading.Thread):
+    """Counts in its session, and knows what it should be at."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(daemon=True)
+        self.load = load
+        self.cookie = ""
+        self.count = 0
+
+    def run(self) -> None:
+        while not self.load.stop.is_set():
+            try:
+                self.turn()
+            except OSError:
+                self.load.seen["failed requests"] += 1
+
+    def turn(self) -> None:
+        token = self.cookie.partition("=")[2]
+        sent = time.monotonic()
+        status, text, cookie = self.load.get("/", self.cookie)
+        self.load.seen["requests"] += 1
+        if status != 200:
+            self.load.seen["failed requests"] += 1
+            return
+        if cookie:
+            self.cookie = cookie
+        if int(text) != self.count + 1:
+            # It began again: only because its key was revoked.
+            expected = self.load.is_revoked(token)
+            self.load.seen["ended by revocation" if expected else "lost sessions"] += 1
+        elif (at := self.load.revoked_at(token)) is not None and sent > at + REVOKED_AFTER:
+            self.load.seen["opened under a revoked key"] += 1
+        self.count = int(text)
+
+
+class Load:
+    """One run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ring = KeyRing(folder / "ring.json")
+        self.ring.create(new_ring(SESSIONS, time.time() - 100, retention=3600))
+        self.environment = {
+            **os.environ, "LOAD_INSTANCE": str(folder), "PYTHONPATH": str(ROOT)
+        }  # fmt: skip
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port: int = free.getsockname()[1]
+        self.stop = threading.Event()
+        self.seen: Counter[str] = Counter()
+        self.revoked: dict[str, tuple[float, Fernet]] = {}
+
+    def get(self, path: str, cookie: str) -> tuple[int, str, str]:
+        """Status, text and new cookie of a request on a connection of its own."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+        response = connection.getresponse()
+        text = response.read().decode()
+        connection.close()
+        return response.status, text, (response.headers["Set-Cookie"] or "").partition(";")[0]
+
+    def revoked_at(self, token: str) -> float | None:
+        """When the key of a token was revoked, if it was."""
+        for at, key in self.revoked.values():
+            try:
+                key.extract_timestamp(token)
+            except InvalidToken:
+                continue
+            return at
+        return None
+
+    def is_revoked(self, token: str) -> bool:
+        return self.revoked_at(token) is not None
+
+    def change(self, number: int) -> None:
+        """Rotates and prunes; every fourth time revokes the primary."""
+        now = time.time()
+        if number % 4 == 3:
+            primary = self.ring.load().primary(now)
+            self.revoked[primary.id] = (time.monotonic(), Fernet(primary.key))
+            self.ring.change(lambda ring: ring.revoked(primary.id, now))
+            self.seen["revocations"] += 1
+        else:
+            self.ring.change(lambda ring: ring.rotated(now, activate_in=2).pruned(now))
+            self.seen["rotations"] += 1
+
+    def run(self, seconds: float) -> Counter[str]:
+        command = [sys.executable, "-m", "gunicorn", "--workers", "4", "--bind",
+                   f"127.0.0.1:{self.port}", "--log-level", "error",
+                   "benches.load:create_app()"]  # fmt: skip
+        server = subprocess.Popen(command, env=self.environment)
+        try:
+            for _ in range(200):
+                try:
+                    self.get("/read", "")
+                    break
+                except OSError:
+                    time.sleep(0.1)
+            browsers = [Browser(self) for _ in range(BROWSERS)]
+            for browser in browsers:
+                browser.start()
+            end = time.monotonic() + seconds
+            number = 0
+            while time.monotonic() + EVERY < end:
+                time.sleep(EVERY)
+                self.change(number)
+                number += 1
+            time.sleep(max(0.0, end - time.monotonic()))
+            self.stop.set()
+            for browser in browsers:
+                browser.join()
+        finally:
+            server.terminate()
+            server.wait()
+        return self.seen
+
+
+FAULTS = ("failed requests", "lost sessions", "opened under a revoked key")
+
+
+def main(seconds: float = 120) -> int:
+    with tempfile.TemporaryDirectory() as folder:
+        seen = Load(Path(folder)).run(seconds)
+    figures = {name: seen[name] for name in (*FAULTS, *sorted(seen.keys() - set(FAULTS)))}
+    print(json.dumps(figures, indent=1))
+    return int(any(seen[fault] for fault in FAULTS))
+
+
+if __name__ == "__main__":
+    sys.exit(main(*map(float, sys.argv[1:])))
