@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from benches.cycle import open_and_save
 from benches.interfaces import app
 from benches.payloads import PAYLOADS
-from benches.sessions import open_and_save
 from flask_fernet import EncryptedSessionInterface
 from flask_fernet._core import SessionKeys
 

@@ -6,9 +6,9 @@ import gc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benches.cycle import open_and_save
 from benches.interfaces import app
 from benches.payloads import LOGIN
-from benches.sessions import open_and_save
 from flask_fernet import EncryptedSessionInterface
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
+from benches.cycle import open_and_save
 from benches.interfaces import app
 from benches.payloads import LOGIN
-from benches.sessions import open_and_save
 from flask_fernet import EncryptedSessionInterface
 
 if TYPE_CHECKING:

@@ -3,49 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
-from flask import Flask
 
+from benches.cycle import open_and_save
 from benches.interfaces import apps
 from benches.payloads import PAYLOADS
 from flask_fernet._core import Codec
 
 if TYPE_CHECKING:
     from benches.table import Table
-
-
-def open_and_save(app: Flask, data: dict[str, Any]) -> Callable[[], object]:
-    """A call that opens a session from a request and saves it, changed, to a response."""
-    interface = app.session_interface
-    context = app.test_request_context()
-    context.push()
-    session: Any = interface.session_class(data)  # type: ignore[attr-defined]
-    session.modified = True
-    first = app.response_class()
-    interface.save_session(app, session, first)
-    environ = dict(context.request.environ)
-    environ["HTTP_COOKIE"] = first.headers["Set-Cookie"].partition(";")[0]
-    request_class, response_class = app.request_class, app.response_class
-    assert dict(interface.open_session(app, request_class(environ)) or {}) == data
-    request = request_class(environ)
-
-    def call() -> None:
-        # What werkzeug parsed is dropped, as a new request would not have it.
-        request.__dict__.pop("cookies", None)
-        opened: Any = interface.open_session(app, request)
-        opened.accessed = True
-        opened.modified = True
-        response.headers.clear()
-        interface.save_session(app, opened, response)
-
-    response = response_class()
-    context.pop()
-    app.app_context().push()
-    return call
 
 
 def measure(table: Table) -> None:
