@@ -101,6 +101,7 @@ class TestStates:
 
     @example(happened=[("rotate", 0, 100), ("revoke", 5, 1), ("prune", 400, 0)])
     @example(happened=[("rotate", 0, 0), ("rotate", 1000, 10), ("prune", 11, 0)])
+    @example(happened=[("rotate", 2, 1), ("force", 0, 0), ("rotate", 299, 0)])
     @example(happened=[("rotate", 0, 10), ("force", 1, 10), ("revoke", 1, 2), ("rotate", 998, 10)])
     @given(happened=events)
     def test_what_was_written_opens_for_the_retention(

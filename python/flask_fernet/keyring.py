@@ -158,7 +158,8 @@ class Ring:
         usable = [key for key in self.keys if key.revoked is None]
         staged = sorted((k for k in usable if k.activates > now), key=lambda k: k.activates)
         latest = max((key.activates for key in usable if key not in staged), default=0)
-        at = max(int(now) + activate_in, latest + len(staged) + 1)
+        # None of them before now: until now their predecessor has been writing.
+        at = max(int(now) + activate_in, int(now) + len(staged), latest + len(staged) + 1)
         moved = {
             key.id: replace(key, activates=min(key.activates, at - len(staged) + position))
             for position, key in enumerate(staged)
