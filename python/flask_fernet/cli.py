@@ -11,7 +11,6 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,11 @@ from flask.cli import NoAppException, ScriptInfo
 from . import doctor as doctor_module
 from . import inspection
 from ._core import Fernet
-from .errors import ConfigurationError, InvalidToken, KeyRingError
+from .errors import ConfigurationError, InvalidToken
 from .interface import EncryptedSessionInterface
-from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, State, new_ring
+from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_ring
 from .sources import setting_up
+from .times import to_text
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -287,14 +287,10 @@ def _show_ring(ring: Ring, json_: bool) -> None:
     headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES")
     names = ("id", "state", "created", "activates", "retires", "expires")
     _table(headings, [tuple(row[name] or "" for name in names) for row in rows])
-    if not any(row["state"] == State.PRIMARY.value for row in rows):
-        raise KeyRingError("There is no primary key.")
 
 
 def _when(seconds: int | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if seconds is None else to_text(seconds)
 
 
 def _table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -13,6 +13,7 @@ from . import settings
 from .errors import ConfigurationError, KeyRingError
 from .interface import EncryptedSessionInterface
 from .keyring import KeyRing, State
+from .times import MAX_CLOCK_SKEW
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -90,7 +91,7 @@ def _ring(app: Flask) -> Iterator[Check]:
     age = now - primary.activates
     verdict = "warn" if age > _OLD else "ok"
     yield Check(verdict, name, f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old")
-    if now < max(key.created for key in ring.keys) - 60:
+    if now < max(key.created for key in ring.keys) - MAX_CLOCK_SKEW:
         yield Check("fail", "clock", "is behind the one that made the newest key of the ring")
     gone = [key.id for key in ring.keys if ring.state(key, now) is State.EXPIRED]
     if gone:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from . import settings
 from .errors import Reason, SessionRejected
+from .times import MAX_CLOCK_SKEW, to_text
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -34,9 +34,9 @@ def inspect(
     found: dict[str, Any] = {
         "format": format_,
         "key": key,
-        "issued": _text(issued_at),
+        "issued": to_text(issued_at),
         "age": f"{age} seconds",
-        "expires": _text(issued_at + lifetime),
+        "expires": to_text(issued_at + lifetime),
         "size": f"{len(payload)} bytes",
     }
     if format_ not in (
@@ -46,7 +46,7 @@ def inspect(
         found["refused"] = "not accepted"
     elif age > lifetime:
         found["refused"] = Reason.EXPIRED.value
-    elif age < -60:
+    elif age < -MAX_CLOCK_SKEW:
         found["refused"] = Reason.FROM_FUTURE.value
     if show:
         try:
@@ -76,7 +76,3 @@ def _open(
             continue
         return format_, name, payload, issued_at
     raise SessionRejected(reason)
-
-
-def _text(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -11,13 +11,13 @@ import json
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Protocol
 
 from ._core import Fernet, SessionKeys
 from .errors import KeyRingError
 from .following import RingFernet
+from .times import MAX_CLOCK_SKEW, from_text, to_text
 
 #: What the ring of an app's sessions is for.
 SESSIONS = "sessions"
@@ -25,8 +25,6 @@ SESSIONS = "sessions"
 ACTIVATION_DELAY = 10
 #: Seconds for which replaced keys are kept unless said otherwise: Flask's default session lifetime.
 RETENTION = 31 * 24 * 3600
-#: Seconds by which clocks may differ.
-CLOCK_SKEW = 60
 #: Seconds that a retention or a delay may take: a thousand years.
 _LONGEST = 1000 * 365 * 24 * 3600
 #: Attempts to change a ring that others change at the same time.
@@ -146,7 +144,7 @@ class Ring:
                 f"{staged[0].id} is still staged: a second rotation before the first has spread "
                 "could leave workers without the key that others write with. Wait, or force it."
             )
-        if now < max(key.created for key in self.keys) - CLOCK_SKEW and not force:
+        if now < max(key.created for key in self.keys) - MAX_CLOCK_SKEW and not force:
             raise KeyRingError(
                 "This host's clock is behind the one that made the newest key: what is activated "
                 "when would be wrong. Set the clock, or force it."
@@ -204,9 +202,9 @@ class Ring:
                 {
                     "id": key.id,
                     "key": key.key,
-                    "created": _to_text(key.created),
-                    "activates": _to_text(key.activates),
-                    "revoked": None if key.revoked is None else _to_text(key.revoked),
+                    "created": to_text(key.created),
+                    "activates": to_text(key.activates),
+                    "revoked": None if key.revoked is None else to_text(key.revoked),
                 }
                 for key in self.keys
             ],
@@ -231,9 +229,9 @@ class Ring:
             RingKey(
                 id=key["id"],
                 key=key["key"],
-                created=_from_text(key["created"]),
-                activates=_from_text(key["activates"]),
-                revoked=None if key.get("revoked") is None else _from_text(key["revoked"]),
+                created=from_text(key["created"]),
+                activates=from_text(key["activates"]),
+                revoked=None if key.get("revoked") is None else from_text(key["revoked"]),
             )
             for key in document["keys"]
         )
@@ -267,17 +265,6 @@ def _new_id() -> str:
     return secrets.token_hex(4)
 
 
-_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
-
-
-def _to_text(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime(_FORMAT)
-
-
-def _from_text(text: str) -> int:
-    return int(datetime.strptime(text, _FORMAT).replace(tzinfo=timezone.utc).timestamp())
-
-
 def _problem(document: Any) -> str | None:
     """What is wrong with a document."""
     if not isinstance(document, dict):
@@ -299,9 +286,9 @@ def _problem(document: Any) -> str | None:
             # The strict reader, which the session interface uses too.
             SessionKeys([(key["id"], key["key"])], [], b"")
             for name in ("created", "activates"):
-                _from_text(key[name])
+                from_text(key[name])
             if key.get("revoked") is not None:
-                _from_text(key["revoked"])
+                from_text(key["revoked"])
         except (KeyError, TypeError, ValueError):
             return f"has an entry, number {position}, that is no key with its times"
     if len({key["id"] for key in keys}) != len(keys):

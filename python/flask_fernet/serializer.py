@@ -11,11 +11,10 @@ from itsdangerous import BadData, BadPayload, BadSignature, SignatureExpired
 
 from ._core import SessionKeys
 from .errors import ConfigurationError, Reason, SessionRejected
+from .times import MAX_CLOCK_SKEW
 
 #: Later than any token, in seconds since the epoch.
 _LATEST = 2**63 - 1
-#: Seconds by which a token may be dated ahead, as in ``src/token/keys.rs``.
-MAX_CLOCK_SKEW = 60
 
 
 class EncryptedSerializer:

@@ -11,12 +11,11 @@ from itsdangerous.url_safe import URLSafeTimedSerializer
 
 from ._core import SessionKeys
 from .errors import Reason, SessionRejected
+from .times import MAX_CLOCK_SKEW
 
 _MARK = b"."
 #: Most bytes that a payload may unpack to, as in ``src/compress.rs``.
 _MAX_INFLATED = 1 << 20
-#: Seconds by which a cookie may be dated ahead, as in ``src/token/keys.rs``.
-_MAX_CLOCK_SKEW = 60
 
 
 class SignedCookies:
@@ -50,7 +49,7 @@ class SignedCookies:
             issued_at = int(made.timestamp())
             if now - issued_at > max_age:
                 raise SessionRejected(Reason.EXPIRED)
-            if issued_at - now > _MAX_CLOCK_SKEW:
+            if issued_at - now > MAX_CLOCK_SKEW:
                 raise SessionRejected(Reason.FROM_FUTURE)
             return self._payload(value), issued_at
         raise SessionRejected(Reason.UNAUTHENTIC)

@@ -8,13 +8,21 @@ from unittest import mock
 
 import pytest
 from flask import Flask, Response, session
-from flask.json.tag import JSONTag, TagDateTime, TaggedJSONSerializer
+from flask.json.tag import TagDateTime, TaggedJSONSerializer
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionInterface
 from flask.wrappers import Request
 
 from flask_fernet import EncryptedSessionInterface
 from tests.conftest import MakeApp
-from tests.parity.test_against_flask import PATHS, Pair, add_views, compare, frozen_clock, seen
+from tests.parity.test_against_flask import (
+    PATHS,
+    ComplexTag,
+    Pair,
+    add_views,
+    compare,
+    frozen_clock,
+    seen,
+)
 
 __all__ = ["frozen_clock"]
 
@@ -106,20 +114,7 @@ class TestPatched:
                 assert client.get("/read").text == f"[('at', {moment!r})]"
 
     def test_default_tags(self, make_app: MakeApp) -> None:
-        class TagComplex(JSONTag):
-            __slots__ = ()
-            key = " c"
-
-            def check(self, value: Any) -> bool:
-                return isinstance(value, complex)
-
-            def to_json(self, value: Any) -> Any:
-                return [value.real, value.imag]
-
-            def to_python(self, value: Any) -> Any:
-                return complex(*value)
-
-        tags = [*TaggedJSONSerializer.default_tags, TagComplex]
+        tags = [*TaggedJSONSerializer.default_tags, ComplexTag]
         with mock.patch.object(TaggedJSONSerializer, "default_tags", tags):
             interface = type("Own", (), {"serializer": TaggedJSONSerializer()})
             pair = Pair(make_app, interface)
