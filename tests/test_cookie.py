@@ -51,4 +51,4 @@ def test_finds_what_werkzeug_finds(header: str) -> None:
 
 @given(when=st.datetimes(min_value=datetime(1, 1, 1), timezones=st.just(timezone.utc)))
 def test_dates(when: datetime) -> None:
-    assert Codec.encode(when) == b'{" d":"' + http_date(when).encode() + b'"}'
+    assert Codec().encode(when) == b'{" d":"' + http_date(when).encode() + b'"}'

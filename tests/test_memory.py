@@ -56,7 +56,7 @@ def sessions(cookie: str | None) -> Callable[[], object]:
         lambda: partial(Fernet(Fernet.generate_key()).encrypt, b"x" * 100),
         lambda: partial(refused, MultiFernet([Fernet(Fernet.generate_key())] * 2)),
         lambda: partial(Fernet, Fernet.generate_key()),
-        lambda: partial(Codec().decode, Codec.encode(EVERYTHING) or b""),
+        lambda: partial(Codec().decode, Codec().encode(EVERYTHING) or b""),
     ],
     ids=["sessions", "refused sessions", "encrypt", "refused tokens", "keys", "codec"],
 )

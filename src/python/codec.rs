@@ -1,48 +1,49 @@
 //! The session codec and its neighbours as functions, for the portable path and for tests.
 
-use std::sync::Mutex;
-
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::compress;
 use crate::cookie::{self, Found};
-use crate::tagged_json::decode::{KnownKeys, decode as decode_text, decode_into};
+use crate::tagged_json::Known;
+use crate::tagged_json::decode::{decode as decode_text, decode_into};
 use crate::tagged_json::encode::{Style, encode as encode_value};
 
 /// The native half of Flask's ``TaggedJSONSerializer``, as a session interface has one.
 #[pyclass(frozen, module = "flask_fernet._core")]
-pub(crate) struct Codec(Mutex<KnownKeys>);
+pub(crate) struct Codec(Known);
 
 #[pymethods]
 impl Codec {
     #[new]
     fn new() -> Self {
-        Self(Mutex::default())
+        Self(Known::default())
     }
 
     /// ``value`` as tagged JSON, or ``None`` where only Flask's own serializer will do.
-    #[staticmethod]
-    #[pyo3(signature = (value, *, sort_keys=true, ensure_ascii=true))]
+    #[pyo3(signature = (value, sort_keys=true, ensure_ascii=true))]
     fn encode<'py>(
+        &self,
         value: &Bound<'py, PyAny>,
         sort_keys: bool,
         ensure_ascii: bool,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
         let mut out = Vec::with_capacity(512);
-        let done = encode_value(value, Style { sort_keys, ensure_ascii }, &mut out)?;
+        let style = Style { sort_keys, ensure_ascii };
+        let done = encode_value(value, style, &self.0.shapes, &mut out)?;
         Ok(done.map(|()| PyBytes::new(value.py(), &out)))
     }
 
-    /// The value that tagged JSON stands for in a tuple of one, or ``None`` where only Flask's
-    /// own serializer will do.
-    fn decode<'py>(&self, py: Python<'py>, text: &[u8]) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
-        let Ok(text) = std::str::from_utf8(text) else { return Ok(None) };
+    /// The value that tagged JSON stands for, or ``NotImplemented`` where only Flask's own
+    /// serializer will do.
+    fn decode<'py>(&self, py: Python<'py>, text: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        let declined = || py.NotImplemented().into_bound(py);
+        let Ok(text) = std::str::from_utf8(text) else { return Ok(declined()) };
         let session = PyDict::new(py);
-        if decode_into(&session, text, &self.0)?.is_some() {
-            return Ok(Some((session.into_any(),)));
+        if decode_into(&session, text, &self.0.keys)?.is_some() {
+            return Ok(session.into_any());
         }
-        Ok(decode_text(py, text)?.map(|value| (value,)))
+        Ok(decode_text(py, text, &self.0.keys)?.unwrap_or_else(declined))
     }
 }
 

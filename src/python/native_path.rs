@@ -5,7 +5,7 @@
 //! unusual is left to it. A method answers `NotImplemented`, and has changed nothing, where the
 //! whole is to be done there.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
@@ -21,7 +21,8 @@ use super::save::CookieTemplate;
 use super::session_keys::SessionKeys;
 use super::settings::{self, Snapshots};
 use super::stop::Stop;
-use crate::tagged_json::decode::{KnownKeys, decode_into};
+use crate::tagged_json::Known;
+use crate::tagged_json::decode::decode_into;
 use crate::tagged_json::encode::{Style, encode_dict};
 use crate::token::key_set::KeySet;
 
@@ -31,7 +32,7 @@ pub(crate) struct NativePath {
     pub(crate) classes: Classes,
     pub(crate) sealings: Snapshots<Sealing, SETTINGS>,
     pub(crate) templates: Snapshots<CookieTemplate, 7>,
-    pub(crate) known_keys: Mutex<KnownKeys>,
+    pub(crate) known: Known,
     rejections: Rejections,
 }
 
@@ -77,7 +78,7 @@ impl NativePath {
             classes: Classes::new(),
             sealings: Snapshots::new(),
             templates: Snapshots::new(),
-            known_keys: Mutex::default(),
+            known: Known::default(),
             rejections: Rejections::default(),
         }
     }
@@ -128,7 +129,7 @@ impl NativePath {
         let mut payload = Vec::with_capacity(512);
         let style = Stop::declined(self.stock_style(interface, app))?.flatten();
         let Some(style) = style else { return Ok(None) };
-        let done = encode_dict(data, style, &mut payload)?;
+        let done = encode_dict(data, style, &self.known.shapes, &mut payload)?;
         Ok(done.map(|()| PyBytes::new(app.py(), &payload)))
     }
 
@@ -143,7 +144,7 @@ impl NativePath {
         let style = Stop::declined(self.stock_style(interface, app))?.flatten();
         let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
         let data = PyDict::new(app.py());
-        Ok(decode_into(&data, text, &self.known_keys)?.map(|()| data))
+        Ok(decode_into(&data, text, &self.known.keys)?.map(|()| data))
     }
 
     /// Counts a cookie that was refused.

@@ -128,12 +128,12 @@ impl NativePath {
         if self.classes.facts_of_class(Role::NewSession, class)?.stock() {
             let session = flask.empty_session(class)?;
             let data = session.cast::<PyDict>()?;
-            let done = decode_into(data, text, &self.known_keys)?;
+            let done = decode_into(data, text, &self.known.keys)?;
             let plain = done.is_some() && !data.contains(intern!(py, RESERVED))?;
             return Ok(plain.then_some(session));
         }
         let data = PyDict::new(py);
-        let done = decode_into(&data, text, &self.known_keys)?;
+        let done = decode_into(&data, text, &self.known.keys)?;
         if done.is_none() || data.contains(intern!(py, RESERVED))? {
             return Ok(None);
         }

@@ -126,7 +126,7 @@ impl NativePath {
         let py = app.py();
         if let Some(style) = self.stock_style(interface, app)? {
             let mut payload = Vec::with_capacity(512);
-            if encode_dict(data, style, &mut payload)?.is_some() {
+            if encode_dict(data, style, &self.known.shapes, &mut payload)?.is_some() {
                 return Ok(payload);
             }
         }

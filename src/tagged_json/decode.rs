@@ -19,12 +19,12 @@ impl From<Unknown> for Stop {
 }
 
 /// Reads a whole text. `None` for what only Python can read, or refuse.
-pub(crate) fn decode<'py>(py: Python<'py>, text: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
-    let mut decoder = Decoder::new(py, text)?;
-    Stop::declined(decoder.value(0).and_then(|value| {
-        decoder.scanner.end()?;
-        Ok(value)
-    }))
+pub(crate) fn decode<'py>(
+    py: Python<'py>,
+    text: &str,
+    known: &Mutex<KnownKeys>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    with_decoder(py, text, known, |decoder| decoder.value(0))
 }
 
 /// Reads a whole text that is one plain object into `dict`. `None`, with `dict` in any state,
@@ -34,105 +34,127 @@ pub(crate) fn decode_into(
     text: &str,
     known: &Mutex<KnownKeys>,
 ) -> PyResult<Option<()>> {
-    let mut decoder = Decoder::new(dict.py(), text)?;
-    // Nobody waits: reading a value can run Python, and another thread.
-    let mut known = known.try_lock().ok();
-    Stop::declined(decoder.whole_object(dict, known.as_deref_mut()))
+    with_decoder(dict.py(), text, known, |decoder| {
+        decoder.expect(b'{')?;
+        if decoder.scanner.next_is_tag() {
+            return Err(Stop::Decline);
+        }
+        decoder.members(dict, 0)
+    })
 }
 
-/// The keys that sessions have at their top, each with its text from quote to colon: an app's
-/// sessions mostly have the same few, and a `str` that is there already has its hash too.
+fn with_decoder<'py, T>(
+    py: Python<'py>,
+    text: &str,
+    known: &Mutex<KnownKeys>,
+    read: impl FnOnce(&mut Decoder<'_, '_, 'py>) -> Result<T, Stop>,
+) -> PyResult<Option<T>> {
+    // Nobody waits: reading a value can run Python, and another thread.
+    let mut locked = known.try_lock().ok();
+    let mut own;
+    let known = if let Some(known) = locked.as_deref_mut() {
+        known
+    } else {
+        own = KnownKeys::default();
+        &mut own
+    };
+    known.to_learn = KnownKeys::LEARNED_AT_ONCE;
+    let mut decoder = Decoder {
+        py,
+        types: Types::get(py)?,
+        scanner: Scanner::new(text),
+        scratch: String::new(),
+        items: Vec::new(),
+        known,
+    };
+    Stop::declined(read(&mut decoder).and_then(|value| {
+        decoder.scanner.end()?;
+        Ok(value)
+    }))
+}
+
+/// The keys that sessions have, by depth, each with its text from quote to colon: an app's
+/// sessions mostly have the same few in the same order, as have the objects in a list; and a `str`
+/// that is there already has its hash too, and is the same one when it is written again.
 #[derive(Default)]
-pub(crate) struct KnownKeys(Vec<(Box<str>, Py<PyString>)>);
+pub(crate) struct KnownKeys {
+    depths: [Vec<KnownKey>; Self::DEPTHS],
+    /// How many more this text may add: one with a thousand names of its own would cost a lot and
+    /// push out what others know.
+    to_learn: usize,
+}
+
+struct KnownKey {
+    text: Box<str>,
+    key: Py<PyString>,
+}
 
 impl KnownKeys {
-    /// More are not remembered.
-    const MOST: usize = 32;
+    /// Deeper ones are not remembered.
+    const DEPTHS: usize = 4;
+    /// More at a depth are not remembered.
+    const MOST: usize = 64;
     /// How many are looked at to find one.
     const AHEAD: usize = 8;
-    /// Longer ones are not remembered.
+    /// Bytes of text; longer ones are not remembered.
     const LONGEST: usize = 64;
+    const LEARNED_AT_ONCE: usize = 16;
 
     /// Steps over a key that is known, at or after position `from`; the key and the position
     /// where to look for the next one.
+    #[inline]
     fn eat<'py>(
         &self,
         py: Python<'py>,
         scanner: &mut Scanner<'_>,
+        depth: usize,
         from: usize,
     ) -> Option<(Bound<'py, PyString>, usize)> {
-        let ahead = self.0.iter().enumerate().skip(from).take(Self::AHEAD);
-        let mut ahead = ahead.skip_while(|(_, (text, _))| !scanner.eat_text(text));
-        let (position, (_, key)) = ahead.next()?;
-        Some((key.bind(py).clone(), position + 1))
+        let known = self.depths.get(depth)?;
+        for (position, known) in known.iter().enumerate().skip(from).take(Self::AHEAD) {
+            if scanner.eat_text(&known.text) {
+                return Some((known.key.bind(py).clone(), position + 1));
+            }
+        }
+        None
     }
 
-    fn remember(&mut self, text: &str, key: &Bound<'_, PyString>, position: usize) {
-        if text.len() > Self::LONGEST || self.0.iter().any(|(known, _)| **known == *text) {
-            return;
+    /// Remembers a key that was not found from `position` on; the position where to look for the
+    /// next one.
+    #[cold]
+    fn learn(
+        &mut self,
+        text: &str,
+        key: &Bound<'_, PyString>,
+        depth: usize,
+        position: usize,
+    ) -> usize {
+        let Some(all) = self.depths.get_mut(depth) else { return 0 };
+        if let Some(at) = all.iter().position(|known| *known.text == *text) {
+            return at + 1;
         }
-        self.0.truncate(Self::MOST - 1);
-        self.0.insert(position.min(self.0.len()), (text.into(), key.clone().unbind()));
+        let position = position.min(all.len());
+        if text.len() > Self::LONGEST || self.to_learn == 0 || position >= Self::MOST {
+            return position;
+        }
+        self.to_learn -= 1;
+        all.truncate(Self::MOST - 1);
+        all.insert(position, KnownKey { text: text.into(), key: key.clone().unbind() });
+        position + 1
     }
 }
 
-struct Decoder<'a, 'py> {
+struct Decoder<'a, 'known, 'py> {
     py: Python<'py>,
     types: &'static Types,
     scanner: Scanner<'a>,
     scratch: String,
     /// The items of every array being read, the innermost last.
     items: Vec<Bound<'py, PyAny>>,
-    keys: Vec<Keys<'a, 'py>>,
+    known: &'known mut KnownKeys,
 }
 
-impl<'a, 'py> Decoder<'a, 'py> {
-    fn new(py: Python<'py>, text: &'a str) -> PyResult<Self> {
-        Ok(Self {
-            py,
-            types: Types::get(py)?,
-            scanner: Scanner::new(text),
-            scratch: String::new(),
-            items: Vec::new(),
-            keys: Vec::new(),
-        })
-    }
-
-    fn whole_object(
-        &mut self,
-        dict: &Bound<'py, PyDict>,
-        mut known: Option<&mut KnownKeys>,
-    ) -> Result<(), Stop> {
-        self.expect(b'{')?;
-        let mut count = 0;
-        let mut next_known = 0;
-        while !self.scanner.eat(b'}') {
-            if count > 0 {
-                self.expect(b',')?;
-            }
-            let found =
-                known.as_ref().and_then(|known| known.eat(self.py, &mut self.scanner, next_known));
-            let key = if let Some((key, next)) = found {
-                next_known = next;
-                key
-            } else {
-                let (text, key) = self.new_key()?;
-                if Tag::from_key(key.to_str()?).is_some() {
-                    return Err(Stop::Decline);
-                }
-                if let Some(known) = &mut known {
-                    known.remember(text, &key, next_known);
-                }
-                key
-            };
-            dict.set_item(key, self.value(1)?)?;
-            count += 1;
-        }
-        self.scanner.end()?;
-        // A key given twice may leave one that is a tag: for Python to sort out.
-        if dict.len() == count { Ok(()) } else { Err(Stop::Decline) }
-    }
-
+impl<'py> Decoder<'_, '_, 'py> {
     fn value(&mut self, depth: usize) -> Result<Bound<'py, PyAny>, Stop> {
         if depth > MAX_DEPTH {
             return Err(Stop::Decline);
@@ -187,11 +209,12 @@ impl<'a, 'py> Decoder<'a, 'py> {
     /// Reads an object: a dict, or the value that a tag stands for.
     fn object(&mut self, depth: usize) -> Result<Bound<'py, PyAny>, Stop> {
         self.scanner.eat(b'{');
-        if self.scanner.eat(b'}') {
-            return Ok(PyDict::new(self.py).into_any());
+        let dict = PyDict::new(self.py);
+        if !self.scanner.next_is_tag() {
+            self.members(&dict, depth)?;
+            return Ok(dict.into_any());
         }
-        let key = self.key(depth + 1, 0)?;
-        let tag = Tag::from_key(key.to_str()?);
+        let (key, tag) = self.tag()?;
         let value = match tag {
             Some(Tag::Tuple) if self.scanner.next_is(b'[') => {
                 let first = self.array(depth + 1)?;
@@ -209,60 +232,69 @@ impl<'a, 'py> Decoder<'a, 'py> {
             }
             None => self.value(depth + 1)?,
         };
-        let dict = PyDict::new(self.py);
-        self.members(&dict, key, value, depth + 1)?;
+        // No tag, or one of several members: a key like any other.
+        dict.set_item(key, value)?;
+        if !self.scanner.eat(b'}') {
+            self.expect(b',')?;
+            if self.scanner.next_is(b'}') {
+                return Err(Stop::Decline);
+            }
+            self.members(&dict, depth)?;
+        }
         Ok(dict.into_any())
     }
 
-    /// Puts the first member, which has been read, and all others into `dict`.
-    fn members(
-        &mut self,
-        dict: &Bound<'py, PyDict>,
-        key: Bound<'py, PyString>,
-        value: Bound<'py, PyAny>,
-        depth: usize,
-    ) -> Result<(), Stop> {
-        dict.set_item(key, value)?;
-        let mut count = 1;
-        while !self.scanner.eat(b'}') {
-            self.expect(b',')?;
-            let key = self.key(depth, count)?;
-            let value = self.value(depth)?;
+    /// Reads the members that are left of an object at `depth`, and its end, into `dict`.
+    fn members(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Result<(), Stop> {
+        let mut count = dict.len();
+        let mut position = 0;
+        if self.scanner.eat(b'}') {
+            return Ok(());
+        }
+        loop {
+            let found = self.known.eat(self.py, &mut self.scanner, depth, position);
+            let key = match found {
+                Some((key, next)) => {
+                    position = next;
+                    key
+                }
+                None => self.new_key(depth, &mut position)?,
+            };
+            let value = self.value(depth + 1)?;
             dict.set_item(key, value)?;
             count += 1;
+            if self.scanner.eat(b'}') {
+                break;
+            }
+            self.expect(b',')?;
         }
         // A key given twice may leave one that is a tag: for Python to sort out.
         if dict.len() == count { Ok(()) } else { Err(Stop::Decline) }
     }
 
-    /// Reads the key that is number `position` in its object, and its colon.
-    fn key(&mut self, depth: usize, position: usize) -> Result<Bound<'py, PyString>, Stop> {
-        if self.keys.len() <= depth {
-            self.keys.resize_with(depth + 1, Vec::new);
-        }
-        if let Some((text, key)) = self.keys[depth].get(position)
-            && self.scanner.eat_text(text)
-        {
-            return Ok(key.clone());
-        }
-        let (text, key) = self.new_key()?;
-        self.keys[depth].truncate(position);
-        if self.keys[depth].len() == position {
-            self.keys[depth].push((text, key.clone()));
-        }
+    /// Reads a key and its colon, and remembers it.
+    fn new_key(&mut self, depth: usize, position: &mut usize) -> Result<Bound<'py, PyString>, Stop> {
+        self.scanner.next_is(b'"');
+        let start = self.scanner.position();
+        let key = self.key()?;
+        *position = self.known.learn(self.scanner.since(start), &key, depth, *position);
         Ok(key)
     }
 
-    /// Reads a key and its colon, and gives their text too.
-    fn new_key(&mut self) -> Result<(&'a str, Bound<'py, PyString>), Stop> {
+    /// Reads a first key that may be a tag.
+    fn tag(&mut self) -> Result<(Bound<'py, PyString>, Option<Tag>), Stop> {
+        let key = self.key()?;
+        let tag = Tag::from_key(key.to_str()?);
+        Ok((key, tag))
+    }
+
+    fn key(&mut self) -> Result<Bound<'py, PyString>, Stop> {
         if !self.scanner.next_is(b'"') {
             return Err(Stop::Decline);
         }
-        let start = self.scanner.position();
-        let plain = self.scanner.string(&mut self.scratch)?;
-        let key = PyString::new(self.py, plain.unwrap_or(&self.scratch));
+        let key = self.string()?;
         self.expect(b':')?;
-        Ok((self.scanner.since(start), key))
+        Ok(key)
     }
 
     fn expect(&mut self, byte: u8) -> Result<(), Stop> {
@@ -310,7 +342,3 @@ impl<'a, 'py> Decoder<'a, 'py> {
         Ok(dict.into_any())
     }
 }
-
-/// The keys of the last object at a depth, each with its text from quote to colon: the objects
-/// in a list mostly have the same ones in the same order.
-type Keys<'a, 'py> = Vec<(&'a str, Bound<'py, PyString>)>;

@@ -1,5 +1,7 @@
 //! Python objects to tagged JSON, byte for byte as Flask's `TaggedJSONSerializer.dumps`.
 
+use std::sync::Mutex;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
@@ -14,7 +16,7 @@ use crate::python::Stop;
 use crate::token::base64;
 
 /// The settings of Flask's `DefaultJSONProvider` that show in its output.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Style {
     pub(crate) sort_keys: bool,
     pub(crate) ensure_ascii: bool,
@@ -24,26 +26,46 @@ pub(crate) struct Style {
 pub(crate) fn encode(
     value: &Bound<'_, PyAny>,
     style: Style,
+    known: &Mutex<KnownShapes>,
     out: &mut Vec<u8>,
 ) -> PyResult<Option<()>> {
-    Stop::declined(Encoder::new(value.py(), style, out)?.value(value, 0))
+    with_encoder(value.py(), style, known, out, |encoder| encoder.value(value, 0))
 }
 
 /// [`encode`] for a dict of any subclass, taken for the plain dict that it holds.
 pub(crate) fn encode_dict(
     dict: &Bound<'_, PyDict>,
     style: Style,
+    known: &Mutex<KnownShapes>,
     out: &mut Vec<u8>,
 ) -> PyResult<Option<()>> {
-    Stop::declined(Encoder::new(dict.py(), style, out)?.dict(dict, 0))
+    with_encoder(dict.py(), style, known, out, |encoder| encoder.dict(dict, 0))
 }
 
-struct Encoder<'out, 'py> {
+fn with_encoder(
+    py: Python<'_>,
+    style: Style,
+    known: &Mutex<KnownShapes>,
+    out: &mut Vec<u8>,
+    write: impl FnOnce(&mut Encoder<'_, '_>) -> Result<(), Stop>,
+) -> PyResult<Option<()>> {
+    // Nobody waits: writing a value can run Python, and another thread.
+    let mut locked = known.try_lock().ok();
+    let mut own;
+    let shapes = if let Some(shapes) = locked.as_deref_mut() {
+        shapes
+    } else {
+        own = KnownShapes::default();
+        &mut own
+    };
+    Stop::declined(write(&mut Encoder { types: Types::get(py)?, style, out, shapes }))
+}
+
+struct Encoder<'out, 'known> {
     types: &'static Types,
     style: Style,
     out: &'out mut Vec<u8>,
-    /// The keys of the last dict at each depth.
-    shapes: Vec<Shape<'py>>,
+    shapes: &'known mut KnownShapes,
 }
 
 type Member<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
@@ -51,62 +73,86 @@ type Member<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
 /// On the stack for dicts of the usual size.
 type Members<'py> = SmallVec<[Member<'py>; 16]>;
 
-/// Whether the keys are in the order of `sort_keys`. UTF-8 sorts as code points do.
-fn are_sorted(members: &[Member<'_>]) -> Result<bool, Stop> {
-    let mut sorted = true;
-    let mut before = "";
-    for (key, _) in members {
-        let key = utf8(key)?;
-        sorted &= before <= key;
-        before = key;
+/// The keys of dicts as they were written last, by depth: an app's sessions mostly have the same
+/// few, and the dicts in a list, the very same objects in the same order.
+#[derive(Default)]
+pub(crate) struct KnownShapes([SmallVec<[Shape; Self::MOST]>; Self::DEPTHS]);
+
+impl KnownShapes {
+    /// Deeper ones are not remembered.
+    const DEPTHS: usize = 4;
+    /// More at a depth are not remembered.
+    const MOST: usize = 4;
+
+    /// Takes out the shape that these members have.
+    fn take(&mut self, members: &[Member<'_>], style: Style, depth: usize) -> Option<Shape> {
+        let known = self.0.get_mut(depth)?;
+        let position = known.iter().position(|shape| shape.fits(members, style))?;
+        Some(known.swap_remove(position))
     }
-    Ok(sorted)
+
+    /// Puts one in, in place of the one that has been there for longest.
+    fn put(&mut self, shape: Shape, depth: usize) {
+        if shape.keys.len() <= Shape::MOST_KEYS
+            && shape.text.len() <= Shape::LONGEST
+            && let Some(known) = self.0.get_mut(depth)
+        {
+            if known.len() == Self::MOST {
+                known.remove(0);
+            }
+            known.push(shape);
+        }
+    }
 }
 
-/// The keys of a dict as they are written: the dicts in a list mostly have the same ones, the
-/// very same objects, in the same order.
-#[derive(Default)]
-struct Shape<'py> {
+/// The keys of a dict as they are written.
+struct Shape {
+    style: Style,
     /// In the order of the dict. Held, so that no other object can have their address.
-    keys: Vec<Bound<'py, PyString>>,
+    keys: Vec<Py<PyString>>,
     /// In the order of writing: which member, and where its key ends in `text`.
     order: Vec<(usize, usize)>,
-    /// Every key with its colon.
+    /// Every key with its colon, and a comma before it.
     text: Vec<u8>,
 }
 
-impl<'py> Shape<'py> {
-    fn fits(&self, members: &[Member<'py>]) -> bool {
+impl Shape {
+    /// Larger ones are not remembered.
+    const MOST_KEYS: usize = 64;
+    /// Bytes of text; longer ones are not remembered.
+    const LONGEST: usize = 4096;
+
+    #[inline]
+    fn fits(&self, members: &[Member<'_>], style: Style) -> bool {
         self.keys.len() == members.len()
             && self.keys.iter().zip(members).all(|(known, (key, _))| known.is(key))
+            && self.style == style
     }
 
-    fn learn(&mut self, members: &[Member<'py>], style: Style) -> Result<(), Stop> {
-        self.keys.clear();
-        self.order.clear();
-        self.text.clear();
-        self.keys.extend(members.iter().map(|(key, _)| key.clone()));
-        self.order.extend((0..members.len()).map(|position| (position, 0)));
-        if !are_sorted(members)? && style.sort_keys {
-            // Every key has just been read.
-            let text = |member: &(usize, usize)| members[member.0].0.to_str().unwrap_or_default();
-            self.order.sort_unstable_by(|a, b| text(a).cmp(text(b)));
+    #[cold]
+    fn new(members: &[Member<'_>], style: Style) -> Result<Self, Stop> {
+        let keys = members.iter().map(|(key, _)| utf8(key)).collect::<Result<Vec<_>, _>>()?;
+        let mut order: Vec<_> = (0..keys.len()).map(|position| (position, 0)).collect();
+        if style.sort_keys {
+            // UTF-8 sorts as code points do.
+            order.sort_by_key(|(position, _)| keys[*position]);
         }
-        for (member, end) in &mut self.order {
-            append_string(utf8(&members[*member].0)?, style.ensure_ascii, &mut self.text);
-            self.text.push(b':');
-            *end = self.text.len();
+        let mut text = Vec::new();
+        for (number, (member, end)) in order.iter_mut().enumerate() {
+            if number > 0 {
+                text.push(b',');
+            }
+            append_string(keys[*member], style.ensure_ascii, &mut text);
+            text.push(b':');
+            *end = text.len();
         }
-        Ok(())
+        let keys = members.iter().map(|(key, _)| key.clone().unbind()).collect();
+        Ok(Self { style, keys, order, text })
     }
 }
 
-impl<'out, 'py> Encoder<'out, 'py> {
-    fn new(py: Python<'py>, style: Style, out: &'out mut Vec<u8>) -> PyResult<Self> {
-        Ok(Self { types: Types::get(py)?, style, out, shapes: Vec::new() })
-    }
-
-    fn value(&mut self, value: &Bound<'py, PyAny>, depth: usize) -> Result<(), Stop> {
+impl Encoder<'_, '_> {
+    fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Stop> {
         if let Ok(text) = value.cast_exact::<PyString>() {
             self.string(text)
         } else if value.is_exact_instance_of::<PyInt>() {
@@ -136,7 +182,7 @@ impl<'out, 'py> Encoder<'out, 'py> {
     }
 
     /// The types that come from a module.
-    fn tagged(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    fn tagged(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Stop> {
         let class = value.get_type();
         if class.is(&self.types.markup) {
             self.append(b"{\" m\":")?;
@@ -159,12 +205,12 @@ impl<'out, 'py> Encoder<'out, 'py> {
         Ok(())
     }
 
-    fn string(&mut self, text: &Bound<'py, PyString>) -> Result<(), Stop> {
+    fn string(&mut self, text: &Bound<'_, PyString>) -> Result<(), Stop> {
         append_string(utf8(text)?, self.style.ensure_ascii, self.out);
         Ok(())
     }
 
-    fn int(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    fn int(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Stop> {
         if let Ok(small) = value.extract::<i64>() {
             append_int(small, self.out);
             Ok(())
@@ -175,7 +221,7 @@ impl<'out, 'py> Encoder<'out, 'py> {
         }
     }
 
-    fn items(
+    fn items<'py>(
         &mut self,
         items: impl Iterator<Item = Bound<'py, PyAny>>,
         depth: usize,
@@ -191,7 +237,7 @@ impl<'out, 'py> Encoder<'out, 'py> {
         self.append(b"]")
     }
 
-    fn dict(&mut self, dict: &Bound<'py, PyDict>, depth: usize) -> Result<(), Stop> {
+    fn dict(&mut self, dict: &Bound<'_, PyDict>, depth: usize) -> Result<(), Stop> {
         let depth = deeper(depth)?;
         let mut members = Members::new();
         // The members are held before anything is written: writing a value can run Python,
@@ -202,62 +248,36 @@ impl<'out, 'py> Encoder<'out, 'py> {
             }
             Ok::<_, Stop>(())
         })?;
-        match members.as_mut_slice() {
+        match members.as_slice() {
             [(key, value)] => self.single(key, value, depth),
-            // There is only one at the top, so it has nobody to learn from.
-            members if depth == 1 => self.only_members(members),
             members => self.members(members, depth),
         }
     }
 
-    fn only_members(&mut self, members: &mut [Member<'py>]) -> Result<(), Stop> {
-        if !are_sorted(members)? && self.style.sort_keys {
-            // Every key has just been read.
-            members.sort_unstable_by(|(a, _), (b, _)| {
-                a.to_str().unwrap_or_default().cmp(b.to_str().unwrap_or_default())
-            });
-        }
-        self.out.push(b'{');
-        for (position, (key, value)) in members.iter().enumerate() {
-            if position > 0 {
-                self.out.push(b',');
-            }
-            self.string(key)?;
-            self.out.push(b':');
-            self.value(value, 1)?;
-        }
-        self.append(b"}")
-    }
-
-    fn members(&mut self, members: &[Member<'py>], depth: usize) -> Result<(), Stop> {
-        if self.shapes.len() <= depth {
-            self.shapes.resize_with(depth + 1, Shape::default);
-        }
+    /// No members, or several.
+    fn members(&mut self, members: &[Member<'_>], depth: usize) -> Result<(), Stop> {
         // Taken out while the members are written, which may be dicts of their own.
-        let mut shape = std::mem::take(&mut self.shapes[depth]);
-        if !shape.fits(members) {
-            shape.learn(members, self.style)?;
-        }
+        let shape = match self.shapes.take(members, self.style, depth - 1) {
+            Some(shape) => shape,
+            None => Shape::new(members, self.style)?,
+        };
         self.out.push(b'{');
         let mut start = 0;
         for (member, end) in &shape.order {
-            if start > 0 {
-                self.out.push(b',');
-            }
             self.out.extend_from_slice(&shape.text[start..*end]);
             self.value(&members[*member].1, depth)?;
             start = *end;
         }
         self.out.push(b'}');
-        self.shapes[depth] = shape;
+        self.shapes.put(shape, depth - 1);
         Ok(())
     }
 
     /// The one member of a dict; a key that looks like a tag is escaped.
     fn single(
         &mut self,
-        key: &Bound<'py, PyString>,
-        value: &Bound<'py, PyAny>,
+        key: &Bound<'_, PyString>,
+        value: &Bound<'_, PyAny>,
         depth: usize,
     ) -> Result<(), Stop> {
         let looks_like_a_tag = Tag::from_key(utf8(key)?).is_some();
@@ -276,7 +296,7 @@ impl<'out, 'py> Encoder<'out, 'py> {
     }
 
     /// An HTTP date, for naive values and those in UTC; other zones are Python's to convert.
-    fn datetime(&mut self, value: &Bound<'py, PyAny>) -> Result<(), Stop> {
+    fn datetime(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Stop> {
         let py = value.py();
         let zone = value.getattr(intern!(py, "tzinfo"))?;
         if !zone.is_none() && !zone.is(&self.types.utc) {

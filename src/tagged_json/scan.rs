@@ -77,7 +77,15 @@ impl<'a> Scanner<'a> {
         self.peek() == Some(byte)
     }
 
+    /// Whether a key comes next that can be a tag: every tag begins with a blank, and what is
+    /// escaped may be one.
+    pub fn next_is_tag(&mut self) -> bool {
+        self.skip_blanks();
+        matches!(self.text.as_bytes()[self.at..], [b'"', b' ' | b'\\', ..])
+    }
+
     /// Steps over `text`, which stands right here or not at all.
+    #[inline]
     pub fn eat_text(&mut self, text: &str) -> bool {
         let here = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
         self.at += if here { text.len() } else { 0 };
