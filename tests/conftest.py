@@ -9,7 +9,7 @@ from flask import Flask
 from hypothesis import settings
 
 from flask_fernet import EncryptedSessionInterface
-from tests.support import SECRET, PortablePath
+from tests.support import SECRET
 
 # Timing on a busy machine says nothing about correctness.
 settings.register_profile("default", deadline=None, max_examples=200)
@@ -33,7 +33,7 @@ def make_app(path: str) -> MakeApp:
         app.config.update({"SECRET_KEY": SECRET, **config})
         interface = EncryptedSessionInterface() if interface is None else interface
         if path == "portable":
-            interface._native = PortablePath()  # type: ignore[assignment]
+            interface._leave_to_python()
         app.session_interface = interface
         return app
 

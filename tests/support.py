@@ -9,31 +9,10 @@ from flask import Flask
 from werkzeug.wrappers import Response
 
 from flask_fernet import EncryptedSessionInterface
-from flask_fernet._core import NativePath, SessionKeys
+from flask_fernet._core import SessionKeys
 
 SECRET = "a secret of more than sixteen bytes"
 FOREVER = 2**62
-
-
-class PortablePath:
-    """A native path that leaves everything to Python."""
-
-    def __init__(self) -> None:
-        self._native = NativePath()
-        self.count_rejection = self._native.count_rejection
-        self.rejections = self._native.rejections
-        self.forget = self._native.forget
-
-    def sealing_for_python(self, *_: object) -> Any:
-        return None
-
-    dump = load = sealing_for_python
-
-    def open(self, *_: object) -> Any:
-        return NotImplemented
-
-    def save(self, *_: object) -> Any:
-        return NotImplemented
 
 
 class NativeOnly(EncryptedSessionInterface):

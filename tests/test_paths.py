@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from flask_fernet import EncryptedSessionInterface, Fernet
 from tests.strategies import EVERYTHING, FLASK_LOGIN, sessions
-from tests.support import SECRET, PortablePath, readable
+from tests.support import SECRET, readable
 
 NOW = 1_790_000_000.75
 
@@ -65,7 +65,7 @@ class Paths:
             app.json.ensure_ascii = ensure_ascii  # type: ignore[attr-defined]
             app.session_interface = EncryptedSessionInterface(keys=keys)
             if portable:
-                app.session_interface._native = PortablePath()  # type: ignore[assignment]
+                app.session_interface._leave_to_python()
             self.apps.append(app)
 
     def saved(self, app: Flask, data: dict[str, Any], accessed: bool, modified: bool) -> Any:

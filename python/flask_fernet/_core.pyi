@@ -7,8 +7,6 @@ from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SessionMixin
 from typing_extensions import Buffer, Self
 
-from .interface import EncryptedSessionInterface
-
 class Fernet:
     """Symmetric authenticated encryption of bytes, as the Fernet specification has it.
 
@@ -120,28 +118,47 @@ class SessionKeys:
         self, token: str | bytes, now: int, max_age: int, name: str
     ) -> tuple[bytes, int, bool, str]: ...
 
-@final
 class NativePath:
-    """The native half of one session interface."""
+    """The native half of a session interface, and the first of its bases."""
 
-    def __new__(cls) -> Self: ...
-    def open(
-        self, interface: EncryptedSessionInterface, app: Flask, request: Request
-    ) -> SecureCookieSession | None: ...
-    def save(
-        self,
-        interface: EncryptedSessionInterface,
-        app: Flask,
-        session: SessionMixin,
-        response: Response,
-    ) -> Any: ...
-    def sealing_for_python(self, interface: Any, app: Flask) -> Any: ...
-    def dump(self, interface: Any, app: Flask, data: dict[str, Any]) -> bytes | None: ...
-    def load(self, interface: Any, app: Flask, payload: bytes) -> dict[str, Any] | None: ...
-    def count_rejection(self, reason: str) -> None: ...
-    def rejections(self) -> dict[str, int]: ...
-    def forget(self) -> None: ...
-    def __deepcopy__(self, memo: Any, /) -> Self: ...
+    def __new__(cls, *args: object, **kwargs: object) -> Self: ...
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
+        """The session in the request's cookie; a new one where there is none, or none that opens;
+        ``None`` where the app has no key.
+        """
+
+    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
+        """Sets the session's cookie on the response, or deletes it, or leaves it alone.
+
+        :raises SessionTooLarge: if the cookie would be longer than ``MAX_COOKIE_SIZE``.
+        """
+
+    def _last_sealing(self, app: Flask) -> Any: ...
+    def _dump_natively(self, app: Flask, data: dict[str, Any]) -> bytes | None: ...
+    def _load_natively(self, app: Flask, payload: bytes) -> dict[str, Any] | None: ...
+    def _count_rejection(self, reason: str) -> None: ...
+    def _rejections(self) -> dict[str, int]: ...
+    def _forget(self) -> None: ...
+    def _leave_to_python(self) -> None: ...
+
+@final
+class Origin:
+    """How an opened session came, where saving needs to know."""
+
+    def __new__(cls, payload: bytes | None, issued_at: int, reissue: bool) -> Self: ...
+    @property
+    def payload(self) -> bytes | None:
+        """The authentic payload, before it was inflated or decoded; ``None`` where it is only the
+        time that matters.
+        """
+
+    @property
+    def issued_at(self) -> int:
+        """Seconds since the epoch."""
+
+    @property
+    def reissue(self) -> bool:
+        """Whether to write it again though nobody changed it: an older key made its token."""
 
 @final
 class Codec:

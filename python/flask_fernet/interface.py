@@ -1,19 +1,20 @@
 """The session interface. Start reading here.
 
 :class:`EncryptedSessionInterface` is written twice: in Python, hook by hook, in ``portable.py``,
-and natively, as ``_core.NativePath``, for every request in which all that is in the way is
-Flask's own.
+and natively, in its base ``_core.NativePath``, for every request in which all that is in the way
+is Flask's own.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from . import settings
-from ._core import NativePath, SessionKeys
+from ._core import SessionKeys
 from .errors import ConfigurationError
 from .lifetimes import Lifetimes, regenerate_at_login
 from .portable import Migration, PortablePath, logger
@@ -25,7 +26,7 @@ from .sources import Keys, Sealing, Sources
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from flask import Flask, Request, Response
+    from flask import Flask
     from itsdangerous.url_safe import URLSafeTimedSerializer
     from typing_extensions import Self
 
@@ -69,7 +70,6 @@ class EncryptedSessionInterface(PortablePath):
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: D102
         # Here and not in `__init__`, which a subclass may forget to call.
         self = super().__new__(cls)
-        self._native = NativePath()
         self._sources = Sources()
         self._logged = {}
         self._migrations = {}
@@ -102,7 +102,7 @@ class EncryptedSessionInterface(PortablePath):
     @property
     def rejections(self) -> dict[str, int]:
         """How many session cookies did not open in this process, by :class:`Reason`."""
-        return self._native.rejections()
+        return self._rejections()
 
     def keys_in_use(self, app: Flask) -> list[str]:
         """The session keys of ``app``, the newest first, for a key ring to take them over. Treat
@@ -142,22 +142,16 @@ class EncryptedSessionInterface(PortablePath):
 
         return EncryptedSerializer(keys, self.get_cookie_name(app), pack, load)
 
-    def open_session(self, app: Flask, request: Request) -> SecureCookieSession | None:
-        """The session in the request's cookie; a new one where there is none, or none that
-        opens; ``None`` where the app has no key.
-        """
-        session = self._native.open(self, app, request)
-        if session is NotImplemented:
-            return self._open(app, request)
-        return session
+    def __copy__(self) -> Self:
+        return self.__deepcopy__({})
 
-    def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        """Sets the session's cookie on the response, or deletes it, or leaves it alone.
-
-        :raises SessionTooLarge: if the cookie would be longer than ``MAX_COOKIE_SIZE``.
-        """
-        if self._native.save(self, app, session, response) is NotImplemented:
-            self._save(app, session, response)
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """One that looks at everything anew, with the same keys and attributes."""
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied._sources = deepcopy(self._sources, memo)
+        vars(copied).update(deepcopy(vars(self), memo))
+        return copied
 
     def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
         if "get_signing_serializer" in vars(self):
@@ -175,7 +169,7 @@ class EncryptedSessionInterface(PortablePath):
             keys = self._sources.keys(app, self.salt, encrypted, urgent)
             if keys.fresh:
                 # The native path must not go on with others, and write under a revoked one.
-                self._native.forget()
+                self._forget()
         else:
             settings.known_names(config)
         signed, weak = None, keys.weak
@@ -216,23 +210,32 @@ class EncryptedSessionInterface(PortablePath):
 
     def _native_sealing(
         self, app: Flask
-    ) -> tuple[SessionKeys | None, timedelta, str, float | None, bool, bool, Sealing]:
+    ) -> tuple[
+        SessionKeys | None,
+        timedelta,
+        str,
+        float | None,
+        float,
+        float | None,
+        bool,
+        bool,
+        Sealing,
+    ]:
         """For the native path, which asks when a setting has changed: keys, lifetime and
-        compression; for how many seconds they hold; whether Python has another way to open what
-        they do not open; whether only Python can save; and all of it for Python.
+        compression; the absolute lifetime, and the age from which a session is refreshed; for how
+        many seconds all this holds; whether Python has another way to open what the keys do not
+        open; whether only Python can save; and all of it for Python.
         """
         sealing = self._sealing(app)
-        others = sealing.signed is not None or sealing.keys.ring is not None
-        python_saves = sealing.format == "flask-signed"
-        if not sealing.lifetimes.are_flasks:
-            others = python_saves = True
         return (
             sealing.keys.made,
             sealing.lifetime,
             sealing.compression,
+            sealing.lifetimes.absolute,
+            sealing.lifetimes.refresh_from,
             sealing.keys.good_for,
-            others,
-            python_saves,
+            sealing.signed is not None or sealing.keys.ring is not None,
+            sealing.format == "flask-signed",
             sealing,
         )
 

@@ -26,11 +26,6 @@ class Lifetimes:
     #: Age from which a permanent session is refreshed: a share of the sliding one.
     refresh_from: float = 0.0
 
-    @property
-    def are_flasks(self) -> bool:
-        """Whether there is nothing but what Flask has."""
-        return self.absolute is None and self.refresh_from == 0
-
     @classmethod
     def of(cls, config: Mapping[str, Any], sliding: timedelta) -> Lifetimes:
         """Read from the configuration.

@@ -1,8 +1,8 @@
 """Opening and saving a session in Python, hook by hook, as Flask's own interface does.
 
 ``_core.NativePath`` does the same in one native call for every request in which all that is in
-the way is Flask's own, and answers ``NotImplemented`` for the others, which then come here. Both
-give the same cookies; ``tests/test_paths.py`` holds them together.
+the way is Flask's own, and calls ``_open`` and ``_save`` here for the others. Both give the same
+cookies; ``tests/test_paths.py`` holds them together.
 """
 
 from __future__ import annotations
@@ -20,16 +20,10 @@ from itsdangerous.serializer import is_text_serializer
 from werkzeug.http import dump_cookie
 
 from . import settings
-from ._core import NativePath, SessionKeys, deflate, inflate
+from ._core import NativePath, Origin, SessionKeys, deflate, inflate
 from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
 from .lifetimes import CREATED, take_creation
-from .session import (
-    Origin,
-    creation_of,
-    origin_of,
-    remember_creation,
-    remember_origin,
-)
+from .session import creation_of, origin_of, remember_creation, remember_origin
 from .signals import session_migrated, session_rejected
 
 if TYPE_CHECKING:
@@ -65,14 +59,13 @@ class Migration:
     last_seen: int
 
 
-class PortablePath(SecureCookieSessionInterface):
+class PortablePath(NativePath, SecureCookieSessionInterface):
     """The part of the interface that works through Flask's hooks."""
 
-    __slots__ = ("_logged", "_migrations", "_native")
+    __slots__ = ("_logged", "_migrations")
 
     _logged: dict[Reason, float]
     _migrations: dict[str, Migration]
-    _native: NativePath
 
     def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
         """What the configuration says now."""
@@ -80,7 +73,7 @@ class PortablePath(SecureCookieSessionInterface):
 
     def _known_sealing(self, app: Flask) -> Sealing:
         """The same, from the last time as long as nothing has changed."""
-        known: Sealing | None = self._native.sealing_for_python(self, app)
+        known: Sealing | None = self._last_sealing(app)
         return self._sealing(app) if known is None else known
 
     # Opening.
@@ -178,13 +171,13 @@ class PortablePath(SecureCookieSessionInterface):
     def _reject(self, app: Flask, reason: str) -> SecureCookieSession:
         """A new session in place of one that did not open."""
         reason = Reason(reason)
-        self._native.count_rejection(reason)
+        self._count_rejection(reason)
         now = time.monotonic()
         if now - self._logged.get(reason, -_LOG_INTERVAL) >= _LOG_INTERVAL:
             self._logged[reason] = now
             # An expired session is nothing to look into.
             level = logging.INFO if reason is Reason.EXPIRED else logging.WARNING
-            total = self._native.rejections()[reason.value]
+            total = self._rejections()[reason.value]
             logger.log(level, "Refused a session cookie: %s (%d so far).", reason, total)
         session_rejected.send(app, reason=reason)
         return self.session_class()
@@ -267,6 +260,7 @@ class PortablePath(SecureCookieSessionInterface):
         What came, and not what the session is now: changes that Flask does not see are lost with
         one key and with several. It may fail to fit, and then stays as it is.
         """
+        assert origin.payload is not None  # noqa: S101 - it is kept for this
         expires = self.get_expiration_time(app, session)
         if expires is not None and self._expiration_is_flasks():
             # Counted from when the session was issued.
@@ -332,7 +326,7 @@ class PortablePath(SecureCookieSessionInterface):
 
     def _warn_of_lost_changes(self, app: Flask, session: SessionMixin, origin: Origin) -> None:
         """In debug mode: says that nested data was changed, and that nobody will see it."""
-        if type(self.serializer) is not TaggedJSONSerializer:
+        if origin.payload is None or type(self.serializer) is not TaggedJSONSerializer:
             # Another may write the same session differently each time.
             return
         try:
@@ -351,7 +345,7 @@ class PortablePath(SecureCookieSessionInterface):
     def _dump(self, app: Flask, data: Mapping[str, Any]) -> bytes:
         """A session as bytes, by the serializer, or as it would have them."""
         plain = dict(data)
-        payload = self._native.dump(self, app, plain)
+        payload = self._dump_natively(app, plain)
         return self._pack(plain) if payload is None else payload
 
     def _pack(self, value: Any) -> bytes:
@@ -368,7 +362,7 @@ class PortablePath(SecureCookieSessionInterface):
             if inflated is None:
                 raise ValueError("broken or oversized compressed payload")
             payload = inflated
-        data = self._native.load(self, app, payload)
+        data = self._load_natively(app, payload)
         if data is not None:
             return data
         serializer = self.serializer

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
 
 from flask.sessions import SecureCookieSession
 
+from ._core import Origin
 from .lifetimes import CREATED, Regenerates
 
 #: Where a note is kept, in a session's ``__dict__``: a session class with a ``__getattr__`` of
-#: its own may answer anything to any name.
+#: its own may answer anything to any name. As in ``src/python/origin.rs``.
 _ORIGIN = "_origin"
 
 
 class EncryptedSession(Regenerates, SecureCookieSession):
     """A session out of an encrypted cookie: Flask's own, and :meth:`regenerate`."""
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How an opened session came, where saving needs to know."""
-
-    #: The authentic payload, before it was inflated or decoded.
-    payload: bytes
-    #: Seconds since the epoch.
-    issued_at: int
-    #: Whether to write it again though nobody changed it: an older key made its token.
-    reissue: bool
 
 
 def origin_of(session: object) -> Origin | None:

@@ -8,7 +8,7 @@ use std::sync::RwLock;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::PyType;
+use pyo3::types::{PyBool, PyType};
 
 use super::flask_objects::TAG_CLASSES;
 
@@ -111,6 +111,8 @@ impl Role {
                 "flask.sessions",
                 "SecureCookieSession",
                 &[
+                    "accessed",
+                    "modified",
                     "__len__",
                     "__bool__",
                     "__iter__",
@@ -127,17 +129,31 @@ impl Role {
         }
     }
 
+    /// Attributes whose values the fast path takes from the class where an instance has none of
+    /// its own: no more than [`VALUES`].
+    const fn values(self) -> &'static [&'static str] {
+        match self {
+            Self::Interface => &["salt", "serializer", "session_class"],
+            Self::Json => &["sort_keys", "ensure_ascii"],
+            Self::SavedSession => &["accessed", "modified"],
+            _ => &[],
+        }
+    }
+
     fn examine(self, class: &Bound<'_, PyType>) -> PyResult<Facts> {
         let py = class.py();
         let stock = &Stock::get(py)?.roles[self as usize];
         if !class.is_subclass(stock.class.bind(py))? {
             return Ok(Facts::FOREIGN);
         }
-        let mut facts = Facts(0);
+        let mut facts = Facts::STOCK;
         for (position, differs) in stock.differences(class)?.into_iter().enumerate() {
             if differs {
                 facts = facts.with(position);
             }
+        }
+        for (position, name) in self.values().iter().enumerate() {
+            facts.values[position] = ClassValue::of(class, name)?;
         }
         if matches!(self, Self::Serializer) && !Stock::get(py)?.has_stock_tags(py)? {
             return Ok(Facts::FOREIGN);
@@ -219,30 +235,69 @@ impl Stock {
     }
 }
 
-/// A bit an attribute, set where a class has another than Flask's; every bit set for a class
-/// that is no subclass at all.
+/// What was found out about a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Facts(u16);
+pub(crate) struct Facts {
+    /// A bit an attribute, set where a class has another than Flask's; every bit set for a class
+    /// that is no subclass at all.
+    differs: u16,
+    values: [ClassValue; VALUES],
+}
+
+/// Attributes of a class whose values matter, at most.
+const VALUES: usize = 3;
+
+/// An attribute of a class, as its instances have it if they have none of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClassValue {
+    /// Not there, or computed anew for each instance.
+    Computed,
+    /// `True` or `False`.
+    Flag(bool),
+    /// Any other value.
+    Plain,
+}
+
+impl ClassValue {
+    fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Self> {
+        let Some(value) = class.getattr_opt(name)? else { return Ok(Self::Computed) };
+        if value.get_type().hasattr("__get__")? {
+            return Ok(Self::Computed);
+        }
+        Ok(value.cast_exact::<PyBool>().map_or(Self::Plain, |flag| Self::Flag(flag.is_true())))
+    }
+
+    /// Its truth, where that is a matter of the class.
+    pub(crate) const fn flag(self) -> Option<bool> {
+        if let Self::Flag(flag) = self { Some(flag) } else { None }
+    }
+}
 
 impl Facts {
-    const FOREIGN: Self = Self(u16::MAX);
+    const STOCK: Self = Self { differs: 0, values: [ClassValue::Computed; VALUES] };
+    const FOREIGN: Self = Self { differs: u16::MAX, ..Self::STOCK };
 
     /// Whether every attribute is Flask's.
     pub(crate) const fn stock(self) -> bool {
-        self.0 == 0
+        self.differs == 0
     }
 
     /// Whether the class has nothing to do with Flask's.
     pub(crate) const fn foreign(self) -> bool {
-        self.0 == u16::MAX
+        self.differs == u16::MAX
     }
 
     pub(crate) const fn overrides(self, attribute: usize) -> bool {
-        self.0 >> attribute & 1 == 1
+        self.differs >> attribute & 1 == 1
     }
 
     pub(crate) const fn with(self, attribute: usize) -> Self {
-        Self(self.0 | 1 << attribute)
+        Self { differs: self.differs | 1 << attribute, ..self }
+    }
+
+    /// The values of the class, in the order of [`Role::values`].
+    pub(crate) const fn values(self) -> [ClassValue; VALUES] {
+        self.values
     }
 }
 

@@ -43,9 +43,14 @@ impl<'py> Now<'py> {
         }
     }
 
+    /// Seconds since the epoch, with their fraction.
+    pub(crate) fn float(&self) -> PyResult<f64> {
+        self.0.extract()
+    }
+
     /// Microseconds since the epoch, rounded down, as `datetime.now` has them.
     pub(crate) fn microseconds(&self) -> PyResult<i64> {
-        let seconds: f64 = self.0.extract()?;
+        let seconds = self.float()?;
         let whole = i64::try_from(self.seconds()?)?;
         #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
         let fraction = ((seconds - whole as f64) * 1e6).floor() as i64;

@@ -1,7 +1,5 @@
 //! Flask's and Werkzeug's own objects, and whether one in hand is still as they made it.
 
-use std::sync::RwLock;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -33,7 +31,6 @@ pub(crate) struct FlaskObjects {
     dict_new: Py<PyAny>,
     on_update: Py<PyAny>,
     tag_classes: Vec<Py<PyType>>,
-    last_stock_serializer: RwLock<Option<Py<PyAny>>>,
     pub(crate) dump_cookie: Py<PyAny>,
     pub(crate) vary_cookie: Py<PyTuple>,
 }
@@ -60,7 +57,6 @@ impl FlaskObjects {
                     .map(|name| class("flask.json.tag", name))
                     .collect::<PyResult<_>>()?,
                 serializer: class("flask.json.tag", "TaggedJSONSerializer")?,
-                last_stock_serializer: RwLock::new(None),
                 dump_cookie: import("werkzeug.http", "dump_cookie")?.unbind(),
                 vary_cookie: PyTuple::new(py, ["Vary", "Cookie"])?.unbind(),
             })
@@ -84,7 +80,7 @@ impl FlaskObjects {
         request: &Bound<'py, PyAny>,
     ) -> Result<Option<Bound<'py, PyString>>, Stop> {
         let py = request.py();
-        let attributes = request.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
+        let attributes = attributes(request)?;
         if attributes.contains(intern!(py, "cookies"))? {
             return Err(Stop::Decline);
         }
@@ -103,7 +99,7 @@ impl FlaskObjects {
         response: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyList>, Stop> {
         let py = response.py();
-        let attributes = response.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
+        let attributes = attributes(response)?;
         if attributes.contains(intern!(py, "set_cookie"))? {
             return Err(Stop::Decline);
         }
@@ -114,45 +110,46 @@ impl FlaskObjects {
         Ok(headers.getattr(intern!(py, "_list"))?.cast_into_exact::<PyList>()?)
     }
 
-    /// Whether a serializer is Flask's own, with Flask's tags in Flask's order. Each is looked
-    /// at closely once; after that it is asked whether a tag has been registered.
-    pub(crate) fn is_stock_serializer(&self, serializer: &Bound<'_, PyAny>) -> Result<bool, Stop> {
+    /// The list of tags of a serializer that is Flask's own, with Flask's tags in Flask's order;
+    /// it stays so for as long as the list gets no longer, which it does when a tag is registered.
+    pub(crate) fn stock_tags<'py>(
+        &self,
+        serializer: &Bound<'py, PyAny>,
+    ) -> Result<Option<Bound<'py, PyList>>, Stop> {
         let py = serializer.py();
         if !serializer.get_type().is(&self.serializer) {
-            return Ok(false);
+            return Ok(None);
         }
         let order = serializer.getattr(intern!(py, "order"))?.cast_into_exact::<PyList>()?;
-        if order.len() != self.tag_classes.len() {
-            return Ok(false);
-        }
-        // Nobody waits here; see `Classes::facts`.
-        if let Ok(last) = self.last_stock_serializer.try_read()
-            && last.as_ref().is_some_and(|last| last.is(serializer))
-        {
-            return Ok(true);
-        }
         let tags = serializer.getattr(intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
         let mut named = tags.iter();
-        let stock =
-            order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
+        let stock = order.len() == self.tag_classes.len()
+            && order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
                 tag.get_type().is(class)
                     && (UNNAMED_TAGS.contains(&position)
                         || named.next().is_some_and(|(_, known)| known.is(&tag)))
             });
-        let stock = stock && named.next().is_none();
-        if stock && let Ok(mut last) = self.last_stock_serializer.try_write() {
-            let former = last.replace(serializer.clone().unbind());
-            drop(last);
-            drop(former);
-        }
-        Ok(stock)
+        Ok((stock && named.next().is_none()).then_some(order))
     }
 }
 
+/// The attributes of an object's own.
+pub(crate) fn attributes<'py>(object: &Bound<'py, PyAny>) -> Result<Bound<'py, PyDict>, Stop> {
+    Ok(object.getattr(intern!(object.py(), "__dict__"))?.cast_into_exact::<PyDict>()?)
+}
+
 /// How an app's JSON provider, of Flask's class, writes; `None` if it was told to do otherwise.
-pub(crate) fn json_style(json: &Bound<'_, PyAny>) -> Result<Option<Style>, Stop> {
+pub(crate) fn json_style(json: &Bound<'_, PyAny>, of_class: Facts) -> Result<Option<Style>, Stop> {
     let py = json.py();
-    let attributes = json.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
+    let attributes = attributes(json)?;
+    // The app is all that a provider has of its own, if nobody set anything.
+    let untouched = attributes.len() == 1 && attributes.contains(intern!(py, "_app"))?;
+    let [sort_keys, ensure_ascii, _] = of_class.values();
+    if untouched
+        && let (Some(sort_keys), Some(ensure_ascii)) = (sort_keys.flag(), ensure_ascii.flag())
+    {
+        return Ok(Some(Style { sort_keys, ensure_ascii }));
+    }
     if attributes.contains(intern!(py, "dumps"))? || attributes.contains(intern!(py, "loads"))? {
         return Ok(None);
     }
@@ -162,13 +159,11 @@ pub(crate) fn json_style(json: &Bound<'_, PyAny>) -> Result<Option<Style>, Stop>
     }))
 }
 
-/// The hooks of an interface's class, and those set on the instance.
-pub(crate) fn hooks(interface: &Bound<'_, PyAny>, of_class: Facts) -> Result<Facts, Stop> {
+/// The hooks of an interface's class, and those set on the instance, whose attributes are given.
+pub(crate) fn hooks(attributes: &Bound<'_, PyDict>, of_class: Facts) -> Result<Facts, Stop> {
     if of_class.foreign() {
         return Err(Stop::Decline);
     }
-    let attributes = interface.getattr(intern!(interface.py(), "__dict__"))?;
-    let attributes = attributes.cast_into_exact::<PyDict>()?;
     let mut hooks = of_class;
     if !attributes.is_empty() {
         for (position, name) in HOOKS.iter().enumerate() {

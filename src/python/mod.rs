@@ -10,6 +10,7 @@ mod flask_objects;
 mod multi_fernet;
 mod native_path;
 mod open;
+mod origin;
 mod rejections;
 mod save;
 mod session_keys;
@@ -29,6 +30,8 @@ mod _core {
     use super::multi_fernet::MultiFernet;
     #[pymodule_export]
     use super::native_path::NativePath;
+    #[pymodule_export]
+    use super::origin::Origin;
     #[pymodule_export]
     use super::session_keys::{SessionKeys, derived_key};
 

@@ -1,21 +1,21 @@
 //! `NativePath`: a session opened and saved without a step through Python where everything in
 //! the way is Flask's own.
 //!
-//! The same as `EncryptedSessionInterface` does in Python, step for step; what is overridden or
-//! unusual is left to it. A method answers `NotImplemented`, and has changed nothing, where the
-//! whole is to be done there.
+//! The base of `EncryptedSessionInterface`, which does the same in Python, step for step; what is
+//! overridden or unusual is left to it. A native step that declines has changed nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDelta, PyDict, PyTuple};
+use pyo3::types::{PyBytes, PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 
-use super::classes::{Classes, Role};
-use super::flask_objects::{FlaskObjects, hooks, json_style};
+use super::classes::{ClassValue, Classes, Facts, Role};
+use super::flask_objects::{FlaskObjects, TAG_CLASSES, attributes, hooks, json_style};
 use super::rejections::Rejections;
 use super::save::CookieTemplate;
 use super::session_keys::SessionKeys;
@@ -26,26 +26,33 @@ use crate::tagged_json::decode::decode_into;
 use crate::tagged_json::encode::{Style, encode_dict};
 use crate::token::key_set::KeySet;
 
-/// The native half of one session interface.
-#[pyclass(frozen, module = "flask_fernet._core")]
+/// The native half of a session interface, and the first of its bases.
+#[pyclass(frozen, subclass, module = "flask_fernet._core")]
 pub(crate) struct NativePath {
     pub(crate) classes: Classes,
-    pub(crate) sealings: Snapshots<Sealing, SETTINGS>,
-    pub(crate) templates: Snapshots<CookieTemplate, 7>,
+    sealings: Snapshots<Sealing, SETTINGS, OWN>,
+    pub(crate) templates: Snapshots<CookieTemplate, 7, 0>,
     pub(crate) known: Known,
     rejections: Rejections,
+    off: AtomicBool,
 }
 
-/// The settings that decide about sealing and opening, and the interface's salt.
-const SETTINGS: usize = 11;
+/// The interface's own attributes that sealing and opening depend on.
+const OWN: usize = 3;
+/// These, and the settings that they depend on.
+const SETTINGS: usize = 10 + OWN;
 
-/// What the configuration says about sealing and opening.
+/// What the configuration, and the interface itself, say about sealing and opening.
 pub(crate) struct Sealing {
     /// `None` where the app has no key, and so no sessions.
     pub(crate) keys: Option<Arc<KeySet>>,
     /// `PERMANENT_SESSION_LIFETIME` in microseconds.
     pub(crate) lifetime: i64,
     pub(crate) compression: Compression,
+    /// `SESSION_ABSOLUTE_LIFETIME` in seconds.
+    pub(crate) absolute: Option<f64>,
+    /// Age in seconds from which a permanent session is refreshed.
+    pub(crate) refresh_from: f64,
     /// When it has to be asked for again: keys in a ring come and go with time.
     good_until: Option<Instant>,
     /// Whether Python has other ways to open what these keys do not.
@@ -54,11 +61,29 @@ pub(crate) struct Sealing {
     pub(crate) python_saves: bool,
     /// The same for Python.
     for_python: Py<PyAny>,
+    /// The list of tags of the interface's serializer, if that is Flask's own.
+    tags: Option<Py<PyList>>,
+    /// The interface's session class, and whether its instances are made as Flask's are; `None`
+    /// where it is no class.
+    pub(crate) session_class: Option<(Py<PyType>, bool)>,
 }
 
 impl Sealing {
     fn is_good(&self) -> bool {
         self.good_until.is_none_or(|until| Instant::now() < until)
+    }
+
+    /// How sessions are written, if the serializer and the app's JSON provider are Flask's.
+    pub(crate) fn style(
+        &self,
+        json: &Bound<'_, PyAny>,
+        of_json: Facts,
+    ) -> Result<Option<Style>, Stop> {
+        let Some(tags) = &self.tags else { return Ok(None) };
+        if tags.bind(json.py()).len() != TAG_CLASSES.len() || !of_json.stock() {
+            return Ok(None);
+        }
+        json_style(json, of_json)
     }
 }
 
@@ -73,99 +98,107 @@ pub(crate) enum Compression {
 #[pymethods]
 impl NativePath {
     #[new]
-    fn new() -> Self {
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self {
             classes: Classes::new(),
             sealings: Snapshots::new(),
             templates: Snapshots::new(),
             known: Known::default(),
             rejections: Rejections::default(),
+            off: AtomicBool::new(false),
         }
     }
 
-    /// ``open_session`` of ``interface``; ``NotImplemented`` where Python has to do it.
-    fn open<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
+    /// open_session($self, app, request)
+    /// --
+    ///
+    /// The session in the request's cookie; a new one where there is none, or none that opens;
+    /// ``None`` where the app has no key.
+    fn open_session<'py>(
+        slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let session = Stop::declined(self.open_session(interface, app, request))?;
-        Ok(session.unwrap_or_else(|| app.py().NotImplemented().into_bound(app.py())))
+        match Stop::declined(slf.get().open(slf, app, request))? {
+            Some(session) => Ok(session),
+            None => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
+        }
     }
 
-    /// ``save_session`` of ``interface``; ``NotImplemented`` where Python has to do it.
-    fn save<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
+    /// save_session($self, app, session, response)
+    /// --
+    ///
+    /// Sets the session's cookie on the response, or deletes it, or leaves it alone.
+    ///
+    /// :raises SessionTooLarge: if the cookie would be longer than ``MAX_COOKIE_SIZE``.
+    fn save_session<'py>(
+        slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        let py = app.py();
-        Ok(match Stop::declined(self.save_session(interface, app, session, response))? {
-            Some(()) => py.None().into_bound(py),
-            None => py.NotImplemented().into_bound(py),
-        })
+    ) -> PyResult<()> {
+        if Stop::declined(slf.get().save(slf, app, session, response))?.is_none() {
+            slf.call_method1(intern!(slf.py(), "_save"), (app, session, response))?;
+        }
+        Ok(())
     }
 
-    /// What ``interface._sealing`` gives, from the last time as long as nothing has changed;
-    /// ``None`` where only asking it will do.
-    fn sealing_for_python<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
+    /// What ``_sealing`` gives, from the last time as long as nothing has changed; ``None`` where
+    /// only asking it will do.
+    fn _last_sealing<'py>(
+        slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Stop::declined(self.known_sealing(interface, app))
+        Stop::declined(slf.get().known_sealing(slf, app))
     }
 
     /// A session as bytes, or ``None`` where only the serializer itself will do.
-    fn dump<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
+    fn _dump_natively<'py>(
+        slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         data: &Bound<'py, PyDict>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let mut payload = Vec::with_capacity(512);
-        let style = Stop::declined(self.stock_style(interface, app))?.flatten();
+        let (py, native) = (slf.py(), slf.get());
+        let style = Stop::declined(native.stock_style(slf, app))?.flatten();
         let Some(style) = style else { return Ok(None) };
-        let done = encode_dict(data, style, &self.known.shapes, &mut payload)?;
-        Ok(done.map(|()| PyBytes::new(app.py(), &payload)))
+        let mut payload = Vec::with_capacity(512);
+        let done = encode_dict(data, style, &native.known.shapes, &mut payload)?;
+        Ok(done.map(|()| PyBytes::new(py, &payload)))
     }
 
     /// A dict out of bytes that are not compressed, or ``None`` where only the serializer itself
     /// will do.
-    fn load<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
+    fn _load_natively<'py>(
+        slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         payload: &[u8],
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let style = Stop::declined(self.stock_style(interface, app))?.flatten();
+        let style = Stop::declined(slf.get().stock_style(slf, app))?.flatten();
         let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
-        let data = PyDict::new(app.py());
-        Ok(decode_into(&data, text, &self.known.keys)?.map(|()| data))
+        let data = PyDict::new(slf.py());
+        Ok(decode_into(&data, text, &slf.get().known.keys)?.map(|()| data))
     }
 
     /// Counts a cookie that was refused.
-    fn count_rejection(&self, reason: &str) -> PyResult<()> {
+    fn _count_rejection(&self, reason: &str) -> PyResult<()> {
         let unknown = || PyValueError::new_err(format!("{reason:?} is no reason"));
         self.rejections.count(reason).ok_or_else(unknown)
     }
 
     /// How many cookies were refused, by reason.
-    fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn _rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         Ok(pythonize::pythonize(py, &self.rejections)?)
     }
 
     /// Asks for keys anew at the next use: they have changed within the time they were good for.
-    fn forget(&self) {
+    fn _forget(&self) {
         self.sealings.forget();
     }
 
-    /// A copied interface looks at everything anew.
-    fn __deepcopy__(&self, _memo: &Bound<'_, PyAny>) -> Self {
-        Self::new()
+    /// Leaves everything to Python from now on: for tests that hold the two together.
+    fn _leave_to_python(&self) {
+        self.off.store(true, Ordering::Relaxed);
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
@@ -174,55 +207,72 @@ impl NativePath {
 }
 
 impl NativePath {
+    /// Declines where everything is to be left to Python.
+    pub(crate) fn is_on(&self) -> Result<(), Stop> {
+        if self.off.load(Ordering::Relaxed) { Err(Stop::Decline) } else { Ok(()) }
+    }
+
     /// How Flask's own serializer and JSON provider write, if the interface and the app have
     /// these.
-    pub(crate) fn stock_style(
+    fn stock_style(
         &self,
-        interface: &Bound<'_, PyAny>,
+        interface: &Bound<'_, Self>,
         app: &Bound<'_, PyAny>,
     ) -> Result<Option<Style>, Stop> {
+        self.is_on()?;
         let py = app.py();
-        let flask = FlaskObjects::get(py)?;
         let serializer = interface.getattr(intern!(py, "serializer"))?;
         let json = app.getattr(intern!(py, "json"))?;
-        let of_classes =
-            self.classes.facts([(Role::Serializer, &serializer), (Role::Json, &json)])?;
-        if !of_classes.iter().all(|facts| facts.stock())
-            || !flask.is_stock_serializer(&serializer)?
-        {
+        let [of_json] = self.classes.facts([(Role::Json, &json)])?;
+        if !of_json.stock() || self.stock_tags(&serializer)?.is_none() {
             return Ok(None);
         }
-        json_style(&json)
+        json_style(&json, of_json)
+    }
+
+    fn stock_tags<'py>(
+        &self,
+        serializer: &Bound<'py, PyAny>,
+    ) -> Result<Option<Bound<'py, PyList>>, Stop> {
+        let [of_class] = self.classes.facts([(Role::Serializer, serializer)])?;
+        if !of_class.stock() {
+            return Ok(None);
+        }
+        FlaskObjects::get(serializer.py())?.stock_tags(serializer)
     }
 
     fn known_sealing<'py>(
         &self,
-        interface: &Bound<'py, PyAny>,
+        interface: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
+        self.is_on()?;
         let config = app.getattr(intern!(app.py(), "config"))?;
-        let facts = self.classes.facts([
-            (Role::Interface, interface),
+        let [of_interface, of_app, of_config] = self.classes.facts([
+            (Role::Interface, interface.as_any()),
             (Role::App, app),
             (Role::Config, &config),
         ])?;
-        let [of_interface, of_app, of_config] = facts;
+        let own = attributes(interface)?;
         // Declines what is to be raised for an instance.
-        hooks(interface, of_interface)?;
+        hooks(&own, of_interface)?;
         if !of_app.stock() || !of_config.stock() {
             return Err(Stop::Decline);
         }
-        let sealing = self.sealing(interface, app, &config.cast_into::<PyDict>()?)?;
+        let config = config.cast_into::<PyDict>()?;
+        let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
         Ok(sealing.for_python.bind(app.py()).clone())
     }
 
-    /// What `config` says about sealing and opening; `interface._native_sealing` is asked when it
-    /// has changed.
-    pub(crate) fn sealing(
+    /// What `config` and the interface, whose `own` attributes are given, say about sealing and
+    /// opening; `interface._native_sealing` is asked when that has changed.
+    pub(crate) fn sealing<'py>(
         &self,
-        interface: &Bound<'_, PyAny>,
-        app: &Bound<'_, PyAny>,
-        config: &Bound<'_, PyDict>,
+        interface: &Bound<'py, Self>,
+        of_interface: Facts,
+        own: &Bound<'py, PyDict>,
+        app: &Bound<'py, PyAny>,
+        config: &Bound<'py, PyDict>,
     ) -> Result<Arc<Sealing>, Stop> {
         let py = app.py();
         let names = [
@@ -238,44 +288,71 @@ impl NativePath {
             intern!(py, "SESSION_REFRESH_AFTER"),
         ];
         let mut values = settings::fetch::<SETTINGS>(config, &names)?;
-        values[SETTINGS - 1] = Some(interface.getattr(intern!(py, "salt"))?);
+        let names = [intern!(py, "salt"), intern!(py, "serializer"), intern!(py, "session_class")];
+        if own.is_empty() && !of_interface.values().contains(&ClassValue::Computed) {
+            // All three are the class's.
+            values[SETTINGS - OWN] = Some(interface.get_type().into_any());
+        } else {
+            for (value, name) in values[SETTINGS - OWN..].iter_mut().zip(names) {
+                *value = Some(interface.getattr(name)?);
+            }
+        }
         self.sealings.get(app, &values, Sealing::is_good, || {
             let answer = interface.call_method1(intern!(py, "_native_sealing"), (app,))?;
-            Sealing::new(&answer.cast_into::<PyTuple>()?)
+            self.new_sealing(interface, &answer.cast_into::<PyTuple>()?)
         })
     }
-}
 
-impl Sealing {
     /// Out of what `_native_sealing` answered.
-    fn new(answer: &Bound<'_, PyTuple>) -> Result<Self, Stop> {
+    fn new_sealing(
+        &self,
+        interface: &Bound<'_, Self>,
+        answer: &Bound<'_, PyTuple>,
+    ) -> Result<Sealing, Stop> {
         type Answer<'py> = (
             Option<Bound<'py, SessionKeys>>,
             Bound<'py, PyDelta>,
-            String,
+            Bound<'py, PyString>,
+            Option<f64>,
+            f64,
             Option<f64>,
             bool,
             bool,
             Py<PyAny>,
         );
+        let py = answer.py();
         let answer: Answer<'_> = answer.extract().map_err(Stop::Raise)?;
-        let (keys, lifetime, compression, good_for, others_open, python_saves, for_python) = answer;
-        let compression = match compression.as_str() {
+        let (keys, lifetime, compression, absolute, refresh_from, good_for, others, saves, all) =
+            answer;
+        let compression = match compression.to_str()? {
             "fit" => Compression::Fit,
             "always" => Compression::Always,
             "never" => Compression::Never,
             _ => return Err(Stop::Decline),
         };
-        Ok(Self {
+        let session_class = interface.getattr(intern!(py, "session_class"))?;
+        let session_class = match session_class.cast_into::<PyType>() {
+            Ok(class) => {
+                let facts = self.classes.facts_of_class(Role::NewSession, &class)?;
+                Some((class.unbind(), facts.stock()))
+            }
+            Err(_) => None,
+        };
+        let tags = self.stock_tags(&interface.getattr(intern!(py, "serializer"))?)?;
+        Ok(Sealing {
             keys: keys.map(|keys| keys.get().keys()),
             lifetime: microseconds(&lifetime)?,
             compression,
+            absolute,
+            refresh_from,
             good_until: good_for
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .map(|duration| Instant::now() + duration),
-            others_open,
-            python_saves,
-            for_python,
+            others_open: others,
+            python_saves: saves,
+            for_python: all,
+            tags: tags.map(Bound::unbind),
+            session_class,
         })
     }
 }

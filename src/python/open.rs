@@ -2,50 +2,52 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyType};
 
 use super::classes::Role;
 use super::clock;
 use super::errors::reason_name;
-use super::flask_objects::{FlaskObjects, hooks};
+use super::flask_objects::{FlaskObjects, attributes, hooks};
 use super::native_path::NativePath;
+use super::origin::{CREATED, ORIGIN, Origin, remember};
 use super::stop::Stop;
 use crate::compress;
 use crate::cookie::{self, Found};
 use crate::tagged_json::decode::decode_into;
+use crate::tagged_json::encode::Style;
+use crate::token::TokenError;
 use crate::token::key_set::Opened;
 
 /// Position of `get_cookie_name` in [`HOOKS`](super::classes::HOOKS).
 const COOKIE_NAME: usize = 0;
 
-/// A key of the payload that a session does not show: for Python to take out. See
-/// `flask_fernet/lifetimes.py`.
-const RESERVED: &str = "flask-fernet:created";
-
 impl NativePath {
-    pub(crate) fn open_session<'py>(
+    pub(crate) fn open<'py>(
         &self,
-        interface: &Bound<'py, PyAny>,
+        interface: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
+        self.is_on()?;
         let py = app.py();
         let flask = FlaskObjects::get(py)?;
         let config = app.getattr(intern!(py, "config"))?;
-        let of_classes = self.classes.facts([
-            (Role::Interface, interface),
+        let json = app.getattr(intern!(py, "json"))?;
+        let [of_interface, of_app, of_config, of_json, of_request] = self.classes.facts([
+            (Role::Interface, interface.as_any()),
             (Role::App, app),
             (Role::Config, &config),
+            (Role::Json, &json),
             (Role::Request, request),
         ])?;
-        let [of_interface, of_app, of_config, of_request] = of_classes;
-        let hooks = hooks(interface, of_interface)?;
+        let own = attributes(interface)?;
+        let hooks = hooks(&own, of_interface)?;
         let config = config.cast_into::<PyDict>()?;
         let stock = of_app.stock() && of_config.stock() && of_request.stock();
         if !stock || hooks.overrides(COOKIE_NAME) || debug(&config)? {
             return Err(Stop::Decline);
         }
-        let sealing = self.sealing(interface, app, &config)?;
+        let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
         let Some(keys) = sealing.keys.as_deref().filter(|_| !sealing.python_saves) else {
             if sealing.others_open {
                 return Err(Stop::Decline);
@@ -53,7 +55,8 @@ impl NativePath {
             return Ok(py.None().into_bound(py));
         };
         let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?;
-        let class = interface.getattr(intern!(py, "session_class"))?.cast_into::<PyType>()?;
+        let (class, as_flask) = sealing.session_class.as_ref().ok_or(Stop::Decline)?;
+        let class = Class { class: class.bind(py), made_as_flask_does: *as_flask };
         let header = flask.cookie_header(request)?;
         let name = name.cast_exact::<PyString>()?;
         let token = match &header {
@@ -61,57 +64,55 @@ impl NativePath {
             None => "",
         };
         if token.is_empty() {
-            return self.empty_session(flask, &class);
+            return class.empty(flask);
         }
         let max_age = sealing.lifetime / 1_000_000;
-        let now = clock::now(py)?.seconds()?;
+        let now = clock::now(py)?;
         let name = name.to_str()?.as_bytes();
-        let opened = match keys.open(token.as_bytes(), now, max_age, name) {
+        let opened = match keys.open(token.as_bytes(), now.seconds()?, max_age, name) {
             Ok(opened) => opened,
             Err(_) if sealing.others_open => return Err(Stop::Decline),
-            Err(reason) => {
-                let reason = reason_name(reason);
-                return Ok(interface.call_method1(intern!(py, "_reject"), (app, reason))?);
-            }
+            Err(reason) => return reject(interface, app, reason),
         };
-        let session = match self.decode(flask, interface, app, &class, &opened)? {
-            Some(session) => session,
-            None => {
-                let payload = PyBytes::new(py, &opened.payload);
-                return Ok(interface.call_method1(
-                    intern!(py, "_restore"),
-                    (app, payload, opened.issued_at, opened.key == 0, opened.format.name()),
-                )?);
-            }
+        let style = sealing.style(&json, of_json)?;
+        let Some(data) = self.decode(flask, &class, style, &opened)? else {
+            let payload = PyBytes::new(py, &opened.payload);
+            let newest = opened.key == 0;
+            let arguments = (app, payload, opened.issued_at, newest, opened.format.name());
+            return Ok(interface.call_method1(intern!(py, "_restore"), arguments)?);
         };
+        let created = take_creation(&data)?;
+        let session = class.holding(data)?;
+        if let Some(absolute) = sealing.absolute {
+            let issued_at = opened.issued_at.into_pyobject(py).map_err(PyErr::from)?;
+            let created = created.unwrap_or_else(|| issued_at.into_any());
+            let age = now.float()? - created.extract::<i64>().map_err(|_| Stop::Decline)? as f64;
+            if age > absolute {
+                return reject(interface, app, TokenError::Expired);
+            }
+            remember(&session, intern!(py, CREATED), created)?;
+        }
         if opened.key > 0 || opened.format != keys.writes() {
             let payload = PyBytes::new(py, &opened.payload);
             let arguments = (app, &session, opened.issued_at, payload, opened.format.name());
             interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
+        } else if sealing.refresh_from > 0.0 {
+            let origin = Origin::new(None, opened.issued_at, false);
+            remember(&session, intern!(py, ORIGIN), Bound::new(py, origin)?)?;
         }
         Ok(session)
     }
 
-    fn empty_session<'py>(
-        &self,
-        flask: &FlaskObjects,
-        class: &Bound<'py, PyType>,
-    ) -> Result<Bound<'py, PyAny>, Stop> {
-        let facts = self.classes.facts_of_class(Role::NewSession, class)?;
-        Ok(if facts.stock() { flask.empty_session(class)? } else { class.call0()? })
-    }
-
-    /// The session in an authentic payload; `None` where Python has to look at it.
+    /// What is in an authentic payload, in a session if that is made as Flask's is and in a plain
+    /// dict otherwise; `None` where Python has to look at it.
     fn decode<'py>(
         &self,
         flask: &FlaskObjects,
-        interface: &Bound<'py, PyAny>,
-        app: &Bound<'py, PyAny>,
-        class: &Bound<'py, PyType>,
+        class: &Class<'_, 'py>,
+        style: Option<Style>,
         opened: &Opened,
-    ) -> Result<Option<Bound<'py, PyAny>>, Stop> {
-        let py = app.py();
-        if self.stock_style(interface, app)?.is_none() {
+    ) -> Result<Option<Bound<'py, PyDict>>, Stop> {
+        if style.is_none() {
             return Ok(None);
         }
         let inflated;
@@ -125,20 +126,53 @@ impl NativePath {
             &opened.payload
         };
         let Ok(text) = std::str::from_utf8(payload) else { return Ok(None) };
-        if self.classes.facts_of_class(Role::NewSession, class)?.stock() {
-            let session = flask.empty_session(class)?;
-            let data = session.cast::<PyDict>()?;
-            let done = decode_into(data, text, &self.known.keys)?;
-            let plain = done.is_some() && !data.contains(intern!(py, RESERVED))?;
-            return Ok(plain.then_some(session));
-        }
-        let data = PyDict::new(py);
-        let done = decode_into(&data, text, &self.known.keys)?;
-        if done.is_none() || data.contains(intern!(py, RESERVED))? {
-            return Ok(None);
-        }
-        Ok(Some(class.call1((data,))?))
+        let data = if class.made_as_flask_does {
+            class.empty(flask)?.cast_into::<PyDict>()?
+        } else {
+            PyDict::new(class.class.py())
+        };
+        Ok(decode_into(&data, text, &self.known.keys)?.map(|()| data))
     }
+}
+
+/// The class of an interface's sessions.
+struct Class<'a, 'py> {
+    class: &'a Bound<'py, PyType>,
+    made_as_flask_does: bool,
+}
+
+impl<'py> Class<'_, 'py> {
+    fn empty(&self, flask: &FlaskObjects) -> Result<Bound<'py, PyAny>, Stop> {
+        Ok(if self.made_as_flask_does {
+            flask.empty_session(self.class)?
+        } else {
+            self.class.call0()?
+        })
+    }
+
+    /// The session with what [`NativePath::decode`] gave.
+    fn holding(&self, data: Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, Stop> {
+        Ok(if self.made_as_flask_does { data.into_any() } else { self.class.call1((data,))? })
+    }
+}
+
+/// A new session in place of one that did not open.
+#[cold]
+fn reject<'py>(
+    interface: &Bound<'py, NativePath>,
+    app: &Bound<'py, PyAny>,
+    reason: TokenError,
+) -> Result<Bound<'py, PyAny>, Stop> {
+    let arguments = (app, reason_name(reason));
+    Ok(interface.call_method1(intern!(app.py(), "_reject"), arguments)?)
+}
+
+/// Takes the time of the session's creation out of what was read. As `lifetimes.take_creation`.
+fn take_creation<'py>(data: &Bound<'py, PyDict>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let name = intern!(data.py(), CREATED);
+    let Some(created) = data.get_item(name)? else { return Ok(None) };
+    data.del_item(name)?;
+    Ok(created.is_exact_instance_of::<PyInt>().then_some(created))
 }
 
 /// The value of a cookie in a header that is plain ASCII, as nearly every one is.

@@ -3,18 +3,19 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString};
+use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
-use super::classes::Role;
+use super::classes::{ClassValue, Facts, Role};
 use super::clock::{self, Now};
-use super::flask_objects::{FlaskObjects, hooks};
+use super::flask_objects::{FlaskObjects, attributes, hooks};
 use super::native_path::{Compression, NativePath, Sealing};
 use super::open::debug;
+use super::origin::{CREATED, ORIGIN, Origin};
 use super::settings::fetch;
 use super::stop::Stop;
 use crate::compress;
 use crate::cookie::append_date;
-use crate::tagged_json::encode::encode_dict;
+use crate::tagged_json::encode::{Style, encode_dict};
 use crate::token::key_set::{KeySet, MAX_TOKEN};
 
 /// The settings that the attributes of a session cookie come from.
@@ -31,116 +32,173 @@ pub(crate) struct CookieTemplate {
     after: String,
 }
 
+/// What a session is saved with.
+struct Saving<'a, 'py> {
+    native: &'a NativePath,
+    flask: &'a FlaskObjects,
+    interface: &'a Bound<'py, NativePath>,
+    app: &'a Bound<'py, PyAny>,
+    config: &'a Bound<'py, PyDict>,
+    sealing: &'a Sealing,
+    style: Option<Style>,
+    now: Now<'py>,
+}
+
 impl NativePath {
-    pub(crate) fn save_session<'py>(
+    pub(crate) fn save<'py>(
         &self,
-        interface: &Bound<'py, PyAny>,
+        interface: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,
     ) -> Result<(), Stop> {
+        self.is_on()?;
         let py = app.py();
         let flask = FlaskObjects::get(py)?;
         let config = app.getattr(intern!(py, "config"))?;
-        let of_classes = self.classes.facts([
-            (Role::Interface, interface),
-            (Role::App, app),
-            (Role::Config, &config),
-            (Role::SavedSession, session),
-            (Role::Response, response),
-        ])?;
-        let [of_interface, of_app, of_config, of_session, of_response] = of_classes;
-        let hooks = hooks(interface, of_interface)?;
+        let json = app.getattr(intern!(py, "json"))?;
+        let [of_interface, of_app, of_config, of_json, of_session, of_response] =
+            self.classes.facts([
+                (Role::Interface, interface.as_any()),
+                (Role::App, app),
+                (Role::Config, &config),
+                (Role::Json, &json),
+                (Role::SavedSession, session),
+                (Role::Response, response),
+            ])?;
+        let own = attributes(interface)?;
+        let hooks = hooks(&own, of_interface)?;
         let config = config.cast_into::<PyDict>()?;
         let stock =
             of_app.stock() && of_config.stock() && of_session.stock() && of_response.stock();
-        if !stock || !hooks.stock() || debug(&config)? || remembered(session)? {
+        if !stock || !hooks.stock() || debug(&config)? {
             return Err(Stop::Decline);
         }
+        let saved = Saved::new(session, of_session)?;
         let headers = flask.header_list(response)?;
-        let data = session.cast::<PyDict>()?;
-        let accessed = session.getattr(intern!(py, "accessed"))?.is_truthy()?;
-        let modified = session.getattr(intern!(py, "modified"))?.is_truthy()?;
-        if data.is_empty() && modified {
+        if saved.data.is_empty() && saved.modified {
             return Err(Stop::Decline);
         }
-        let permanent = match data.get_item(intern!(py, "_permanent"))? {
+        let permanent = match saved.data.get_item(intern!(py, "_permanent"))? {
             Some(permanent) => permanent.is_truthy()?,
             None => false,
         };
-        let due = modified || (permanent && refreshed(&config)?);
-        let cookie = if due && !data.is_empty() {
-            Some(self.cookie(flask, interface, app, &config, data, permanent)?)
-        } else {
-            None
-        };
+        let due = saved.modified || (permanent && refreshed(&config)?);
+        let mut cookie = None;
+        if due && !saved.data.is_empty() {
+            let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
+            if sealing.python_saves {
+                return Err(Stop::Decline);
+            }
+            let style = sealing.style(&json, of_json)?;
+            let (sealing, now) = (&*sealing, clock::now(py)?);
+            if !saved.is_fresh(sealing, &now)? {
+                let config = &config;
+                let native = self;
+                let saving = Saving { native, flask, interface, app, config, sealing, style, now };
+                cookie = Some(saving.cookie(&saved, permanent)?);
+            }
+        }
         // Nothing has been changed so far: up to here it was safe to decline.
         // Flask's order: `Vary` first where the session was looked at.
-        if accessed {
+        if saved.accessed {
             vary_by_cookie(flask, response, &headers)?;
         }
         if let Some(cookie) = cookie {
             headers.append((intern!(py, "Set-Cookie"), cookie))?;
-            if !accessed {
+            if !saved.accessed {
                 vary_by_cookie(flask, response, &headers)?;
             }
         }
         Ok(())
     }
+}
 
-    /// The finished `Set-Cookie` value.
-    fn cookie<'py>(
-        &self,
-        flask: &FlaskObjects,
-        interface: &Bound<'py, PyAny>,
-        app: &Bound<'py, PyAny>,
-        config: &Bound<'py, PyDict>,
-        data: &Bound<'py, PyDict>,
-        permanent: bool,
-    ) -> Result<Bound<'py, PyString>, Stop> {
-        let py = app.py();
-        let sealing = self.sealing(interface, app, config)?;
-        if sealing.python_saves {
+/// A session, and what it says of itself.
+struct Saved<'a, 'py> {
+    data: &'a Bound<'py, PyDict>,
+    accessed: bool,
+    modified: bool,
+    /// When it was issued, in seconds since the epoch, where opening has noted it.
+    issued_at: Option<u64>,
+    /// When it was created, where that has been noted.
+    created: Option<Bound<'py, PyAny>>,
+}
+
+impl<'a, 'py> Saved<'a, 'py> {
+    /// Declines a session that is to be issued again as it came.
+    fn new(session: &'a Bound<'py, PyAny>, of_class: Facts) -> Result<Self, Stop> {
+        let py = session.py();
+        let data = session.cast::<PyDict>()?;
+        let own = attributes(session)?;
+        let [accessed, modified, _] = of_class.values();
+        let flag = |name, of_class: ClassValue| match own.get_item(name)? {
+            Some(flag) => Ok(flag.is_truthy()?),
+            None => of_class.flag().ok_or(Stop::Decline),
+        };
+        let accessed = flag(intern!(py, "accessed"), accessed)?;
+        let modified = flag(intern!(py, "modified"), modified)?;
+        let origin = own.get_item(intern!(py, ORIGIN))?;
+        let origin = origin.map(Bound::cast_into::<Origin>).transpose()?;
+        if origin.as_ref().is_some_and(|origin| origin.get().reissue) {
             return Err(Stop::Decline);
         }
+        let issued_at = origin.map(|origin| origin.get().issued_at);
+        let created = own.get_item(intern!(py, CREATED))?;
+        Ok(Self { data, accessed, modified, issued_at, created })
+    }
+
+    /// Whether nobody has changed it and it was issued so lately that it is not refreshed.
+    fn is_fresh(&self, sealing: &Sealing, now: &Now<'_>) -> Result<bool, Stop> {
+        let Some(issued_at) = self.issued_at.filter(|_| sealing.refresh_from > 0.0) else {
+            return Ok(false);
+        };
+        Ok(!self.modified && now.float()? - (issued_at as f64) < sealing.refresh_from)
+    }
+}
+
+impl<'py> Saving<'_, 'py> {
+    /// The finished `Set-Cookie` value.
+    fn cookie(
+        &self,
+        saved: &Saved<'_, 'py>,
+        permanent: bool,
+    ) -> Result<Bound<'py, PyString>, Stop> {
+        let py = self.app.py();
+        let Self { config, sealing, now, .. } = self;
         let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
-        let template = self.template(flask, app, config)?;
-        let now = clock::now(py)?;
-        let expires = Expires(if permanent { Some(expiry(&now, &sealing)?) } else { None });
-        let payload = self.payload(interface, app, data)?;
+        let template = self.template()?;
+        let expires = Expires(if permanent { Some(expiry(now, sealing)?) } else { None });
+        let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
+        let payload = if sealing.absolute.is_some() {
+            let data = saved.data.copy()?;
+            data.set_item(intern!(py, CREATED), creation(py, saved.created.as_ref(), issued_at)?)?;
+            self.payload(&data)?
+        } else {
+            self.payload(saved.data)?
+        };
         let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?.ok_or(Stop::Decline)?;
         let limit = limit.extract::<usize>().map_err(|_| Stop::Decline)?;
         let room = Room { template: &template, keys, expires, limit };
         let payload = fitted(payload, sealing.compression, &room)?;
-        let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
         room.set_cookie(py, &payload, issued_at)
     }
 
     /// The session as the bytes that are to be sealed, not compressed.
-    fn payload<'py>(
-        &self,
-        interface: &Bound<'py, PyAny>,
-        app: &Bound<'py, PyAny>,
-        data: &Bound<'py, PyDict>,
-    ) -> Result<Vec<u8>, Stop> {
-        let py = app.py();
-        if let Some(style) = self.stock_style(interface, app)? {
+    fn payload(&self, data: &Bound<'py, PyDict>) -> Result<Vec<u8>, Stop> {
+        if let Some(style) = self.style {
             let mut payload = Vec::with_capacity(512);
-            if encode_dict(data, style, &self.known.shapes, &mut payload)?.is_some() {
+            if encode_dict(data, style, &self.native.known.shapes, &mut payload)?.is_some() {
                 return Ok(payload);
             }
         }
-        let payload = interface.call_method1(intern!(py, "_dump"), (app, data))?;
+        let payload = self.interface.call_method1(intern!(data.py(), "_dump"), (self.app, data))?;
         Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
 
     /// The attributes of the cookie.
-    fn template<'py>(
-        &self,
-        flask: &FlaskObjects,
-        app: &Bound<'py, PyAny>,
-        config: &Bound<'py, PyDict>,
-    ) -> Result<std::sync::Arc<CookieTemplate>, Stop> {
+    fn template(&self) -> Result<std::sync::Arc<CookieTemplate>, Stop> {
+        let Self { app, config, flask, .. } = self;
         let py = app.py();
         let names = [
             intern!(py, "SESSION_COOKIE_NAME"),
@@ -159,15 +217,26 @@ impl NativePath {
         if values.iter().any(Option::is_none) {
             return Err(Stop::Decline);
         }
-        self.templates.get(app, &values, |_| true, || CookieTemplate::new(flask, py, &values))
+        self.native.templates.get(
+            app,
+            &values,
+            |_| true,
+            || CookieTemplate::new(flask, py, &values),
+        )
     }
 }
 
-/// Whether opening left a note on the session, for the portable path to act upon.
-fn remembered(session: &Bound<'_, PyAny>) -> Result<bool, Stop> {
-    let py = session.py();
-    let attributes = session.getattr(intern!(py, "__dict__"))?.cast_into_exact::<PyDict>()?;
-    Ok(attributes.contains(intern!(py, "_origin"))?)
+/// When a session was created or regenerated last. As `session.creation_of`.
+fn creation<'py>(
+    py: Python<'py>,
+    noted: Option<&Bound<'py, PyAny>>,
+    now: u64,
+) -> Result<Bound<'py, PyAny>, Stop> {
+    match noted {
+        Some(created) if created.is_exact_instance_of::<PyInt>() => Ok(created.clone()),
+        Some(created) if !created.is_none() => Err(Stop::Decline),
+        _ => Ok(now.into_pyobject(py).map_err(PyErr::from)?.into_any()),
+    }
 }
 
 fn refreshed(config: &Bound<'_, PyDict>) -> Result<bool, Stop> {

@@ -17,7 +17,7 @@ use super::stop::Stop;
 enum Watched {
     /// The setting was not there.
     Absent,
-    /// An immutable object.
+    /// An object that has not changed as long as it is this one.
     Same(Py<PyAny>),
     /// The immutable objects in a list; which list does not matter.
     List(Vec<Py<PyAny>>),
@@ -26,13 +26,16 @@ enum Watched {
 impl Watched {
     /// `None` for what can change without becoming another object.
     fn new(value: Option<&Bound<'_, PyAny>>) -> Option<Self> {
-        let Some(value) = value else { return Some(Self::Absent) };
-        if immutable(value) {
-            return Some(Self::Same(value.clone().unbind()));
-        }
+        let Some(value) = value.filter(|value| !immutable(value)) else {
+            return Some(Self::object(value));
+        };
         let list = value.cast_exact::<PyList>().ok()?;
         let items = list.iter().map(|item| immutable(&item).then(|| item.unbind()));
         Some(Self::List(items.collect::<Option<_>>()?))
+    }
+
+    fn object(value: Option<&Bound<'_, PyAny>>) -> Self {
+        value.map_or(Self::Absent, |value| Self::Same(value.clone().unbind()))
     }
 
     fn is(&self, value: Option<&Bound<'_, PyAny>>) -> bool {
@@ -70,8 +73,9 @@ struct Snapshot<T, const N: usize> {
     made: Arc<T>,
 }
 
-/// What was last made from `N` values, an app: one interface may serve several apps.
-pub(crate) struct Snapshots<T, const N: usize> {
+/// What was last made from `N` values, an app: one interface may serve several apps. Of the last
+/// `BY_IDENTITY` of them nothing matters but which object it is.
+pub(crate) struct Snapshots<T, const N: usize, const BY_IDENTITY: usize> {
     all: RwLock<Vec<Snapshot<T, N>>>,
     generation: AtomicU64,
 }
@@ -79,7 +83,7 @@ pub(crate) struct Snapshots<T, const N: usize> {
 /// Values of settings, `None` for those that are not there.
 pub(crate) type Values<'py, const N: usize> = [Option<Bound<'py, PyAny>>; N];
 
-impl<T, const N: usize> Snapshots<T, N> {
+impl<T, const N: usize, const BY_IDENTITY: usize> Snapshots<T, N, BY_IDENTITY> {
     const MOST: usize = 8;
 
     pub(crate) const fn new() -> Self {
@@ -115,8 +119,10 @@ impl<T, const N: usize> Snapshots<T, N> {
         }
         // Before making, which reads the configuration again: what changes meanwhile must show
         // as a change the next time.
-        let watched: Option<Vec<_>> =
-            values.iter().map(|value| Watched::new(value.as_ref())).collect();
+        let (by_value, by_identity) = values.split_at(N - BY_IDENTITY);
+        let by_value = by_value.iter().map(|value| Watched::new(value.as_ref()));
+        let by_identity = by_identity.iter().map(|value| Some(Watched::object(value.as_ref())));
+        let watched: Option<Vec<_>> = by_value.chain(by_identity).collect();
         let made = Arc::new(make()?);
         let app = app.as_ptr().addr();
         let mut dropped = None;

@@ -273,7 +273,11 @@ impl<'py> Decoder<'_, '_, 'py> {
     }
 
     /// Reads a key and its colon, and remembers it.
-    fn new_key(&mut self, depth: usize, position: &mut usize) -> Result<Bound<'py, PyString>, Stop> {
+    fn new_key(
+        &mut self,
+        depth: usize,
+        position: &mut usize,
+    ) -> Result<Bound<'py, PyString>, Stop> {
         self.scanner.next_is(b'"');
         let start = self.scanner.position();
         let key = self.key()?;
