@@ -7,8 +7,8 @@ is Flask's own.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from copy import deepcopy
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -157,6 +157,7 @@ class EncryptedSessionInterface(PortablePath):
         if "get_signing_serializer" in vars(self):
             raise _signing_serializer_overridden("an instance")
         config = app.config
+        settings.declare(config)
         written = settings.choice(config, "SESSION_ENCRYPTION_FORMAT", settings.FORMATS)
         accepted = settings.accepted(config)
         encrypted = [

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from flask import Flask
+    from flask import Config, Flask
 
 #: Every name that begins like ours; any other is a typing error.
 ENCRYPTION_SETTINGS = (
@@ -17,6 +17,15 @@ ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_KEYRING",
     "SESSION_ENCRYPTION_KEYS",
 )
+#: What is not set, as it is put into the configuration, by name.
+DEFAULTS = {
+    **dict.fromkeys(ENCRYPTION_SETTINGS),
+    "SESSION_ENCRYPTION_FORMAT": "fernet",
+    "SESSION_COMPRESSION": "fit",
+    "SESSION_OVERFLOW": "error",
+    "SESSION_ABSOLUTE_LIFETIME": None,
+    "SESSION_REFRESH_AFTER": None,
+}
 #: Where keys may come from, in the order in which they are looked for.
 KEY_SOURCES = ("keys", "keyring", "secret-key")
 #: The default first.
@@ -26,6 +35,15 @@ COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
 #: Bytes below which a secret is too short to be random enough.
 SHORT_SECRET = 16
+
+
+def declare(config: Config) -> None:
+    """Puts the default of each setting that is not there into a configuration, as Flask extensions
+    do. What is there is found again at its place, which is cheaper than a look-up at each request.
+    """
+    if type(config).setdefault is dict.setdefault:
+        for name, default in DEFAULTS.items():
+            config.setdefault(name, default)
 
 
 def secrets(app: Flask) -> dict[str, bytes]:

@@ -4,6 +4,7 @@ mod classes;
 mod clock;
 mod codec;
 mod convert;
+mod entries;
 mod errors;
 mod fernet;
 mod flask_objects;

@@ -17,9 +17,9 @@ use pyo3::types::{PyBytes, PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 use super::classes::{ClassValue, Classes, Facts, Role};
 use super::flask_objects::{FlaskObjects, TAG_CLASSES, attributes, hooks, json_style};
 use super::rejections::Rejections;
-use super::save::CookieTemplate;
+use super::save::{ATTRIBUTES, CookieTemplate};
 use super::session_keys::SessionKeys;
-use super::settings::{self, Snapshots};
+use super::settings::{Settings, Snapshots};
 use super::stop::Stop;
 use crate::tagged_json::Known;
 use crate::tagged_json::decode::decode_into;
@@ -31,16 +31,16 @@ use crate::token::key_set::KeySet;
 pub(crate) struct NativePath {
     pub(crate) classes: Classes,
     sealings: Snapshots<Sealing, SETTINGS, OWN>,
-    pub(crate) templates: Snapshots<CookieTemplate, 7, 0>,
+    pub(crate) templates: Snapshots<CookieTemplate, ATTRIBUTES, 0>,
     pub(crate) known: Known,
     rejections: Rejections,
     off: AtomicBool,
 }
 
-/// The interface's own attributes that sealing and opening depend on.
+/// The settings that sealing and opening depend on.
+const SETTINGS: usize = 12;
+/// The interface's own attributes that they depend on.
 const OWN: usize = 3;
-/// These, and the settings that they depend on.
-const SETTINGS: usize = 10 + OWN;
 
 /// What the configuration, and the interface itself, say about sealing and opening.
 pub(crate) struct Sealing {
@@ -49,6 +49,10 @@ pub(crate) struct Sealing {
     /// `PERMANENT_SESSION_LIFETIME` in microseconds.
     pub(crate) lifetime: i64,
     pub(crate) compression: Compression,
+    /// `DEBUG`, in which sessions are watched more closely, in Python.
+    pub(crate) debug: bool,
+    /// `SESSION_COOKIE_NAME`, if it is plain ASCII.
+    pub(crate) name: Option<String>,
     /// `SESSION_ABSOLUTE_LIFETIME` in seconds.
     pub(crate) absolute: Option<f64>,
     /// Age in seconds from which a permanent session is refreshed.
@@ -286,20 +290,26 @@ impl NativePath {
             intern!(py, "PERMANENT_SESSION_LIFETIME"),
             intern!(py, "SESSION_ABSOLUTE_LIFETIME"),
             intern!(py, "SESSION_REFRESH_AFTER"),
+            intern!(py, "DEBUG"),
+            intern!(py, "SESSION_COOKIE_NAME"),
         ];
-        let mut values = settings::fetch::<SETTINGS>(config, &names)?;
-        let names = [intern!(py, "salt"), intern!(py, "serializer"), intern!(py, "session_class")];
-        if own.is_empty() && !of_interface.values().contains(&ClassValue::Computed) {
-            // All three are the class's.
-            values[SETTINGS - OWN] = Some(interface.get_type().into_any());
-        } else {
-            for (value, name) in values[SETTINGS - OWN..].iter_mut().zip(names) {
-                *value = Some(interface.getattr(name)?);
-            }
-        }
-        self.sealings.get(app, &values, Sealing::is_good, || {
+        let class = interface.get_type().into_any();
+        let values;
+        let own: [_; OWN] =
+            if own.is_empty() && !of_interface.values().contains(&ClassValue::Computed) {
+                // All of them are the class's.
+                [&class, &class, &class]
+            } else {
+                values = [
+                    interface.getattr(intern!(py, "salt"))?,
+                    interface.getattr(intern!(py, "serializer"))?,
+                    interface.getattr(intern!(py, "session_class"))?,
+                ];
+                values.each_ref()
+            };
+        self.sealings.get(app, &Settings { config, names }, own, Sealing::is_good, || {
             let answer = interface.call_method1(intern!(py, "_native_sealing"), (app,))?;
-            self.new_sealing(interface, &answer.cast_into::<PyTuple>()?)
+            self.new_sealing(interface, config, &answer.cast_into::<PyTuple>()?)
         })
     }
 
@@ -307,6 +317,7 @@ impl NativePath {
     fn new_sealing(
         &self,
         interface: &Bound<'_, Self>,
+        config: &Bound<'_, PyDict>,
         answer: &Bound<'_, PyTuple>,
     ) -> Result<Sealing, Stop> {
         type Answer<'py> = (
@@ -330,6 +341,10 @@ impl NativePath {
             "never" => Compression::Never,
             _ => return Err(Stop::Decline),
         };
+        let debug = config.get_item(intern!(py, "DEBUG"))?;
+        let debug = debug.map_or(Ok(true), |debug| debug.is_truthy())?;
+        let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?;
+        let name = name.and_then(|name| name.cast_exact::<PyString>().ok()?.extract().ok());
         let session_class = interface.getattr(intern!(py, "session_class"))?;
         let session_class = match session_class.cast_into::<PyType>() {
             Ok(class) => {
@@ -343,6 +358,8 @@ impl NativePath {
             keys: keys.map(|keys| keys.get().keys()),
             lifetime: microseconds(&lifetime)?,
             compression,
+            debug,
+            name: name.filter(|name: &String| name.is_ascii()),
             absolute,
             refresh_from,
             good_until: good_for

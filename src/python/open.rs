@@ -44,21 +44,23 @@ impl NativePath {
         let hooks = hooks(&own, of_interface)?;
         let config = config.cast_into::<PyDict>()?;
         let stock = of_app.stock() && of_config.stock() && of_request.stock();
-        if !stock || hooks.overrides(COOKIE_NAME) || debug(&config)? {
+        if !stock || hooks.overrides(COOKIE_NAME) {
             return Err(Stop::Decline);
         }
         let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
+        if sealing.debug {
+            return Err(Stop::Decline);
+        }
         let Some(keys) = sealing.keys.as_deref().filter(|_| !sealing.python_saves) else {
             if sealing.others_open {
                 return Err(Stop::Decline);
             }
             return Ok(py.None().into_bound(py));
         };
-        let name = config.get_item(intern!(py, "SESSION_COOKIE_NAME"))?.ok_or(Stop::Decline)?;
+        let name = sealing.name.as_deref().ok_or(Stop::Decline)?;
         let (class, as_flask) = sealing.session_class.as_ref().ok_or(Stop::Decline)?;
         let class = Class { class: class.bind(py), made_as_flask_does: *as_flask };
         let header = flask.cookie_header(request)?;
-        let name = name.cast_exact::<PyString>()?;
         let token = match &header {
             Some(header) => find(header, name)?,
             None => "",
@@ -68,8 +70,8 @@ impl NativePath {
         }
         let max_age = sealing.lifetime / 1_000_000;
         let now = clock::now(py)?;
-        let name = name.to_str()?.as_bytes();
-        let opened = match keys.open(token.as_bytes(), now.seconds()?, max_age, name) {
+        let opened = keys.open(token.as_bytes(), now.seconds()?, max_age, name.as_bytes());
+        let opened = match opened {
             Ok(opened) => opened,
             Err(_) if sealing.others_open => return Err(Stop::Decline),
             Err(reason) => return reject(interface, app, reason),
@@ -176,22 +178,11 @@ fn take_creation<'py>(data: &Bound<'py, PyDict>) -> PyResult<Option<Bound<'py, P
 }
 
 /// The value of a cookie in a header that is plain ASCII, as nearly every one is.
-fn find<'a>(header: &'a Bound<'_, PyString>, name: &Bound<'_, PyString>) -> Result<&'a str, Stop> {
-    let (Ok(header), Ok(name)) = (header.to_str(), name.to_str()) else {
-        return Err(Stop::Decline);
-    };
-    if !header.is_ascii() || !name.is_ascii() {
-        return Err(Stop::Decline);
-    }
+fn find<'a>(header: &'a Bound<'_, PyString>, name: &str) -> Result<&'a str, Stop> {
+    let header = header.to_str().ok().filter(|header| header.is_ascii()).ok_or(Stop::Decline)?;
     match cookie::find(header, name) {
         Found::Value(value) => Ok(value),
         Found::Absent => Ok(""),
         Found::Odd => Err(Stop::Decline),
     }
-}
-
-/// Whether the app is in debug mode, in which sessions are watched more closely, in Python.
-pub(crate) fn debug(config: &Bound<'_, PyDict>) -> PyResult<bool> {
-    let debug = config.get_item(intern!(config.py(), "DEBUG"))?;
-    debug.map_or(Ok(true), |debug| debug.is_truthy())
 }

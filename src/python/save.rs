@@ -1,6 +1,8 @@
 //! Saving a session natively, where no hook of the interface is overridden: a hook may do
 //! anything, to the session as well, at the moment when Flask calls it.
 
+use std::sync::Arc;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
@@ -9,20 +11,19 @@ use super::classes::{ClassValue, Facts, Role};
 use super::clock::{self, Now};
 use super::flask_objects::{FlaskObjects, attributes, hooks};
 use super::native_path::{Compression, NativePath, Sealing};
-use super::open::debug;
 use super::origin::{CREATED, ORIGIN, Origin};
-use super::settings::fetch;
+use super::settings::Settings;
 use super::stop::Stop;
 use crate::compress;
 use crate::cookie::append_date;
 use crate::tagged_json::encode::{Style, encode_dict};
 use crate::token::key_set::{KeySet, MAX_TOKEN};
 
-/// The settings that the attributes of a session cookie come from.
-const ATTRIBUTES: usize = 7;
-const COOKIE_PATH: usize = 2;
+/// The settings that a session cookie depends on, but for its value.
+pub(crate) const ATTRIBUTES: usize = 10;
 
-/// A `Set-Cookie` value as Werkzeug writes it, but for the value and the date.
+/// A `Set-Cookie` value as Werkzeug writes it, but for the value and the date, and when it may be
+/// sent.
 pub(crate) struct CookieTemplate {
     /// `name=`
     head: String,
@@ -30,16 +31,19 @@ pub(crate) struct CookieTemplate {
     before: String,
     /// `; Secure; HttpOnly; Path=/` and the like: what comes after it.
     after: String,
+    /// `MAX_COOKIE_SIZE`; 0 for none.
+    limit: usize,
+    /// `SESSION_REFRESH_EACH_REQUEST`.
+    refreshes: bool,
 }
 
 /// What a session is saved with.
 struct Saving<'a, 'py> {
     native: &'a NativePath,
-    flask: &'a FlaskObjects,
     interface: &'a Bound<'py, NativePath>,
     app: &'a Bound<'py, PyAny>,
-    config: &'a Bound<'py, PyDict>,
     sealing: &'a Sealing,
+    template: &'a CookieTemplate,
     style: Option<Style>,
     now: Now<'py>,
 }
@@ -71,7 +75,7 @@ impl NativePath {
         let config = config.cast_into::<PyDict>()?;
         let stock =
             of_app.stock() && of_config.stock() && of_session.stock() && of_response.stock();
-        if !stock || !hooks.stock() || debug(&config)? {
+        if !stock || !hooks.stock() {
             return Err(Stop::Decline);
         }
         let saved = Saved::new(session, of_session)?;
@@ -83,19 +87,23 @@ impl NativePath {
             Some(permanent) => permanent.is_truthy()?,
             None => false,
         };
-        let due = saved.modified || (permanent && refreshed(&config)?);
+        let sealing = match self.sealing(interface, of_interface, &own, app, &config) {
+            // What Python would not have looked at is no reason to fail.
+            Err(Stop::Raise(_)) if !saved.modified && !permanent => return Err(Stop::Decline),
+            sealing => sealing?,
+        };
+        if sealing.debug || sealing.python_saves {
+            return Err(Stop::Decline);
+        }
         let mut cookie = None;
-        if due && !saved.data.is_empty() {
-            let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
-            if sealing.python_saves {
-                return Err(Stop::Decline);
-            }
+        if (saved.modified || permanent) && !saved.data.is_empty() {
             let style = sealing.style(&json, of_json)?;
             let (sealing, now) = (&*sealing, clock::now(py)?);
-            if !saved.is_fresh(sealing, &now)? {
-                let config = &config;
-                let native = self;
-                let saving = Saving { native, flask, interface, app, config, sealing, style, now };
+            let template = self.template(flask, app, &config)?;
+            let due = saved.modified || template.refreshes;
+            if due && !saved.is_fresh(sealing, &now)? {
+                let (native, template) = (self, &*template);
+                let saving = Saving { native, interface, app, sealing, template, style, now };
                 cookie = Some(saving.cookie(&saved, permanent)?);
             }
         }
@@ -111,6 +119,36 @@ impl NativePath {
             }
         }
         Ok(())
+    }
+
+    /// What the configuration says about the cookie.
+    fn template(
+        &self,
+        flask: &FlaskObjects,
+        app: &Bound<'_, PyAny>,
+        config: &Bound<'_, PyDict>,
+    ) -> Result<Arc<CookieTemplate>, Stop> {
+        let py = app.py();
+        let names = [
+            intern!(py, "SESSION_COOKIE_NAME"),
+            intern!(py, "SESSION_COOKIE_DOMAIN"),
+            intern!(py, "SESSION_COOKIE_PATH"),
+            intern!(py, "APPLICATION_ROOT"),
+            intern!(py, "SESSION_COOKIE_SECURE"),
+            intern!(py, "SESSION_COOKIE_PARTITIONED"),
+            intern!(py, "SESSION_COOKIE_SAMESITE"),
+            intern!(py, "SESSION_COOKIE_HTTPONLY"),
+            intern!(py, "MAX_COOKIE_SIZE"),
+            intern!(py, "SESSION_REFRESH_EACH_REQUEST"),
+        ];
+        let settings = Settings { config, names };
+        self.templates.get(
+            app,
+            &settings,
+            [],
+            |_| true,
+            || CookieTemplate::new(flask, py, &settings.values()?),
+        )
     }
 }
 
@@ -165,9 +203,8 @@ impl<'py> Saving<'_, 'py> {
         permanent: bool,
     ) -> Result<Bound<'py, PyString>, Stop> {
         let py = self.app.py();
-        let Self { config, sealing, now, .. } = self;
+        let Self { sealing, template, now, .. } = self;
         let keys = sealing.keys.as_deref().ok_or(Stop::Decline)?;
-        let template = self.template()?;
         let expires = Expires(if permanent { Some(expiry(now, sealing)?) } else { None });
         let issued_at = u64::try_from(now.seconds()?).map_err(|_| Stop::Decline)?;
         let payload = if sealing.absolute.is_some() {
@@ -177,9 +214,7 @@ impl<'py> Saving<'_, 'py> {
         } else {
             self.payload(saved.data)?
         };
-        let limit = config.get_item(intern!(py, "MAX_COOKIE_SIZE"))?.ok_or(Stop::Decline)?;
-        let limit = limit.extract::<usize>().map_err(|_| Stop::Decline)?;
-        let room = Room { template: &template, keys, expires, limit };
+        let room = Room { template, keys, expires };
         let payload = fitted(payload, sealing.compression, &room)?;
         room.set_cookie(py, &payload, issued_at)
     }
@@ -195,35 +230,6 @@ impl<'py> Saving<'_, 'py> {
         let payload = self.interface.call_method1(intern!(data.py(), "_dump"), (self.app, data))?;
         Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
-
-    /// The attributes of the cookie.
-    fn template(&self) -> Result<std::sync::Arc<CookieTemplate>, Stop> {
-        let Self { app, config, flask, .. } = self;
-        let py = app.py();
-        let names = [
-            intern!(py, "SESSION_COOKIE_NAME"),
-            intern!(py, "SESSION_COOKIE_DOMAIN"),
-            intern!(py, "SESSION_COOKIE_PATH"),
-            intern!(py, "SESSION_COOKIE_SECURE"),
-            intern!(py, "SESSION_COOKIE_PARTITIONED"),
-            intern!(py, "SESSION_COOKIE_SAMESITE"),
-            intern!(py, "SESSION_COOKIE_HTTPONLY"),
-        ];
-        let mut values = fetch::<ATTRIBUTES>(config, &names)?;
-        let path = values[COOKIE_PATH].as_ref().ok_or(Stop::Decline)?;
-        if !path.is_truthy()? {
-            values[COOKIE_PATH] = config.get_item(intern!(py, "APPLICATION_ROOT"))?;
-        }
-        if values.iter().any(Option::is_none) {
-            return Err(Stop::Decline);
-        }
-        self.native.templates.get(
-            app,
-            &values,
-            |_| true,
-            || CookieTemplate::new(flask, py, &values),
-        )
-    }
 }
 
 /// When a session was created or regenerated last. As `session.creation_of`.
@@ -237,11 +243,6 @@ fn creation<'py>(
         Some(created) if !created.is_none() => Err(Stop::Decline),
         _ => Ok(now.into_pyobject(py).map_err(PyErr::from)?.into_any()),
     }
-}
-
-fn refreshed(config: &Bound<'_, PyDict>) -> Result<bool, Stop> {
-    let refresh = config.get_item(intern!(config.py(), "SESSION_REFRESH_EACH_REQUEST"))?;
-    Ok(refresh.ok_or(Stop::Decline)?.is_truthy()?)
 }
 
 /// Now and the lifetime, in whole seconds since the epoch.
@@ -272,19 +273,28 @@ impl CookieTemplate {
     fn new(
         flask: &FlaskObjects,
         py: Python<'_>,
-        values: &super::settings::Values<'_, ATTRIBUTES>,
+        values: &[Option<Bound<'_, PyAny>>; ATTRIBUTES],
     ) -> Result<Self, Stop> {
         const MARK: &str = "\u{1}";
-        let [name, domain, path, secure, partitioned, samesite, httponly] = values;
-        let name = name.as_ref().ok_or(Stop::Decline)?;
+        let [name, domain, path, root, secure, partitioned, samesite, httponly, limit, refreshes] =
+            values.each_ref().map(Option::as_ref);
+        let path = path.ok_or(Stop::Decline)?;
+        let path = if path.is_truthy()? { path } else { root.ok_or(Stop::Decline)? };
+        let limit = limit.ok_or(Stop::Decline)?.extract().map_err(|_| Stop::Decline)?;
+        let refreshes = refreshes.ok_or(Stop::Decline)?.is_truthy()?;
+        let name = name.ok_or(Stop::Decline)?;
         let arguments = PyDict::new(py);
         arguments.set_item("expires", MARK)?;
-        arguments.set_item("domain", domain)?;
         arguments.set_item("path", path)?;
-        arguments.set_item("secure", secure)?;
-        arguments.set_item("partitioned", partitioned)?;
-        arguments.set_item("samesite", samesite)?;
-        arguments.set_item("httponly", httponly)?;
+        for (key, value) in [
+            ("domain", domain),
+            ("secure", secure),
+            ("partitioned", partitioned),
+            ("samesite", samesite),
+            ("httponly", httponly),
+        ] {
+            arguments.set_item(key, value.ok_or(Stop::Decline)?)?;
+        }
         arguments.set_item("max_size", 0)?;
         let cookie = flask.dump_cookie.bind(py).call((name, ""), Some(&arguments))?;
         let cookie: String = cookie.extract()?;
@@ -295,7 +305,8 @@ impl CookieTemplate {
         if !plain || head.strip_suffix('=') != Some(&name) {
             return Err(Stop::Decline);
         }
-        Ok(Self { head: head.to_owned(), before: before.to_owned(), after: after.to_owned() })
+        let (head, before, after) = (head.to_owned(), before.to_owned(), after.to_owned());
+        Ok(Self { head, before, after, limit, refreshes })
     }
 }
 
@@ -304,18 +315,17 @@ struct Room<'a> {
     template: &'a CookieTemplate,
     keys: &'a KeySet,
     expires: Expires,
-    /// `MAX_COOKIE_SIZE`; 0 for none.
-    limit: usize,
 }
 
 impl Room<'_> {
     fn len(&self, payload: usize) -> usize {
-        let CookieTemplate { head, before, after } = self.template;
+        let CookieTemplate { head, before, after, .. } = self.template;
         head.len() + self.keys.token_len(payload) + before.len() + self.expires.len() + after.len()
     }
 
     fn fits(&self, payload: &[u8]) -> bool {
-        (self.limit == 0 || self.len(payload.len()) <= self.limit)
+        let limit = self.template.limit;
+        (limit == 0 || self.len(payload.len()) <= limit)
             && self.keys.token_len(payload.len()) <= MAX_TOKEN
     }
 
@@ -325,7 +335,7 @@ impl Room<'_> {
         payload: &[u8],
         issued_at: u64,
     ) -> Result<Bound<'py, PyString>, Stop> {
-        let CookieTemplate { head, before, after } = self.template;
+        let CookieTemplate { head, before, after, .. } = self.template;
         let mut cookie = Vec::with_capacity(self.len(payload.len()));
         cookie.extend_from_slice(head.as_bytes());
         let name = &head.as_bytes()[..head.len() - 1];

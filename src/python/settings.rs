@@ -1,7 +1,7 @@
 //! Settings as they were when they were last looked at closely, good for as long as the objects
 //! in the configuration are the same ones.
 //!
-//! Flask reads its configuration at each request, and so does this: each value is fetched and
+//! Flask reads its configuration at each request, and so does this: each value is looked at and
 //! compared by identity with the one that a snapshot was made from. Only immutable values, and
 //! lists of them, are ever compared so; anything else makes a snapshot that is used once.
 
@@ -11,43 +11,84 @@ use std::sync::{Arc, RwLock};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
+use super::entries::{Entries, Place, with_entries};
 use super::stop::Stop;
 
 /// A value as it was seen.
 enum Watched {
     /// The setting was not there.
     Absent,
-    /// An object that has not changed as long as it is this one.
+    /// An immutable object.
     Same(Py<PyAny>),
-    /// The immutable objects in a list; which list does not matter.
-    List(Vec<Py<PyAny>>),
+    /// A list, and the immutable objects in it.
+    List(Py<PyList>, Vec<Py<PyAny>>),
 }
 
 impl Watched {
     /// `None` for what can change without becoming another object.
     fn new(value: Option<&Bound<'_, PyAny>>) -> Option<Self> {
-        let Some(value) = value.filter(|value| !immutable(value)) else {
-            return Some(Self::object(value));
-        };
+        let Some(value) = value else { return Some(Self::Absent) };
+        if immutable(value) {
+            return Some(Self::Same(value.clone().unbind()));
+        }
         let list = value.cast_exact::<PyList>().ok()?;
         let items = list.iter().map(|item| immutable(&item).then(|| item.unbind()));
-        Some(Self::List(items.collect::<Option<_>>()?))
+        Some(Self::List(list.clone().unbind(), items.collect::<Option<_>>()?))
     }
 
-    fn object(value: Option<&Bound<'_, PyAny>>) -> Self {
-        value.map_or(Self::Absent, |value| Self::Same(value.clone().unbind()))
-    }
-
+    /// Whether `value` is this one still.
     fn is(&self, value: Option<&Bound<'_, PyAny>>) -> bool {
         match (self, value) {
             (Self::Absent, None) => true,
             (Self::Same(known), Some(value)) => known.is(value),
-            (Self::List(items), Some(value)) => value.cast_exact::<PyList>().is_ok_and(|list| {
-                list.len() == items.len()
-                    && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
-            }),
+            // Which list does not matter.
+            (Self::List(_, items), Some(value)) => {
+                value.cast_exact::<PyList>().is_ok_and(|list| holds(list, items))
+            }
             _ => false,
         }
+    }
+
+    /// Whether the value at this address, which is somebody's, is this one still.
+    #[inline]
+    fn is_at(&self, py: Python<'_>, address: *mut pyo3::ffi::PyObject) -> bool {
+        match self {
+            Self::Absent => false,
+            Self::Same(known) => known.as_ptr() == address,
+            Self::List(list, items) => list.as_ptr() == address && holds(list.bind(py), items),
+        }
+    }
+}
+
+fn holds(list: &Bound<'_, PyList>, items: &[Py<PyAny>]) -> bool {
+    list.len() == items.len() && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
+}
+
+/// A setting as it was seen, and where.
+struct Seen {
+    value: Watched,
+    place: Option<Place>,
+}
+
+impl Seen {
+    fn new(config: &Bound<'_, PyDict>, name: &Bound<'_, PyString>) -> PyResult<Option<Self>> {
+        let Some(value) = Watched::new(config.get_item(name)?.as_ref()) else { return Ok(None) };
+        let place = with_entries(config, |entries| entries.place_of(name))?;
+        Ok(Some(Self { value, place }))
+    }
+
+    #[inline]
+    fn is_still(
+        &self,
+        entries: &Entries<'_, '_>,
+        config: &Bound<'_, PyDict>,
+        name: &Bound<'_, PyString>,
+    ) -> bool {
+        let here = self.place.as_ref().and_then(|place| entries.value_at(place));
+        if here.is_some_and(|address| self.value.is_at(config.py(), address)) {
+            return true;
+        }
+        config.get_item(name).is_ok_and(|value| self.value.is(value.as_ref()))
     }
 }
 
@@ -64,26 +105,59 @@ fn immutable(value: &Bound<'_, PyAny>) -> bool {
             .is_ok_and(|tuple| tuple.iter().all(|item| immutable(&item)))
 }
 
-/// What was made from a set of values, with the values.
-struct Snapshot<T, const N: usize> {
+/// What was made from settings and from other objects, with both.
+struct Snapshot<T, const N: usize, const OTHERS: usize> {
     /// Address of the app: whose snapshot to replace, and no proof of anything.
     app: usize,
-    watched: [Watched; N],
+    seen: [Seen; N],
+    others: [Py<PyAny>; OTHERS],
     generation: u64,
     made: Arc<T>,
 }
 
-/// What was last made from `N` values, an app: one interface may serve several apps. Of the last
-/// `BY_IDENTITY` of them nothing matters but which object it is.
-pub(crate) struct Snapshots<T, const N: usize, const BY_IDENTITY: usize> {
-    all: RwLock<Vec<Snapshot<T, N>>>,
+/// What was last made from `N` settings and from `OTHERS` other objects, of which it only matters
+/// which they are, an app: one interface may serve several apps.
+pub(crate) struct Snapshots<T, const N: usize, const OTHERS: usize> {
+    all: RwLock<Vec<Snapshot<T, N, OTHERS>>>,
     generation: AtomicU64,
 }
 
-/// Values of settings, `None` for those that are not there.
-pub(crate) type Values<'py, const N: usize> = [Option<Bound<'py, PyAny>>; N];
+/// Settings, by their names, in a configuration that is a plain dict at heart.
+pub(crate) struct Settings<'a, 'py, const N: usize> {
+    pub(crate) config: &'a Bound<'py, PyDict>,
+    pub(crate) names: [&'a Bound<'py, PyString>; N],
+}
 
-impl<T, const N: usize, const BY_IDENTITY: usize> Snapshots<T, N, BY_IDENTITY> {
+impl<'py, const N: usize> Settings<'_, 'py, N> {
+    /// Their values, `None` for those that are not there.
+    pub(crate) fn values(&self) -> PyResult<[Option<Bound<'py, PyAny>>; N]> {
+        let mut values = [const { None }; N];
+        for (value, name) in values.iter_mut().zip(self.names) {
+            *value = self.config.get_item(name)?;
+        }
+        Ok(values)
+    }
+
+    /// `None` where one of them can change without becoming another object.
+    fn seen(&self) -> PyResult<Option<[Seen; N]>> {
+        let mut all = Vec::with_capacity(N);
+        for name in self.names {
+            let Some(seen) = Seen::new(self.config, name)? else { return Ok(None) };
+            all.push(seen);
+        }
+        Ok(all.try_into().ok())
+    }
+
+    fn are(&self, seen: &[Seen; N]) -> bool {
+        with_entries(self.config, |entries| {
+            seen.iter()
+                .zip(self.names)
+                .all(|(seen, name)| seen.is_still(entries, self.config, name))
+        })
+    }
+}
+
+impl<T, const N: usize, const OTHERS: usize> Snapshots<T, N, OTHERS> {
     const MOST: usize = 8;
 
     pub(crate) const fn new() -> Self {
@@ -95,38 +169,34 @@ impl<T, const N: usize, const BY_IDENTITY: usize> Snapshots<T, N, BY_IDENTITY> {
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// What was made from these very values before, as long as it `is_good`, or what `make` makes
-    /// from them now.
+    /// What was made from these very settings and objects before, as long as it `is_good`, or what
+    /// `make` makes from them now.
     pub(crate) fn get(
         &self,
         app: &Bound<'_, PyAny>,
-        values: &Values<'_, N>,
+        settings: &Settings<'_, '_, N>,
+        others: [&Bound<'_, PyAny>; OTHERS],
         is_good: impl Fn(&T) -> bool,
         make: impl FnOnce() -> Result<T, Stop>,
     ) -> Result<Arc<T>, Stop> {
         let generation = self.generation.load(Ordering::Relaxed);
+        let app = app.as_ptr().addr();
         // Nobody waits here; see `Classes::facts`.
-        if let Ok(snapshots) = self.all.try_read() {
-            let same = |snapshot: &&Snapshot<T, N>| {
-                snapshot.watched.iter().zip(values).all(|(known, value)| known.is(value.as_ref()))
-            };
-            if let Some(snapshot) = snapshots.iter().find(same)
-                && snapshot.generation == generation
-                && is_good(&snapshot.made)
-            {
-                return Ok(Arc::clone(&snapshot.made));
-            }
+        if let Ok(snapshots) = self.all.try_read()
+            && let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.app == app)
+            && snapshot.generation == generation
+            && snapshot.others.iter().zip(others).all(|(known, other)| known.is(other))
+            && settings.are(&snapshot.seen)
+            && is_good(&snapshot.made)
+        {
+            return Ok(Arc::clone(&snapshot.made));
         }
         // Before making, which reads the configuration again: what changes meanwhile must show
         // as a change the next time.
-        let (by_value, by_identity) = values.split_at(N - BY_IDENTITY);
-        let by_value = by_value.iter().map(|value| Watched::new(value.as_ref()));
-        let by_identity = by_identity.iter().map(|value| Some(Watched::object(value.as_ref())));
-        let watched: Option<Vec<_>> = by_value.chain(by_identity).collect();
+        let seen = settings.seen()?;
         let made = Arc::new(make()?);
-        let app = app.as_ptr().addr();
         let mut dropped = None;
-        if let Some(watched) = watched.and_then(|watched| watched.try_into().ok())
+        if let Some(seen) = seen
             && let Ok(mut snapshots) = self.all.try_write()
         {
             // The former one of this app goes at once, and the keys in it with it.
@@ -134,23 +204,12 @@ impl<T, const N: usize, const BY_IDENTITY: usize> Snapshots<T, N, BY_IDENTITY> {
             if former.is_some() || snapshots.len() == Self::MOST {
                 dropped = Some(snapshots.remove(former.unwrap_or(Self::MOST - 1)));
             }
-            snapshots.insert(0, Snapshot { app, watched, generation, made: Arc::clone(&made) });
+            let others = others.map(|other| other.clone().unbind());
+            let made = Arc::clone(&made);
+            snapshots.insert(0, Snapshot { app, seen, others, generation, made });
         }
         // With the lock released: the end of an object can run Python.
         drop(dropped);
         Ok(made)
     }
-}
-
-/// Fetches settings from a configuration that is a plain dict at heart. Values beyond the names
-/// are left to the caller.
-pub(crate) fn fetch<'py, const N: usize>(
-    config: &Bound<'py, PyDict>,
-    names: &[&Bound<'py, PyString>],
-) -> PyResult<Values<'py, N>> {
-    let mut values = [const { None }; N];
-    for (value, name) in values.iter_mut().zip(names) {
-        *value = config.get_item(name)?;
-    }
-    Ok(values)
 }
