@@ -39,6 +39,25 @@ impl Word {
 /// Position of the first byte that `stops` means.
 #[inline]
 pub fn position(bytes: &[u8], stops: impl Fn(Word) -> u64) -> Option<usize> {
+    /// Most texts that are looked at end before.
+    const START: usize = 2 * WORD;
+    let Some((start, rest)) = bytes.split_at_checked(START) else { return near(bytes, stops) };
+    if let Some(position) = near(start, &stops) {
+        return Some(position);
+    }
+    // Four words at once, for as long as none of them has one.
+    let (quads, _) = rest.as_chunks::<{ 4 * WORD }>();
+    let clear = quads.iter().take_while(|quad| {
+        let (words, _) = quad.as_chunks::<WORD>();
+        words.iter().fold(0, |any, word| any | stops(Word(u64::from_le_bytes(*word)))) == 0
+    });
+    let clear = START + clear.count() * 4 * WORD;
+    near(&bytes[clear..], stops).map(|position| clear + position)
+}
+
+/// [`position`] that looks at one word after the other.
+#[inline]
+fn near(bytes: &[u8], stops: impl Fn(Word) -> u64) -> Option<usize> {
     let first = |answer: u64| answer.trailing_zeros() as usize / 8;
     let (words, rest) = bytes.as_chunks::<WORD>();
     for (number, word) in words.iter().enumerate() {

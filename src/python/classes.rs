@@ -72,7 +72,7 @@ impl Role {
             Self::App => (
                 "flask",
                 "Flask",
-                &["secret_key", "permanent_session_lifetime", "__getattribute__"],
+                &["secret_key", "permanent_session_lifetime", "config", "json", "__getattribute__"],
             ),
             Self::Config => ("flask", "Config", &["__getitem__", "get", "__getattribute__"]),
             Self::Json => (

@@ -6,6 +6,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::classes::{Facts, HOOKS};
+use super::entries::attributes;
 use super::stop::Stop;
 use crate::tagged_json::encode::Style;
 
@@ -80,15 +81,17 @@ impl FlaskObjects {
         request: &Bound<'py, PyAny>,
     ) -> Result<Option<Bound<'py, PyString>>, Stop> {
         let py = request.py();
-        let attributes = attributes(request)?;
-        if attributes.contains(intern!(py, "cookies"))? {
+        let own = attributes(request)?;
+        if own.contains(intern!(py, "cookies"))? {
             return Err(Stop::Decline);
         }
-        let headers = attributes.get_item(intern!(py, "headers"))?.ok_or(Stop::Decline)?;
+        let headers = own.get_item(intern!(py, "headers"))?.ok_or(Stop::Decline)?;
         if !headers.get_type().is(&self.environ_headers) {
             return Err(Stop::Decline);
         }
-        let environ = headers.getattr(intern!(py, "environ"))?.cast_into_exact::<PyDict>()?;
+        let environ = attributes(&headers)?;
+        let environ = environ.get_item(intern!(py, "environ"))?.ok_or(Stop::Decline)?;
+        let environ = environ.cast_into_exact::<PyDict>()?;
         let header = environ.get_item(intern!(py, "HTTP_COOKIE"))?;
         Ok(header.map(Bound::cast_into_exact::<PyString>).transpose()?)
     }
@@ -99,15 +102,16 @@ impl FlaskObjects {
         response: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyList>, Stop> {
         let py = response.py();
-        let attributes = attributes(response)?;
-        if attributes.contains(intern!(py, "set_cookie"))? {
+        let own = attributes(response)?;
+        if own.contains(intern!(py, "set_cookie"))? {
             return Err(Stop::Decline);
         }
-        let headers = attributes.get_item(intern!(py, "headers"))?.ok_or(Stop::Decline)?;
+        let headers = own.get_item(intern!(py, "headers"))?.ok_or(Stop::Decline)?;
         if !headers.get_type().is(&self.headers) {
             return Err(Stop::Decline);
         }
-        Ok(headers.getattr(intern!(py, "_list"))?.cast_into_exact::<PyList>()?)
+        let list = attributes(&headers)?.get_item(intern!(py, "_list"))?;
+        Ok(list.ok_or(Stop::Decline)?.cast_into_exact::<PyList>()?)
     }
 
     /// The list of tags of a serializer that is Flask's own, with Flask's tags in Flask's order;
@@ -133,24 +137,19 @@ impl FlaskObjects {
     }
 }
 
-/// The attributes of an object's own.
-pub(crate) fn attributes<'py>(object: &Bound<'py, PyAny>) -> Result<Bound<'py, PyDict>, Stop> {
-    Ok(object.getattr(intern!(object.py(), "__dict__"))?.cast_into_exact::<PyDict>()?)
-}
-
 /// How an app's JSON provider, of Flask's class, writes; `None` if it was told to do otherwise.
 pub(crate) fn json_style(json: &Bound<'_, PyAny>, of_class: Facts) -> Result<Option<Style>, Stop> {
     let py = json.py();
-    let attributes = attributes(json)?;
+    let own = attributes(json)?;
     // The app is all that a provider has of its own, if nobody set anything.
-    let untouched = attributes.len() == 1 && attributes.contains(intern!(py, "_app"))?;
+    let untouched = own.len() == 1 && own.contains(intern!(py, "_app"))?;
     let [sort_keys, ensure_ascii, _] = of_class.values();
     if untouched
         && let (Some(sort_keys), Some(ensure_ascii)) = (sort_keys.flag(), ensure_ascii.flag())
     {
         return Ok(Some(Style { sort_keys, ensure_ascii }));
     }
-    if attributes.contains(intern!(py, "dumps"))? || attributes.contains(intern!(py, "loads"))? {
+    if own.contains(intern!(py, "dumps"))? || own.contains(intern!(py, "loads"))? {
         return Ok(None);
     }
     Ok(Some(Style {
@@ -159,20 +158,29 @@ pub(crate) fn json_style(json: &Bound<'_, PyAny>, of_class: Facts) -> Result<Opt
     }))
 }
 
+/// An app's configuration and JSON provider, which Flask keeps as attributes of the app's own.
+pub(crate) fn config_and_json<'py>(
+    app: &Bound<'py, PyAny>,
+) -> Result<(Bound<'py, PyAny>, Bound<'py, PyAny>), Stop> {
+    let (py, own) = (app.py(), attributes(app)?);
+    let attribute = |name| own.get_item(name)?.ok_or(Stop::Decline);
+    Ok((attribute(intern!(py, "config"))?, attribute(intern!(py, "json"))?))
+}
+
 /// The hooks of an interface's class, and those set on the instance, whose attributes are given.
-pub(crate) fn hooks(attributes: &Bound<'_, PyDict>, of_class: Facts) -> Result<Facts, Stop> {
+pub(crate) fn hooks(own: &Bound<'_, PyDict>, of_class: Facts) -> Result<Facts, Stop> {
     if of_class.foreign() {
         return Err(Stop::Decline);
     }
     let mut hooks = of_class;
-    if !attributes.is_empty() {
+    if !own.is_empty() {
         for (position, name) in HOOKS.iter().enumerate() {
-            if attributes.contains(*name)? {
+            if own.contains(*name)? {
                 hooks = hooks.with(position);
             }
         }
         // Named errors are the portable path's to raise.
-        if attributes.contains("get_signing_serializer")? {
+        if own.contains("get_signing_serializer")? {
             return Err(Stop::Decline);
         }
     }

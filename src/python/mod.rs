@@ -18,6 +18,7 @@ mod session_keys;
 mod settings;
 mod stop;
 
+pub(crate) use entries::with_entries;
 pub(crate) use stop::Stop;
 
 /// `flask_fernet._core`: for `flask_fernet` to import, not for users.

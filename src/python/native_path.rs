@@ -15,7 +15,8 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::classes::{ClassValue, Classes, Facts, Role};
-use super::flask_objects::{FlaskObjects, TAG_CLASSES, attributes, hooks, json_style};
+use super::entries::attributes;
+use super::flask_objects::{FlaskObjects, TAG_CLASSES, config_and_json, hooks, json_style};
 use super::rejections::Rejections;
 use super::save::{ATTRIBUTES, CookieTemplate};
 use super::session_keys::SessionKeys;
@@ -226,7 +227,7 @@ impl NativePath {
         self.is_on()?;
         let py = app.py();
         let serializer = interface.getattr(intern!(py, "serializer"))?;
-        let json = app.getattr(intern!(py, "json"))?;
+        let (_, json) = config_and_json(app)?;
         let [of_json] = self.classes.facts([(Role::Json, &json)])?;
         if !of_json.stock() || self.stock_tags(&serializer)?.is_none() {
             return Ok(None);
@@ -251,7 +252,7 @@ impl NativePath {
         app: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
         self.is_on()?;
-        let config = app.getattr(intern!(app.py(), "config"))?;
+        let (config, _) = config_and_json(app)?;
         let [of_interface, of_app, of_config] = self.classes.facts([
             (Role::Interface, interface.as_any()),
             (Role::App, app),

@@ -6,8 +6,9 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyType};
 
 use super::classes::Role;
 use super::clock;
+use super::entries::attributes;
 use super::errors::reason_name;
-use super::flask_objects::{FlaskObjects, attributes, hooks};
+use super::flask_objects::{FlaskObjects, config_and_json, hooks};
 use super::native_path::NativePath;
 use super::origin::{CREATED, ORIGIN, Origin, remember};
 use super::stop::Stop;
@@ -31,8 +32,7 @@ impl NativePath {
         self.is_on()?;
         let py = app.py();
         let flask = FlaskObjects::get(py)?;
-        let config = app.getattr(intern!(py, "config"))?;
-        let json = app.getattr(intern!(py, "json"))?;
+        let (config, json) = config_and_json(app)?;
         let [of_interface, of_app, of_config, of_json, of_request] = self.classes.facts([
             (Role::Interface, interface.as_any()),
             (Role::App, app),

@@ -9,7 +9,8 @@ use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
 use super::classes::{ClassValue, Facts, Role};
 use super::clock::{self, Now};
-use super::flask_objects::{FlaskObjects, attributes, hooks};
+use super::entries::attributes;
+use super::flask_objects::{FlaskObjects, config_and_json, hooks};
 use super::native_path::{Compression, NativePath, Sealing};
 use super::origin::{CREATED, ORIGIN, Origin};
 use super::settings::Settings;
@@ -59,8 +60,7 @@ impl NativePath {
         self.is_on()?;
         let py = app.py();
         let flask = FlaskObjects::get(py)?;
-        let config = app.getattr(intern!(py, "config"))?;
-        let json = app.getattr(intern!(py, "json"))?;
+        let (config, json) = config_and_json(app)?;
         let [of_interface, of_app, of_config, of_json, of_session, of_response] =
             self.classes.facts([
                 (Role::Interface, interface.as_any()),

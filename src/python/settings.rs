@@ -20,8 +20,8 @@ enum Watched {
     Absent,
     /// An immutable object.
     Same(Py<PyAny>),
-    /// A list, and the immutable objects in it.
-    List(Py<PyList>, Vec<Py<PyAny>>),
+    /// The immutable objects in a list; which list does not matter.
+    List(Vec<Py<PyAny>>),
 }
 
 impl Watched {
@@ -33,7 +33,7 @@ impl Watched {
         }
         let list = value.cast_exact::<PyList>().ok()?;
         let items = list.iter().map(|item| immutable(&item).then(|| item.unbind()));
-        Some(Self::List(list.clone().unbind(), items.collect::<Option<_>>()?))
+        Some(Self::List(items.collect::<Option<_>>()?))
     }
 
     /// Whether `value` is this one still.
@@ -41,40 +41,33 @@ impl Watched {
         match (self, value) {
             (Self::Absent, None) => true,
             (Self::Same(known), Some(value)) => known.is(value),
-            // Which list does not matter.
-            (Self::List(_, items), Some(value)) => {
-                value.cast_exact::<PyList>().is_ok_and(|list| holds(list, items))
-            }
+            (Self::List(items), Some(value)) => value.cast_exact::<PyList>().is_ok_and(|list| {
+                list.len() == items.len()
+                    && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
+            }),
             _ => false,
         }
     }
 
-    /// Whether the value at this address, which is somebody's, is this one still.
-    #[inline]
-    fn is_at(&self, py: Python<'_>, address: *mut pyo3::ffi::PyObject) -> bool {
-        match self {
-            Self::Absent => false,
-            Self::Same(known) => known.as_ptr() == address,
-            Self::List(list, items) => list.as_ptr() == address && holds(list.bind(py), items),
-        }
+    /// Where an object is that has not changed as long as it is this one.
+    fn address(&self) -> Option<usize> {
+        if let Self::Same(known) = self { Some(known.as_ptr().addr()) } else { None }
     }
 }
 
-fn holds(list: &Bound<'_, PyList>, items: &[Py<PyAny>]) -> bool {
-    list.len() == items.len() && items.iter().zip(list.iter()).all(|(known, item)| known.is(&item))
-}
-
-/// A setting as it was seen, and where.
+/// A setting as it was seen.
 struct Seen {
     value: Watched,
-    place: Option<Place>,
+    /// Where, and the address of the value, if that is all that matters of it.
+    found: Option<(Place, usize)>,
 }
 
 impl Seen {
     fn new(config: &Bound<'_, PyDict>, name: &Bound<'_, PyString>) -> PyResult<Option<Self>> {
         let Some(value) = Watched::new(config.get_item(name)?.as_ref()) else { return Ok(None) };
         let place = with_entries(config, |entries| entries.place_of(name))?;
-        Ok(Some(Self { value, place }))
+        let found = place.zip(value.address());
+        Ok(Some(Self { value, found }))
     }
 
     #[inline]
@@ -84,8 +77,9 @@ impl Seen {
         config: &Bound<'_, PyDict>,
         name: &Bound<'_, PyString>,
     ) -> bool {
-        let here = self.place.as_ref().and_then(|place| entries.value_at(place));
-        if here.is_some_and(|address| self.value.is_at(config.py(), address)) {
+        if let Some((place, address)) = &self.found
+            && entries.value_at(place) == Some(*address)
+        {
             return true;
         }
         config.get_item(name).is_ok_and(|value| self.value.is(value.as_ref()))

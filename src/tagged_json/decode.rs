@@ -110,13 +110,10 @@ impl KnownKeys {
         depth: usize,
         from: usize,
     ) -> Option<(Bound<'py, PyString>, usize)> {
-        let known = self.depths.get(depth)?;
-        for (position, known) in known.iter().enumerate().skip(from).take(Self::AHEAD) {
-            if scanner.eat_text(&known.text) {
-                return Some((known.key.bind(py).clone(), position + 1));
-            }
-        }
-        None
+        let ahead = self.depths.get(depth)?.get(from..)?;
+        let ahead = &ahead[..ahead.len().min(Self::AHEAD)];
+        let position = ahead.iter().position(|known| scanner.eat_text(&known.text))?;
+        Some((ahead[position].key.bind(py).clone(), from + position + 1))
     }
 
     /// Remembers a key that was not found from `position` on; the position where to look for the

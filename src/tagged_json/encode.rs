@@ -12,7 +12,7 @@ use super::types::Types;
 use super::write::{append_float, append_int, append_string};
 use super::{MAX_DEPTH, Tag};
 use crate::cookie::append_date;
-use crate::python::Stop;
+use crate::python::{Stop, with_entries};
 use crate::token::base64;
 
 /// The settings of Flask's `DefaultJSONProvider` that show in its output.
@@ -91,6 +91,11 @@ impl KnownShapes {
         Some(known.swap_remove(position))
     }
 
+    /// The one that was put in last.
+    fn last(&self, depth: usize) -> Option<&Shape> {
+        self.0.get(depth)?.last()
+    }
+
     /// Puts one in, in place of the one that has been there for longest.
     fn put(&mut self, shape: Shape, depth: usize) {
         if shape.keys.len() <= Shape::MOST_KEYS
@@ -114,6 +119,9 @@ struct Shape {
     order: Vec<(usize, usize)>,
     /// Every key with its colon, and a comma before it.
     text: Vec<u8>,
+    /// Whether there was no container, and nothing else that takes Python to be written, among
+    /// the last values.
+    is_plain: bool,
 }
 
 impl Shape {
@@ -147,20 +155,18 @@ impl Shape {
             *end = text.len();
         }
         let keys = members.iter().map(|(key, _)| key.clone().unbind()).collect();
-        Ok(Self { style, keys, order, text })
+        Ok(Self { style, keys, order, text, is_plain: false })
     }
 }
 
 impl Encoder<'_, '_> {
     fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Stop> {
-        if let Ok(text) = value.cast_exact::<PyString>() {
-            self.string(text)
+        if append_plain(value, self.style.ensure_ascii, self.out) {
+            Ok(())
         } else if value.is_exact_instance_of::<PyInt>() {
-            self.int(value)
-        } else if value.is_none() {
-            self.append(b"null")
-        } else if let Ok(flag) = value.cast_exact::<PyBool>() {
-            self.append(if flag.is_true() { b"true" } else { b"false" })
+            // Beyond 4300 digits this raises ValueError, as json does.
+            let digits = value.str()?;
+            self.append(utf8(&digits)?.as_bytes())
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, depth)
         } else if let Ok(list) = value.cast_exact::<PyList>() {
@@ -169,9 +175,6 @@ impl Encoder<'_, '_> {
             self.append(b"{\" t\":")?;
             self.items(tuple.iter(), depth)?;
             self.append(b"}")
-        } else if let Ok(float) = value.cast_exact::<PyFloat>() {
-            append_float(float.value(), self.out);
-            Ok(())
         } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
             self.append(b"{\" b\":\"")?;
             base64::encode_standard_append(bytes.as_bytes(), self.out);
@@ -210,17 +213,6 @@ impl Encoder<'_, '_> {
         Ok(())
     }
 
-    fn int(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Stop> {
-        if let Ok(small) = value.extract::<i64>() {
-            append_int(small, self.out);
-            Ok(())
-        } else {
-            // Beyond 4300 digits this raises ValueError, as json does.
-            let digits = value.str()?;
-            self.append(utf8(&digits)?.as_bytes())
-        }
-    }
-
     fn items<'py>(
         &mut self,
         items: impl Iterator<Item = Bound<'py, PyAny>>,
@@ -239,6 +231,9 @@ impl Encoder<'_, '_> {
 
     fn dict(&mut self, dict: &Bound<'_, PyDict>, depth: usize) -> Result<(), Stop> {
         let depth = deeper(depth)?;
+        if self.append_known(dict, depth) {
+            return Ok(());
+        }
         let mut members = Members::new();
         // The members are held before anything is written: writing a value can run Python,
         // and another thread may then change the dict.
@@ -254,10 +249,36 @@ impl Encoder<'_, '_> {
         }
     }
 
+    /// Appends a dict like the last one at this depth, with plain values alone.
+    fn append_known(&mut self, dict: &Bound<'_, PyDict>, depth: usize) -> bool {
+        let Some(shape) = self.shapes.last(depth - 1).filter(|shape| shape.is_plain) else {
+            return false;
+        };
+        if shape.style != self.style {
+            return false;
+        }
+        let begin = self.out.len();
+        self.out.push(b'{');
+        let mut start = 0;
+        let members = shape
+            .order
+            .iter()
+            .map(|(member, end)| (*member, &shape.text[std::mem::replace(&mut start, *end)..*end]));
+        let ensure_ascii = self.style.ensure_ascii;
+        if with_entries(dict, |entries| {
+            entries.append_plain(&shape.keys, members, ensure_ascii, self.out)
+        }) {
+            self.out.push(b'}');
+            return true;
+        }
+        self.out.truncate(begin);
+        false
+    }
+
     /// No members, or several.
     fn members(&mut self, members: &[Member<'_>], depth: usize) -> Result<(), Stop> {
         // Taken out while the members are written, which may be dicts of their own.
-        let shape = match self.shapes.take(members, self.style, depth - 1) {
+        let mut shape = match self.shapes.take(members, self.style, depth - 1) {
             Some(shape) => shape,
             None => Shape::new(members, self.style)?,
         };
@@ -269,6 +290,7 @@ impl Encoder<'_, '_> {
             start = *end;
         }
         self.out.push(b'}');
+        shape.is_plain = members.iter().all(|(_, value)| is_plain(value));
         self.shapes.put(shape, depth - 1);
         Ok(())
     }
@@ -314,6 +336,41 @@ impl Encoder<'_, '_> {
         }
         self.append(b"\"}")
     }
+}
+
+/// Appends a value that is no container, if that takes no Python to be run: a `str` with UTF-8, an
+/// integer of 64 bits, a float, `True`, `False` or `None`.
+#[inline]
+pub(crate) fn append_plain(
+    value: &Bound<'_, PyAny>,
+    ensure_ascii: bool,
+    out: &mut Vec<u8>,
+) -> bool {
+    if let Ok(text) = value.cast_exact::<PyString>() {
+        let Ok(text) = text.to_str() else { return false };
+        append_string(text, ensure_ascii, out);
+    } else if value.is_exact_instance_of::<PyInt>() {
+        let Ok(int) = value.extract() else { return false };
+        append_int(int, out);
+    } else if let Ok(float) = value.cast_exact::<PyFloat>() {
+        append_float(float.value(), out);
+    } else if value.is_none() {
+        out.extend_from_slice(b"null");
+    } else if let Ok(flag) = value.cast_exact::<PyBool>() {
+        out.extend_from_slice(if flag.is_true() { b"true" } else { b"false" });
+    } else {
+        return false;
+    }
+    true
+}
+
+/// Whether [`append_plain`] would mostly know a value like this.
+fn is_plain(value: &Bound<'_, PyAny>) -> bool {
+    value.is_exact_instance_of::<PyString>()
+        || value.is_exact_instance_of::<PyInt>()
+        || value.is_exact_instance_of::<PyFloat>()
+        || value.is_exact_instance_of::<PyBool>()
+        || value.is_none()
 }
 
 fn deeper(depth: usize) -> Result<usize, Stop> {
