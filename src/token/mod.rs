@@ -4,6 +4,7 @@ pub mod base64;
 mod error;
 pub mod fernet;
 mod fork;
+mod gcm;
 pub mod key_set;
 pub mod keys;
 mod plaintext;
