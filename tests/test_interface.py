@@ -150,6 +150,15 @@ class TestNativePath:
         )
         self.run(app)
 
+    def test_lifetimes(self, app: Flask) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 3600
+        app.config["SESSION_REFRESH_AFTER"] = 0.5
+        self.run(app)
+
+    def test_the_other_format(self, app: Flask) -> None:
+        app.config["SESSION_ENCRYPTION_FORMAT"] = "xaes-256-gcm"
+        self.run(app)
+
     def test_a_cookie_behind_a_quoted_one(self, app: Flask) -> None:
         client = app.test_client()
         client.set_cookie("a", 'with "quotes"; and more')

@@ -35,6 +35,9 @@ configurations = st.fixed_dictionaries(
         "SESSION_COMPRESSION": st.sampled_from(["fit", "always", "never"]),
         "MAX_COOKIE_SIZE": st.sampled_from([0, 4093]),
         "SESSION_OVERFLOW": st.just("warn"),
+        "SESSION_ENCRYPTION_FORMAT": st.sampled_from(["fernet", "xaes-256-gcm"]),
+        "SESSION_ABSOLUTE_LIFETIME": st.integers(min_value=1, max_value=10**9),
+        "SESSION_REFRESH_AFTER": st.floats(0, 0.999),
     },
 )
 
@@ -46,7 +49,7 @@ def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     class Frozen(datetime):
         @classmethod
         def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(NOW, tz)
+            return datetime.fromtimestamp(time.time(), tz)
 
     monkeypatch.setattr(time, "time", lambda: NOW)
     monkeypatch.setattr("flask.sessions.datetime", Frozen)
@@ -147,3 +150,140 @@ def test_a_session_of_one_path_opens_on_the_other() -> None:
         with other.session_transaction() as read:
             assert dict(read) == dict(written) != {}
         writer.view_functions.clear()
+
+
+#: Times at which a session is opened, and opened and written again, after it was made.
+ages = st.sampled_from([0, 1, 59, 600, 3599, 3600, 3601, 10_000, 10**6])
+
+
+@given(
+    data=st.sampled_from([{"a": 1}, {"_permanent": True, "b": [1]}, FLASK_LOGIN]),
+    made_with=st.sampled_from([None, 3600, 10**7]),
+    absolute=st.sampled_from([None, 3600, 3600.5, 10**7]),
+    refresh_after=st.sampled_from([None, 0.0, 0.1, 0.5]),
+    ages=st.tuples(ages, ages),
+    action=st.sampled_from(["nothing", "look", "change", "regenerate"]),
+)
+def test_lifetimes(
+    data: dict[str, Any],
+    made_with: float | None,
+    absolute: float | None,
+    refresh_after: float | None,
+    ages: tuple[int, int],
+    action: str,
+) -> None:
+    """A session made with one setting, opened and written with another, and opened again."""
+    paths = Paths(PERMANENT_SESSION_LIFETIME=7200)
+    seen = []
+    for app in paths.apps:
+        with pytest.MonkeyPatch.context() as patched, app.app_context():
+            seen.append(_life(app, patched, data, made_with, absolute, refresh_after, ages, action))
+    assert seen[0] == seen[1]
+
+
+def _life(
+    app: Flask,
+    patched: pytest.MonkeyPatch,
+    data: dict[str, Any],
+    made_with: float | None,
+    absolute: float | None,
+    refresh_after: float | None,
+    ages: tuple[int, int],
+    action: str,
+) -> list[Any]:
+    interface: Any = app.session_interface
+    app.config["SESSION_ABSOLUTE_LIFETIME"] = made_with
+    made = interface.session_class(data)
+    made.modified = True
+    response = Response()
+    interface.save_session(app, made, response)
+    app.config["SESSION_ABSOLUTE_LIFETIME"] = absolute
+    app.config["SESSION_REFRESH_AFTER"] = refresh_after
+    seen: list[Any] = []
+    cookie = ""
+    for age in ages:
+        cookie = response.headers.get("Set-Cookie", "").partition(";")[0] or cookie
+        patched.setattr(time, "time", lambda age=age: NOW + age)
+        with app.test_request_context(environ_overrides={"HTTP_COOKIE": cookie}) as context:
+            opened = interface.open_session(app, context.request)
+        seen += [dict(opened), vars(opened).get("flask-fernet:created"), interface.rejections]
+        if action != "nothing":
+            opened.accessed = True
+        if action == "change":
+            opened["more"] = 1
+        elif action == "regenerate":
+            opened.regenerate()
+        response = Response()
+        interface.save_session(app, opened, response)
+        seen += [
+            (name, readable(app, value) if name == "Set-Cookie" else value)
+            for name, value in response.headers
+        ]
+    return seen
+
+
+names = st.sampled_from(
+    [
+        "SECRET_KEY",
+        "SECRET_KEY_FALLBACKS",
+        "SESSION_ENCRYPTION_KEYS",
+        "SESSION_COOKIE_PATH",
+        "SESSION_COOKIE_SECURE",
+        "MAX_COOKIE_SIZE",
+        "UNRELATED",
+        "FURTHER",
+    ]
+)
+steps = st.lists(st.tuples(st.sampled_from(["set", "delete", "again", "grow"]), names), max_size=12)
+
+
+@given(steps=steps, warm=st.booleans())
+def test_every_change_of_the_configuration_is_seen(
+    steps: list[tuple[str, str]], warm: bool
+) -> None:
+    """Whatever is done to the configuration, however its entries move in memory: what was known
+    of it before is never taken for what it says now. An interface that never looked before says
+    what that is.
+    """
+    keys = [Fernet.generate_key().decode(), Fernet.generate_key().decode()]
+    values: dict[str, list[Any]] = {
+        "SECRET_KEY": [SECRET, SECRET[::-1]],
+        "SECRET_KEY_FALLBACKS": [None, [SECRET], [SECRET[::-1]]],
+        "SESSION_ENCRYPTION_KEYS": [None, keys[:1], keys[1:]],
+        "SESSION_COOKIE_PATH": [None, "/here"],
+        "SESSION_COOKIE_SECURE": [False, True],
+        "MAX_COOKIE_SIZE": [0, 4093],
+    }
+    app = Flask(__name__)
+    app.config["SECRET_KEY"] = SECRET
+    interface: Any = EncryptedSessionInterface()
+
+    def seen_by(interface: Any) -> Any:
+        """What can be seen of what an interface takes for the configuration."""
+        saved = interface.session_class({"a": 1})
+        saved.modified = True
+        response = Response()
+        interface.save_session(app, saved, response)
+        (header,) = response.headers.getlist("Set-Cookie")
+        return readable(app, header)
+
+    for step, (action, name) in enumerate(steps):
+        if warm:
+            app.session_interface = interface
+            seen_by(interface)
+        config = app.config
+        value = values.get(name, [0, 1])[step % len(values.get(name, [0, 1]))]
+        required = name in values and name != "SESSION_ENCRYPTION_KEYS"
+        if action == "set":
+            config[name] = value
+        elif action == "delete" and not required:
+            config.pop(name, None)
+        elif action == "again" and name in config:
+            # Behind all others.
+            config[name] = config.pop(name)
+        elif action == "grow":
+            config.update({f"X{step}_{number}": number for number in range(40)})
+            for number in range(0, 40, 2):
+                del config[f"X{step}_{number}"]
+        app.session_interface = fresh = EncryptedSessionInterface()
+        assert seen_by(interface) == seen_by(fresh)
