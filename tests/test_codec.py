@@ -22,6 +22,12 @@ from markupsafe import Markup
 from flask_fernet._core import Codec
 from tests.strategies import EVERYTHING, TAG_KEYS, keys, sessions, values
 
+#: The very same objects each time, as the keys of sessions and of the dicts in a list are.
+SAME_KEYS = ["b", "a", "_c", "é", 'with "quotes"', " t"]
+plain = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=40)
+)
+
 codec = Codec()
 encode, decode = codec.encode, codec.decode
 oracle = TaggedJSONSerializer()
@@ -67,6 +73,27 @@ class TestEncode:
             assert has_foreign_zone(value)
         else:
             assert native == theirs(app, value, sort_keys, ensure_ascii)
+
+    @given(
+        dicts=st.lists(
+            st.lists(
+                st.tuples(st.sampled_from(SAME_KEYS), st.one_of(plain, values)), max_size=6
+            ).map(dict),
+            max_size=8,
+        ),
+        sort_keys=st.booleans(),
+        ensure_ascii=st.booleans(),
+    )
+    def test_dicts_of_the_same_keys(
+        self, app: Flask, dicts: list[dict[str, Any]], sort_keys: bool, ensure_ascii: bool
+    ) -> None:
+        """In each other's place, at each depth: what is remembered of one fits the next, or not."""
+        for value in [*dicts, dicts, {"a": dicts, "b": {"a": dicts}}]:
+            native = encode(value, sort_keys, ensure_ascii)
+            if native is None:
+                assert has_foreign_zone(value)
+            else:
+                assert native == theirs(app, value, sort_keys, ensure_ascii)
 
     @given(number=st.floats())
     def test_floats(self, app: Flask, number: float) -> None:

@@ -389,6 +389,38 @@ class TestSessions:
         client.set_cookie("session", OracleFernet(new.key).encrypt(b'{"a":1}').decode())
         assert client.get("/read").text == "{'a': 1}"
 
+    def test_unknown_tokens_do_not_keep_a_worker_looking(
+        self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from flask_fernet import following
+        from flask_fernet.ring_file import RingFile
+
+        looks = 0
+        fingerprint = RingFile.fingerprint
+
+        def counted(file: RingFile) -> object:
+            nonlocal looks
+            looks += 1
+            return fingerprint(file)
+
+        clock = time.monotonic()
+        monkeypatch.setattr(RingFile, "fingerprint", counted)
+        monkeypatch.setattr("flask_fernet.following.time.monotonic", lambda: clock)
+        app = self.app(tmp_path)
+        client = app.test_client()
+        client.get("/read")
+        client.set_cookie(
+            "session", OracleFernet(OracleFernet.generate_key()).encrypt(b"{}").decode()
+        )
+        for _ in range(following._MOST_LOOKS + 50):
+            assert client.get("/read").text == "{}"
+        assert looks == following._MOST_LOOKS + 1
+        # And after the next look that is due it may look again.
+        clock += following.INTERVAL
+        for _ in range(3):
+            client.get("/read")
+        assert looks == following._MOST_LOOKS + 4
+
     def test_a_worker_that_meets_a_new_key_does_not_write_under_the_revoked_one(
         self, tmp_path: Path, ring: KeyRing
     ) -> None:

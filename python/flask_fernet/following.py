@@ -20,6 +20,9 @@ logger = logging.getLogger("flask_fernet")
 
 #: Seconds between two looks at a ring.
 INTERVAL = 1.0
+#: Most looks because of unknown tokens, whoever sends them, between two that are due. A look costs
+#: a call of the operating system, or one over the network where a ring is kept elsewhere.
+_MOST_LOOKS = 100
 #: Seconds for which a look because of an unknown token waits for another thread's.
 _PATIENCE = 0.5
 #: Seconds between two log lines about the same ring.
@@ -52,25 +55,36 @@ class FollowedRing:
         self._fingerprint = keyring.store.fingerprint()
         self._ring = keyring.load()
         self._looked = time.monotonic()
+        self._looks_left = _MOST_LOOKS
         #: What could not be read: it is not tried again before the next look that is due.
         self._failed: object = None
         self._logged = -_LOG_INTERVAL
 
-    def current(self, urgent: bool = False) -> Ring:
-        """The ring, looked at again if the last look was a second ago.
+    def current(self) -> Ring:
+        """The ring, looked at again if the last look was a second ago."""
+        # Nobody waits for a look that is only due.
+        if self._is_due():
+            self._look_alone(0)
+        return self._ring
 
-        :param urgent: look now, because of a token that nothing opens. That costs a call of the
-            operating system where nothing has changed, whoever sends such tokens.
+    def look(self) -> Ring:
+        """The ring, looked at now, because of a token that nothing opens; or as it is, if there
+        have been too many such tokens since the last look that was due.
         """
-        due = time.monotonic() - self._looked >= INTERVAL
-        # Nobody waits for a look that is only due; and in a forked child not for ever for a
-        # thread that is gone.
-        if (due or urgent) and self._lock.acquire(timeout=_PATIENCE if urgent else 0):
+        if self._is_due() or self._looks_left > 0:
+            # In a forked child not for ever for a thread that is gone.
+            self._look_alone(_PATIENCE)
+        return self._ring
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self._looked >= INTERVAL
+
+    def _look_alone(self, patience: float) -> None:
+        if self._lock.acquire(timeout=patience):
             try:
-                self._look(due)
+                self._look(self._is_due())
             finally:
                 self._lock.release()
-        return self._ring
 
     def __deepcopy__(self, memo: object) -> FollowedRing:
         return FollowedRing(self._keyring)
@@ -81,6 +95,7 @@ class FollowedRing:
         self._looked = -INTERVAL
 
     def _look(self, due: bool) -> None:
+        self._looks_left = _MOST_LOOKS if due else self._looks_left - 1
         fingerprint = self._keyring.store.fingerprint()
         if fingerprint == self._fingerprint or (fingerprint == self._failed and not due):
             if due:
@@ -116,7 +131,8 @@ class RingFernet:
         self._made: tuple[list[str], MultiFernet] | None = None
 
     def _fernet(self, urgent: bool = False) -> MultiFernet:
-        keys = [key.key for key in self._followed.current(urgent).opening(time.time())]
+        ring = self._followed.look() if urgent else self._followed.current()
+        keys = [key.key for key in ring.opening(time.time())]
         made = self._made
         if made is None or made[0] != keys:
             made = self._made = (keys, MultiFernet([Fernet(key) for key in keys]))

@@ -153,7 +153,7 @@ class EncryptedSessionInterface(PortablePath):
         vars(copied).update(deepcopy(vars(self), memo))
         return copied
 
-    def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
+    def _sealing(self, app: Flask) -> Sealing:
         if "get_signing_serializer" in vars(self):
             raise _signing_serializer_overridden("an instance")
         config = app.config
@@ -165,9 +165,9 @@ class EncryptedSessionInterface(PortablePath):
         ]
         # What is written comes first.
         encrypted.sort(key=lambda name: name != written)
-        keys = Keys(None, [], [], None, None, fresh=False)
+        keys = Keys(None, [], [], None, None, None, fresh=False)
         if encrypted:
-            keys = self._sources.keys(app, self.salt, encrypted, urgent)
+            keys = self._sources.keys(app, self.salt, encrypted)
             if keys.fresh:
                 # The native path must not go on with others, and write under a revoked one.
                 self._forget()

@@ -67,7 +67,7 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
     _logged: dict[Reason, float]
     _migrations: dict[str, Migration]
 
-    def _sealing(self, app: Flask, urgent: bool = False) -> Sealing:
+    def _sealing(self, app: Flask) -> Sealing:
         """What the configuration says now."""
         raise NotImplementedError
 
@@ -120,7 +120,7 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
             if error.reason is not Reason.UNAUTHENTIC or keys.ring is None:
                 raise
         # Another worker may have a newer ring.
-        newer = self._sealing(app, urgent=True).keys.made
+        newer = None if keys.ring.look() is keys.state else self._sealing(app).keys.made
         if newer is None or newer is keys.made:
             raise SessionRejected(Reason.UNAUTHENTIC)
         return newer.open(token, int(time.time()), max_age, name)

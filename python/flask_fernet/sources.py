@@ -21,6 +21,7 @@ from .lifetimes import Lifetimes
 if TYPE_CHECKING:
     from flask import Flask
 
+    from .keyring import Ring
     from .signed import SignedCookies
 
 #: To open every encrypted format.
@@ -43,6 +44,8 @@ class Keys:
     #: Sources that are set, and neither write nor open.
     unused: list[str]
     ring: FollowedRing | None
+    #: The ring as it was when they were taken from it.
+    state: Ring | None
     #: Seconds until they may be others; ``None`` for as long as the settings stay.
     good_for: float | None
     #: Whether they are others than the last time.
@@ -84,15 +87,14 @@ class Sources:
     def __deepcopy__(self, memo: object) -> Sources:
         return Sources(self.argument)
 
-    def keys(self, app: Flask, salt: str | bytes, formats: list[str], urgent: bool = False) -> Keys:
+    def keys(self, app: Flask, salt: str | bytes, formats: list[str]) -> Keys:
         """The keys of ``app``.
 
         :param salt: what derived keys are bound to.
         :param formats: the encrypted formats that are opened; the first is written.
-        :param urgent: look at a ring again even if the last look is not a second old.
         :raises ConfigurationError: for keys and settings that cannot be used.
         """
-        found = self._find(app, salt, urgent)
+        found = self._find(app, salt)
         origin = (found.keys, salt, formats)
         last = self._last.get(app)
         fresh = last is None or last[0] != origin
@@ -100,21 +102,21 @@ class Sources:
         if fresh and found.keys:
             made = SessionKeys(found.keys, [], salt, formats[0], formats[1:])
             self._last[app] = (origin, made)
-        return Keys(made, found.weak, found.unused, found.ring, found.good_for, fresh)
+        return Keys(made, found.weak, found.unused, found.ring, found.state, found.good_for, fresh)
 
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Every key alone, with its name."""
-        for name, key in self._find(app, salt, urgent=True).keys:
+        for name, key in self._find(app, salt).keys:
             yield name, SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
 
     def texts(self, app: Flask, salt: str | bytes) -> list[str]:
         """Every key as text, the newest first, for a ring to take them over. Those derived from
         secrets are made into such as need no secret. A ring that is set already is left out.
         """
-        found = self._find(app, salt, urgent=True, with_ring=False)
+        found = self._find(app, salt, with_ring=False)
         return [key if isinstance(key, str) else key.decode() for _, key in found.keys]
 
-    def _find(self, app: Flask, salt: str | bytes, urgent: bool, with_ring: bool = True) -> _Found:
+    def _find(self, app: Flask, salt: str | bytes, with_ring: bool = True) -> _Found:
         config = app.config
         settings.known_names(config)
         accepted = settings.accepted(config)
@@ -139,7 +141,7 @@ class Sources:
             if name == "keys" and explicit is not None:
                 found.keys += explicit
             elif name == "keyring" and ring is not None:
-                found.add_ring(ring, urgent)
+                found.add_ring(ring)
             else:
                 found.add_secrets(settings.secrets(app), salt)
         return found
@@ -182,14 +184,15 @@ class _Found:
     keys: NamedKeys = field(default_factory=list, repr=False)
     weak: list[str] = field(default_factory=list)
     ring: FollowedRing | None = None
+    state: Ring | None = None
     good_for: float | None = None
 
-    def add_ring(self, ring: FollowedRing, urgent: bool) -> None:
-        current, now = ring.current(urgent), time.time()
+    def add_ring(self, ring: FollowedRing) -> None:
+        current, now = ring.current(), time.time()
         self.keys += [(f"key {key.id} of the ring", key.key) for key in current.opening(now)]
         change = current.next_change(now)
         self.good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
-        self.ring = ring
+        self.ring, self.state = ring, current
 
     def add_secrets(self, secrets: dict[str, bytes], salt: str | bytes) -> None:
         self.keys += [(name, derive_key(secret, salt)) for name, secret in secrets.items()]
