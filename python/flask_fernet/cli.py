@@ -23,6 +23,9 @@ from ._core import Fernet
 from .errors import ConfigurationError, InvalidToken
 from .interface import EncryptedSessionInterface
 from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_ring
+from .ring_file import RingFile
+from .ring_wrapping import Wrapping, form_of
+from .settings import WRAPPINGS
 from .sources import setting_up
 from .times import to_text
 
@@ -65,8 +68,16 @@ path_option = click.option(
 )
 
 
+wrapping_option = click.option(
+    "--wrapping",
+    type=click.Choice(WRAPPINGS),
+    help="How the ring is kept; as the app has it, or with a --path plain, without it.",
+)
+
+
 @ring.command("init")
 @path_option
+@wrapping_option
 @click.option("--purpose", default=SESSIONS, show_default=True, help="What the ring is for.")
 @click.option(
     "--retention",
@@ -81,13 +92,18 @@ path_option = click.option(
 )
 @click.pass_context
 def init(
-    ctx: click.Context, path: Path | None, purpose: str, retention: int | None, import_: bool
+    ctx: click.Context,
+    path: Path | None,
+    wrapping: str | None,
+    purpose: str,
+    retention: int | None,
+    import_: bool,
 ) -> None:
     """Make a ring with one key, active at once."""
     if import_ and purpose != SESSIONS:
         raise click.ClickException("The keys of sessions are not for anything else.")
     with _setting_up():
-        keyring = _keyring(ctx, path)
+        keyring = _keyring(ctx, path, wrapping or ("plain" if path else None))
         if retention is None:
             retention = _lifetime(ctx, purpose, path)
         former: list[str] = []
@@ -141,6 +157,18 @@ def revoke(ctx: click.Context, path: Path | None, key_id: str) -> None:
 def prune(ctx: click.Context, path: Path | None) -> None:
     """Remove keys that have expired."""
     _change(ctx, path, lambda ring: ring.pruned(time.time()))
+
+
+@ring.command()
+@path_option
+@wrapping_option
+@click.pass_context
+def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None) -> None:
+    """Keep the same ring in another way, or under the newest secret."""
+    keyring = _keyring(ctx, path, wrapping)
+    if not keyring.store.rewrap():
+        raise click.ClickException("Somebody else is changing the key ring. Try again.")
+    _show_ring(keyring.load(), json_=False)
 
 
 @ring.command()
@@ -241,14 +269,24 @@ def _lifetime(ctx: click.Context, purpose: str, path: Path | None) -> int:
     return RETENTION
 
 
-def _keyring(ctx: click.Context, path: Path | None) -> KeyRing:
+def _keyring(ctx: click.Context, path: Path | None, form: str | None = None) -> KeyRing:
+    """The ring in a file, or the app's.
+
+    :param form: what it is written in; what it is in, or what the app says, without it.
+    """
     if path is not None:
-        return KeyRing(path)
+        kept = form_of(RingFile(path).load()) if path.exists() else form or "plain"
+        forms = [form or kept, kept]
+        if set(forms) == {"plain"}:
+            return KeyRing(path)
+        # Only the app knows the secrets.
+        return KeyRing(path, wrapping=Wrapping.of(_app(ctx), forms))
     app = _app(ctx)
     configured = app.config.get("SESSION_ENCRYPTION_KEYRING")
     if not configured:
         raise click.ClickException("The app sets no SESSION_ENCRYPTION_KEYRING; give a --path.")
-    return KeyRing(Path(app.instance_path, configured))
+    wrapping = Wrapping.of(app, [form] if form else [])
+    return KeyRing(Path(app.instance_path, configured), wrapping=wrapping)
 
 
 def _change(ctx: click.Context, path: Path | None, change: Callable[[Ring], Ring]) -> None:

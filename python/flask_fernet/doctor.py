@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import settings
-from .errors import ConfigurationError, KeyRingError
+from .errors import ConfigurationError
 from .interface import EncryptedSessionInterface
 from .keyring import KeyRing, State
+from .ring_file import RingFile
+from .ring_wrapping import Wrapping, form_of
 from .times import MAX_CLOCK_SKEW
 
 if TYPE_CHECKING:
@@ -81,10 +83,21 @@ def _ring(app: Flask) -> Iterator[Check]:
     path = Path(app.instance_path, configured)
     name = "SESSION_ENCRYPTION_KEYRING"
     try:
-        ring, now = KeyRing(path).load(), time.time()
-    except KeyRingError as error:
+        wrapping = Wrapping.of(app)
+        ring, now = KeyRing(path, wrapping=wrapping).load(), time.time()
+        form = form_of(RingFile(path).load())
+    except ConfigurationError as error:
         yield Check("fail", name, str(error))
         return
+    if form != wrapping.forms[0]:
+        message = (
+            f"is still kept as {form!r}: 'flask fernet ring rewrap' makes it what it should be"
+        )
+        yield Check("warn", name, message)
+    for other in wrapping.forms[1:]:
+        if other != form:
+            message = f"{other!r} is still accepted: remove it"
+            yield Check("warn", "SESSION_ENCRYPTION_KEYRING_WRAPPING", message)
     mode = stat.S_IMODE(os.stat(path).st_mode)
     yield Check("ok", name, f"{path.name} has mode {mode:04o}")
     primary = ring.primary(now)

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from ._core import Fernet, SessionKeys
 from .errors import KeyRingError
 from .following import RingFernet
+from .ring_wrapping import WrappedStore, Wrapping
 from .times import MAX_CLOCK_SKEW, from_text, to_text
 
 #: What the ring of an app's sessions is for.
@@ -324,14 +325,27 @@ class KeyRing:
     """A ring and the place where it is kept.
 
     :param store: the path of a file, or a :class:`RingStore`.
+    :param secrets: if given, the ring is kept encrypted (AES-256-GCM) under keys derived from
+        these: under the first; it opens under each of them. Without them it is kept as it is.
+    :param wrapping: the same as the settings of an app have it.
+    :raises ConfigurationError: if ``secrets`` cannot be used.
     """
 
-    def __init__(self, store: str | Path | RingStore) -> None:
+    def __init__(
+        self,
+        store: str | Path | RingStore,
+        *,
+        secrets: Iterable[str | bytes] | None = None,
+        wrapping: Wrapping | None = None,
+    ) -> None:
         if isinstance(store, (str, Path)):
             from .ring_file import RingFile
 
             store = RingFile(store)
-        self.store = store
+        if secrets is not None:
+            wrapping = Wrapping.under(secrets)
+        # A ring that is kept in another way than the one said is refused, with the way to mend it.
+        self.store = WrappedStore(store, wrapping or Wrapping())
 
     def load(self) -> Ring:
         """The ring as it is kept now.

@@ -15,6 +15,8 @@ ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_ACCEPT",
     "SESSION_ENCRYPTION_FORMAT",
     "SESSION_ENCRYPTION_KEYRING",
+    "SESSION_ENCRYPTION_KEYRING_COMMAND",
+    "SESSION_ENCRYPTION_KEYRING_WRAPPING",
     "SESSION_ENCRYPTION_KEYS",
 )
 #: What is not set, as it is put into the configuration, by name.
@@ -31,6 +33,8 @@ KEY_SOURCES = ("keys", "keyring", "secret-key")
 #: The default first.
 ENCRYPTED_FORMATS = ("fernet", "xaes-256-gcm")
 FORMATS = (*ENCRYPTED_FORMATS, "flask-signed")
+#: How a key ring is kept.
+WRAPPINGS = ("plain", "secret-key", "command")
 COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
 #: Bytes below which a secret is too short to be random enough.

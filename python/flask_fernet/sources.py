@@ -17,6 +17,7 @@ from .errors import ConfigurationError, KeyRingError
 from .following import INTERVAL, FollowedRing
 from .keyring import SESSIONS, KeyRing
 from .lifetimes import Lifetimes
+from .ring_wrapping import Wrapping
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -80,7 +81,7 @@ class Sources:
     def __init__(self, argument: NamedKeys | None = None) -> None:
         #: The keys given to the interface, if there were any.
         self.argument = argument
-        self._rings: dict[str, FollowedRing] = {}
+        self._rings: dict[tuple[str, Wrapping], FollowedRing] = {}
         #: What was made last, from what, an app: a ring is asked every second.
         self._last: WeakKeyDictionary[Flask, tuple[object, SessionKeys]] = WeakKeyDictionary()
 
@@ -142,6 +143,8 @@ class Sources:
                 found.keys += explicit
             elif name == "keyring" and ring is not None:
                 found.add_ring(ring)
+                if "secret-key" in Wrapping.of(app).forms:
+                    found.weak += settings.weak(settings.secrets(app))
             else:
                 found.add_secrets(settings.secrets(app), salt)
         return found
@@ -150,22 +153,22 @@ class Sources:
         if not isinstance(path, (str, Path)) or not str(path):
             raise ConfigurationError("SESSION_ENCRYPTION_KEYRING is the path of a key ring.")
         whole = str(Path(app.instance_path, path))
-        followed = self._rings.get(whole)
+        wrapping = Wrapping.of(app)
+        followed = self._rings.get((whole, wrapping))
         if followed is None:
             try:
-                followed = FollowedRing(KeyRing(whole))
+                followed = FollowedRing(KeyRing(whole, wrapping=wrapping))
             except KeyRingError as error:
                 if setting_up.get():
                     return None
-                raise ConfigurationError(
-                    f"SESSION_ENCRYPTION_KEYRING: {error} 'flask fernet ring init' makes a ring."
-                ) from error
+                hint = "" if Path(whole).exists() else " 'flask fernet ring init' makes a ring."
+                raise ConfigurationError(f"SESSION_ENCRYPTION_KEYRING: {error}{hint}") from error
             if followed.current().purpose != SESSIONS:
                 raise ConfigurationError(
                     "SESSION_ENCRYPTION_KEYRING: the ring is for another purpose than sessions. "
                     "A ring serves one purpose."
                 )
-            self._rings[whole] = followed
+            self._rings[whole, wrapping] = followed
         return followed
 
 

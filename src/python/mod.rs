@@ -17,6 +17,7 @@ mod save;
 mod session_keys;
 mod settings;
 mod stop;
+mod wrapping;
 
 pub(crate) use entries::with_entries;
 pub(crate) use stop::Stop;
@@ -36,6 +37,8 @@ mod _core {
     use super::origin::Origin;
     #[pymodule_export]
     use super::session_keys::{SessionKeys, derived_key};
+    #[pymodule_export]
+    use super::wrapping::{unwrap, wrap};
 
     /// What is looked up once is looked up now: before anything of Flask's is patched, and
     /// before another thread can fork in the middle of it.

@@ -10,6 +10,7 @@ pub mod keys;
 mod plaintext;
 pub mod random;
 pub mod wipe;
+pub mod wrapping;
 pub mod xaes;
 
 /// Does what is otherwise done at first use: asks the processor what it can do, and the kernel
