@@ -12,7 +12,7 @@ SHELL := bash
 CACHE := .cache
 VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
 VENV := $(CACHE)/venv-$(VERSION)
-SOURCES := Cargo.toml Cargo.lock pyproject.toml README.md \
+SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml README.md \
 	$(shell find src python -name '*.rs' -o -name '*.py' -o -name '*.pyi' 2>/dev/null)
 PIP := -m pip --disable-pip-version-check --quiet
 # Lints that are warnings while one works are errors here.

@@ -5,9 +5,9 @@ use pyo3::types::{PyBytes, PyDict, PyString};
 
 use crate::compress;
 use crate::cookie::{self, Found};
-use crate::tagged_json::Known;
 use crate::tagged_json::decode::{decode as decode_text, decode_into};
 use crate::tagged_json::encode::{Style, encode as encode_value};
+use crate::tagged_json::known::Known;
 
 /// The native half of Flask's ``TaggedJSONSerializer``, as a session interface has one.
 #[pyclass(frozen, module = "flask_fernet._core")]

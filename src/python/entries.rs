@@ -66,11 +66,13 @@ impl Entries<'_, '_> {
         ensure_ascii: bool,
         out: &mut Vec<u8>,
     ) -> bool {
-        let mut values = SmallVec::<[*mut ffi::PyObject; 16]>::new();
-        let mut position = 0;
-        if keys.len() != self.0.len() {
+        // Without a global lock the text of a `str` is made under a lock of its own, and to wait
+        // for that one lets go of the dict's.
+        if cfg!(Py_GIL_DISABLED) || keys.len() != self.0.len() {
             return false;
         }
+        let mut values = SmallVec::<[*mut ffi::PyObject; 16]>::new();
+        let mut position = 0;
         for known in keys {
             match self.next(position) {
                 Some((after, key, value)) if key == known.as_ptr() => {

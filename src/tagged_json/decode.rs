@@ -5,6 +5,7 @@ use std::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 
+use super::known::KnownKeys;
 use super::scan::{Number, Scanner, Start, Unknown};
 use super::types::Types;
 use super::{MAX_DEPTH, Tag};
@@ -71,74 +72,6 @@ fn with_decoder<'py, T>(
         decoder.scanner.end()?;
         Ok(value)
     }))
-}
-
-/// The keys that sessions have, by depth, each with its text from quote to colon: an app's
-/// sessions mostly have the same few in the same order, as have the objects in a list; and a `str`
-/// that is there already has its hash too, and is the same one when it is written again.
-#[derive(Default)]
-pub(crate) struct KnownKeys {
-    depths: [Vec<KnownKey>; Self::DEPTHS],
-    /// How many more this text may add: one with a thousand names of its own would cost a lot and
-    /// push out what others know.
-    to_learn: usize,
-}
-
-struct KnownKey {
-    text: Box<str>,
-    key: Py<PyString>,
-}
-
-impl KnownKeys {
-    /// Deeper ones are not remembered.
-    const DEPTHS: usize = 4;
-    /// More at a depth are not remembered.
-    const MOST: usize = 64;
-    /// How many are looked at to find one.
-    const AHEAD: usize = 8;
-    /// Bytes of text; longer ones are not remembered.
-    const LONGEST: usize = 64;
-    const LEARNED_AT_ONCE: usize = 16;
-
-    /// Steps over a key that is known, at or after position `from`; the key and the position
-    /// where to look for the next one.
-    #[inline]
-    fn eat<'py>(
-        &self,
-        py: Python<'py>,
-        scanner: &mut Scanner<'_>,
-        depth: usize,
-        from: usize,
-    ) -> Option<(Bound<'py, PyString>, usize)> {
-        let ahead = self.depths.get(depth)?.get(from..)?;
-        let ahead = &ahead[..ahead.len().min(Self::AHEAD)];
-        let position = ahead.iter().position(|known| scanner.eat_text(&known.text))?;
-        Some((ahead[position].key.bind(py).clone(), from + position + 1))
-    }
-
-    /// Remembers a key that was not found from `position` on; the position where to look for the
-    /// next one.
-    #[cold]
-    fn learn(
-        &mut self,
-        text: &str,
-        key: &Bound<'_, PyString>,
-        depth: usize,
-        position: usize,
-    ) -> usize {
-        let Some(all) = self.depths.get_mut(depth) else { return 0 };
-        if let Some(at) = all.iter().position(|known| *known.text == *text) {
-            return at + 1;
-        }
-        let position = position.min(all.len());
-        if text.len() > Self::LONGEST || self.to_learn == 0 || position >= Self::MOST {
-            return position;
-        }
-        self.to_learn -= 1;
-        all.truncate(Self::MOST - 1);
-        all.insert(position, KnownKey { text: text.into(), key: key.clone().unbind() });
-        position + 1
-    }
 }
 
 struct Decoder<'a, 'known, 'py> {

@@ -6,8 +6,8 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
-use smallvec::SmallVec;
 
+use super::known::{KnownShapes, Member, Members, Shape};
 use super::types::Types;
 use super::write::{append_float, append_int, append_string};
 use super::{MAX_DEPTH, Tag};
@@ -66,97 +66,6 @@ struct Encoder<'out, 'known> {
     style: Style,
     out: &'out mut Vec<u8>,
     shapes: &'known mut KnownShapes,
-}
-
-type Member<'py> = (Bound<'py, PyString>, Bound<'py, PyAny>);
-
-/// On the stack for dicts of the usual size.
-type Members<'py> = SmallVec<[Member<'py>; 16]>;
-
-/// The keys of dicts as they were written last, by depth: an app's sessions mostly have the same
-/// few, and the dicts in a list, the very same objects in the same order.
-#[derive(Default)]
-pub(crate) struct KnownShapes([SmallVec<[Shape; Self::MOST]>; Self::DEPTHS]);
-
-impl KnownShapes {
-    /// Deeper ones are not remembered.
-    const DEPTHS: usize = 4;
-    /// More at a depth are not remembered.
-    const MOST: usize = 4;
-
-    /// Takes out the shape that these members have.
-    fn take(&mut self, members: &[Member<'_>], style: Style, depth: usize) -> Option<Shape> {
-        let known = self.0.get_mut(depth)?;
-        let position = known.iter().position(|shape| shape.fits(members, style))?;
-        Some(known.swap_remove(position))
-    }
-
-    /// The one that was put in last.
-    fn last(&self, depth: usize) -> Option<&Shape> {
-        self.0.get(depth)?.last()
-    }
-
-    /// Puts one in, in place of the one that has been there for longest.
-    fn put(&mut self, shape: Shape, depth: usize) {
-        if shape.keys.len() <= Shape::MOST_KEYS
-            && shape.text.len() <= Shape::LONGEST
-            && let Some(known) = self.0.get_mut(depth)
-        {
-            if known.len() == Self::MOST {
-                known.remove(0);
-            }
-            known.push(shape);
-        }
-    }
-}
-
-/// The keys of a dict as they are written.
-struct Shape {
-    style: Style,
-    /// In the order of the dict. Held, so that no other object can have their address.
-    keys: Vec<Py<PyString>>,
-    /// In the order of writing: which member, and where its key ends in `text`.
-    order: Vec<(usize, usize)>,
-    /// Every key with its colon, and a comma before it.
-    text: Vec<u8>,
-    /// Whether there was no container, and nothing else that takes Python to be written, among
-    /// the last values.
-    is_plain: bool,
-}
-
-impl Shape {
-    /// Larger ones are not remembered.
-    const MOST_KEYS: usize = 64;
-    /// Bytes of text; longer ones are not remembered.
-    const LONGEST: usize = 4096;
-
-    #[inline]
-    fn fits(&self, members: &[Member<'_>], style: Style) -> bool {
-        self.keys.len() == members.len()
-            && self.keys.iter().zip(members).all(|(known, (key, _))| known.is(key))
-            && self.style == style
-    }
-
-    #[cold]
-    fn new(members: &[Member<'_>], style: Style) -> Result<Self, Stop> {
-        let keys = members.iter().map(|(key, _)| utf8(key)).collect::<Result<Vec<_>, _>>()?;
-        let mut order: Vec<_> = (0..keys.len()).map(|position| (position, 0)).collect();
-        if style.sort_keys {
-            // UTF-8 sorts as code points do.
-            order.sort_by_key(|(position, _)| keys[*position]);
-        }
-        let mut text = Vec::new();
-        for (number, (member, end)) in order.iter_mut().enumerate() {
-            if number > 0 {
-                text.push(b',');
-            }
-            append_string(keys[*member], style.ensure_ascii, &mut text);
-            text.push(b':');
-            *end = text.len();
-        }
-        let keys = members.iter().map(|(key, _)| key.clone().unbind()).collect();
-        Ok(Self { style, keys, order, text, is_plain: false })
-    }
 }
 
 impl Encoder<'_, '_> {
@@ -378,6 +287,6 @@ fn deeper(depth: usize) -> Result<usize, Stop> {
 }
 
 /// The text as UTF-8; lone surrogates have none.
-fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Result<&'a str, Stop> {
+pub(super) fn utf8<'a>(text: &'a Bound<'_, PyString>) -> Result<&'a str, Stop> {
     text.to_str().map_err(|_| Stop::Decline)
 }

@@ -9,18 +9,12 @@ pub(crate) mod decode;
 #[cfg(feature = "python")]
 pub(crate) mod encode;
 #[cfg(feature = "python")]
+pub(crate) mod known;
+#[cfg(feature = "python")]
 pub(crate) mod types;
 
 pub mod scan;
 pub mod write;
-
-/// What a codec remembers of the sessions that it has read and written.
-#[cfg(feature = "python")]
-#[derive(Default)]
-pub(crate) struct Known {
-    pub(crate) keys: std::sync::Mutex<decode::KnownKeys>,
-    pub(crate) shapes: std::sync::Mutex<encode::KnownShapes>,
-}
 
 /// Levels of nesting that are read or written natively; Python takes over beyond.
 pub const MAX_DEPTH: usize = 64;
