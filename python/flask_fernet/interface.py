@@ -135,7 +135,7 @@ class EncryptedSessionInterface(PortablePath):
             return self._sealing(app).keys.made
 
         def pack(value: Any) -> bytes:
-            return self._candidates(self._pack(value), sealing.compression)[0]
+            return next(self._candidates(self._pack(value), sealing.compression))
 
         def load(payload: bytes) -> Any:
             return self._load(app, payload)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ _LOG_INTERVAL = 60.0
 
 @dataclass(frozen=True)
 class _Sealed:
-    """A token and the length in bytes of the ``Set-Cookie`` value that it makes."""
+    """A token and the length in bytes of the ``Set-Cookie`` value that it makes, at most."""
 
     token: str
     size: int
@@ -287,21 +287,28 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
         """The first token over the payload that fits into its cookie, or the shortest."""
         sealing = self._known_sealing(app)
         limit = response.max_cookie_size
-        candidates = []
+        # What is no ASCII may come to be nine times as long.
+        around = 256 + 9 * sum(
+            len(value) for value in (name, *attributes.values()) if isinstance(value, str)
+        )
+        too_large = []
         for candidate in self._candidates_in(sealing, payload):
             token = self._token(sealing, candidate, issued_at, name)
+            if len(token) + around <= min(limit or SessionKeys.MAX_TOKEN, SessionKeys.MAX_TOKEN):
+                return _Sealed(token, len(token) + around, fits=True)
             size = len(dump_cookie(name, token, max_size=0, **attributes))
             fits = (not limit or size <= limit) and len(token) <= SessionKeys.MAX_TOKEN
-            candidates.append(_Sealed(token, size, fits))
-        fitting = (sealed for sealed in candidates if sealed.fits)
-        return next(fitting, min(candidates, key=lambda sealed: sealed.size))
+            if fits:
+                return _Sealed(token, size, fits)
+            too_large.append(_Sealed(token, size, fits))
+        return min(too_large, key=lambda sealed: sealed.size)
 
-    def _candidates_in(self, sealing: Sealing, payload: bytes) -> list[bytes]:
-        if sealing.format == "flask-signed":
-            # Which compresses in a way of its own.
-            inflated = inflate(payload) if payload.startswith(_COMPRESSED) else None
-            return [payload if inflated is None else inflated]
-        return self._candidates(payload, sealing.compression)
+    def _candidates_in(self, sealing: Sealing, payload: bytes) -> Iterator[bytes]:
+        if sealing.format != "flask-signed":
+            return self._candidates(payload, sealing.compression)
+        # Which compresses in a way of its own.
+        inflated = inflate(payload) if payload.startswith(_COMPRESSED) else None
+        return iter([payload if inflated is None else inflated])
 
     def _token(self, sealing: Sealing, payload: bytes, issued_at: int, name: str) -> str:
         if sealing.format == "flask-signed" and sealing.signed is not None:
@@ -313,16 +320,18 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
             )
         return sealing.keys.made.seal(payload, issued_at, name)
 
-    def _candidates(self, payload: bytes, compression: str) -> list[bytes]:
+    def _candidates(self, payload: bytes, compression: str) -> Iterator[bytes]:
         """The payload as it may be sealed: the first that fits is."""
-        if payload.startswith(_COMPRESSED):
-            return [payload]
-        if compression == "never" or len(payload) > _MAX_INFLATED:
-            return [payload]
+        as_it_is = payload.startswith(_COMPRESSED) or len(payload) > _MAX_INFLATED
+        if as_it_is or compression != "always":
+            yield payload
+        if as_it_is or compression == "never":
+            return
         packed = deflate(payload)
-        if len(packed) >= len(payload):
-            return [payload]
-        return [packed, payload] if compression == "always" else [payload, packed]
+        if len(packed) < len(payload):
+            yield packed
+        if compression == "always":
+            yield payload
 
     def _warn_of_lost_changes(self, app: Flask, session: SessionMixin, origin: Origin) -> None:
         """In debug mode: says that nested data was changed, and that nobody will see it."""
