@@ -1,4 +1,4 @@
-"""Draws the bar charts of the README and puts its table there, from one run's figures."""
+"""Draws the bar charts of the README and puts the tables of one run's figures into the pages."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from xml.sax.saxutils import escape
 ROOT = Path(__file__).parents[1]
 CHART = ROOT / "docs" / "benchmarks.svg"
 README = ROOT / "README.md"
+PERFORMANCE = ROOT / "docs" / "performance.md"
 
 #: What is drawn: a row's name and a title.
 DRAWN = {
@@ -30,16 +31,22 @@ WIDTH, LABEL, BAR = 860, 190, 18
 
 
 def publish(rows: list[dict[str, Any]], about: dict[str, str]) -> None:
-    """Writes the chart, and the table between the marks in the README."""
+    """Writes the chart, and the tables between the marks in the README and the page."""
     found = {row["name"]: row["microseconds"] for row in rows if "microseconds" in row}
     missing = DRAWN.keys() - found.keys()
     if missing:
         raise SystemExit(f"not measured in this run: {', '.join(sorted(missing))}")
     CHART.write_text(chart({name: found[name] for name in DRAWN}))
-    text = README.read_text()
+    put(README, table(found, about))
+    put(PERFORMANCE, everything(rows, about))
+
+
+def put(page: Path, text: str) -> None:
+    """Puts a text between the marks in a page."""
+    before = page.read_text()
     mark = "<!-- benchmarks: written by `make bench-publish` -->"
-    start, end = text.index(mark) + len(mark), text.index("<!-- end of benchmarks -->")
-    README.write_text(text[:start] + "\n\n" + table(found, about) + "\n" + text[end:])
+    start, end = before.index(mark) + len(mark), before.index("<!-- end of benchmarks -->")
+    page.write_text(f"{before[:start]}\n\n{text}\n{before[end:]}")
 
 
 def chart(rows: dict[str, dict[str, float]]) -> str:
@@ -87,5 +94,34 @@ def table(found: dict[str, dict[str, float]], about: dict[str, str]) -> str:
         if re.match(r"(open \+ save|WSGI|one request|(en|de)crypt, (32|256|1024) )", name):
             cells = [f"{sides[c] / sides['ours']:.1f}x" if c in sides else "" for c in columns]
             lines.append(f"| {name} | {sides['ours']:.2f} µs | " + " | ".join(cells) + " |")
-    shown = ", ".join(f"{name} {number}" for name, number in about.items())
-    return "\n".join([*lines, "", f"Measured with {shown}."]) + "\n"
+    return "\n".join([*lines, "", measured_with(about)]) + "\n"
+
+
+def everything(rows: list[dict[str, Any]], about: dict[str, str]) -> str:
+    """Every row as text: times with the others as multiples, and figures that are no times."""
+    lines = [measured_with(about), "", "| | ours | others |", "|---|---|---|"]
+    for row in rows:
+        sides = row.get("microseconds", {})
+        ours = sides.get("ours")
+        others = [
+            f"{NAMES.get(side, side)} {time / ours:.2f}x"
+            for side, time in sides.items()
+            if side != "ours"
+        ]
+        if ours is not None:
+            lines.append(f"| {row['name']} | {ours:.2f} µs | {', '.join(others)} |")
+    lines += ["", "| | |", "|---|---|"]
+    for row in rows:
+        figures = [
+            f"{name.replace('_', ' ')} {value:,.2f}".removesuffix(".00")
+            for name, value in row.items()
+            if name not in ("name", "microseconds")
+        ]
+        if figures:
+            lines.append(f"| {row['name']} | {', '.join(figures)} |")
+    return "\n".join(lines) + "\n"
+
+
+def measured_with(about: dict[str, str]) -> str:
+    """The versions, in a sentence."""
+    return f"Measured with {', '.join(f'{name} {number}' for name, number in about.items())}."

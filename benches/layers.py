@@ -52,5 +52,5 @@ def measure(table: Table) -> None:
                 },
             )
     for name, nanoseconds in layers.items():
-        if name.startswith(("scan", "write", "find")):
+        if name.startswith(("scan", "write", "find", "base64", "fernet ", "xaes")):
             table.note(f"in Rust: {name}", nanoseconds=nanoseconds)

@@ -166,6 +166,14 @@ fn main() {
         read(&mut Scanner::new(black_box(&cart)), &mut scratch).expect("JSON");
     });
     rows.insert("scan a cart of 20".into(), scan.into());
+    let bytes = vec![b'x'; 420];
+    let mut encoded = vec![0; base64::encoded_len(bytes.len())];
+    let encode = nanoseconds(|| base64::encode_slice(black_box(&bytes), &mut encoded));
+    rows.insert("base64 encodes 420".into(), encode.into());
+    let decode = nanoseconds(|| {
+        black_box(base64::decode(black_box(&encoded)));
+    });
+    rows.insert("base64 decodes 420".into(), decode.into());
     let text = "0123456789abcdef".repeat(8);
     let mut out = Vec::with_capacity(512);
     let string = nanoseconds(|| {
