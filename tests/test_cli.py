@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from flask.testing import FlaskCliRunner
 
-from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
 from flask_fernet.cli import fernet as command
 from tests.support import SECRET
 from tests.test_interface import add_views, derived_key, write
@@ -144,6 +146,63 @@ def test_the_first_ring_of_an_app_that_checks_at_start(tmp_path: Path, options: 
     assert flask("doctor").returncode == 0
 
 
+def test_programs_read_what_is_changed(app: Flask) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    (key,) = json.loads(succeed(app, "ring", "init", "--json"))["keys"]
+    assert len(json.loads(succeed(app, "ring", "rotate", "--json"))["keys"]) == 2
+    revoked = json.loads(succeed(app, "ring", "revoke", key["id"], "--json"))["keys"][0]
+    assert revoked["revoked"] in succeed(app, "ring", "list")
+    assert len(json.loads(succeed(app, "ring", "prune", "--json"))["keys"]) == 3
+
+
+def test_which_keys_session_cookies_need(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    (key,) = json.loads(succeed(app, "ring", "init", "--json"))["keys"]
+    tokens = [write(app.test_client(), a=1)]
+    app.config["SESSION_ENCRYPTION_FORMAT"] = "xaes-256-gcm"
+    tokens += [write(app.test_client(), a=1), "garbage"]
+    counts = json.loads(succeed(app, "ring", "needed", "--json", "-", input="\n".join(tokens)))
+    assert counts == {key["id"]: 2, "none of them": 1}
+
+
+def test_keys_that_are_none_are_not_taken_over(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    app.config["SESSION_ENCRYPTION_ACCEPT"] = ["keyring"]
+    for keys in (["no key at all, just a text"], [b"\xff\xfe"]):
+        app.config["SESSION_ENCRYPTION_KEYS"] = keys
+        result = run(app, "ring", "init", "--import")
+        assert (result.exit_code, "is not a key" in result.stderr) == (1, True)
+        assert "just a text" not in result.output
+        assert not (tmp_path / "ring.json").exists()
+
+
+def test_a_ring_that_may_not_be_read(app: Flask, tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become somebody else")
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    tmp_path.chmod(0o700)
+    os.seteuid(65534)
+    try:
+        results = [
+            run(app, *arguments)
+            for arguments in (
+                ["doctor"],
+                ["ring", "list"],
+                ["ring", "list", "--path", str(tmp_path / "ring.json")],
+                ["ring", "init", "--path", str(tmp_path / "ring.json")],
+            )
+        ]
+        with pytest.raises(ConfigurationError, match="Permission denied"):
+            EncryptedSessionInterface(app)
+    finally:
+        os.seteuid(0)
+    for result in results:
+        assert result.exit_code == 1
+        assert "Permission denied" in result.output
+        assert isinstance(result.exception, SystemExit)
+
+
 def test_the_keys_of_sessions_are_for_nothing_else(app: Flask, tmp_path: Path) -> None:
     path = str(tmp_path / "data.json")
     result = run(app, "ring", "init", "--purpose", "data", "--import", "--path", path)
@@ -169,13 +228,10 @@ class TestInspect:
     def test_a_session(self, app: Flask) -> None:
         token = write(app.test_client(), user="ada")
         shown = json.loads(succeed(app, "inspect", "--json", "-", input=token + "\n"))
-        assert shown.pop("age") in ("0 seconds", "1 seconds")
+        assert shown.pop("age") in (0, 1)
         assert shown["expires"] > shown["issued"]
-        assert (shown["format"], shown["key"], shown["size"]) == (
-            "fernet",
-            "SECRET_KEY",
-            "14 bytes",
-        )
+        assert (shown["format"], shown["key"], shown["size"]) == ("fernet", "SECRET_KEY", 14)
+        assert "size:      14 bytes" in succeed(app, "inspect", token)
         assert "ada" not in succeed(app, "inspect", token)
         assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
 
@@ -216,6 +272,21 @@ class TestInspect:
         assert result.exit_code == 1
         assert json.loads(result.output)["refused"] == "expired"
 
+    def test_the_absolute_lifetime(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        token = write(app.test_client(), a=1)
+        shown = json.loads(succeed(app, "inspect", "--show", "--json", token))
+        assert shown["contents"] == "{'a': 1}"
+        assert shown["created"] == shown["issued"]
+        now = time.time() + 150
+        monkeypatch.setattr("time.time", lambda: now)
+        late = run(app, "inspect", "--json", token)
+        assert (late.exit_code, json.loads(late.stdout)["refused"]) == (1, "expired")
+
+    def test_bytes_that_are_no_text(self, app: Flask) -> None:
+        result = run(app, "inspect", "-", input=b"\xff\xfe")
+        assert (result.exit_code, result.output) == (1, "refused:   malformed\n")
+
 
 class TestDoctor:
     def verdicts(self, app: Flask, *arguments: str) -> tuple[int, dict[str, str]]:
@@ -226,6 +297,7 @@ class TestDoctor:
 
     def test_all_is_well(self, app: Flask) -> None:
         app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
+        app.secret_key = secrets.token_urlsafe(32)
         code, verdicts = self.verdicts(app, "--strict")
         assert code == 0
         assert set(verdicts.values()) == {"ok"}
@@ -235,6 +307,9 @@ class TestDoctor:
         [
             ({"SECRET_KEY": "dev"}, "SECRET_KEY", "fail"),
             ({"SECRET_KEY": None}, "keys", "fail"),
+            ({"SECRET_KEY": "a" * 40}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "qzvkxw82" * 4}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "Change-me-before-2031"}, "SECRET_KEY", "warn"),
             ({"SESSION_ENCRYPTION_KEYS": ["x"]}, "configuration", "fail"),
             ({"SESSION_ENCRYPTION_FORMAT": "flask-signed"}, "SESSION_ENCRYPTION_FORMAT", "warn"),
             ({"SESSION_ENCRYPTION_ACCEPT": "flask-signed"}, "SESSION_ENCRYPTION_ACCEPT", "warn"),
@@ -257,6 +332,12 @@ class TestDoctor:
         assert "mode 0600" in result.stdout
         assert "less than PERMANENT_SESSION_LIFETIME" in result.stdout
         assert result.exit_code == 1
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"the oldest key that opens, {key.id}, is 0 days old" in result.stdout
+        tmp_path.chmod(0o777)
+        assert "everybody may replace it" in run(app, "doctor").stdout
+        tmp_path.chmod(0o1777)
+        assert "everybody may replace it" not in run(app, "doctor").stdout
         (tmp_path / "ring.json").chmod(0o644)
         assert "open to everybody" in run(app, "doctor").stdout
 

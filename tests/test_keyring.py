@@ -32,6 +32,7 @@ from flask_fernet import (
 )
 from flask_fernet.keyring import SESSIONS, Ring, State, new_ring
 from tests.support import SECRET, set_cookie, token_of
+from tests.test_cli import succeed
 from tests.test_interface import add_views, derived_key, write
 
 NOW = 1_790_000_000
@@ -153,6 +154,23 @@ class TestStates:
         assert len(ring.rotated(NOW + 9, force=True).keys) == 3
         assert len(ring.rotated(NOW + 10).keys) == 3
 
+    def test_revoking_on_a_host_whose_clock_is_behind(self) -> None:
+        ring, now = lived([])
+        ring = ring.rotated(now, activate_in=0)
+        now += 10
+        new = ring.primary(now)
+        revoked = ring.revoked(new.id, now - 5000)
+        for at in (now, now - 4000):
+            assert revoked.primary(at + 5000).id not in {key.id for key in ring.keys}
+        assert revoked.state(revoked.keys[0], now) is not State.PRIMARY
+
+    def test_no_key_is_left_in_an_error(self) -> None:
+        whole = lived([])[0].to_json()
+        for text in (whole[:-5], whole[:-5].encode() + b"\xff"):
+            with pytest.raises(KeyRingError) as raised:
+                Ring.from_json(text)
+            assert raised.value.__context__ is None
+
     def test_revoking_the_primary_puts_another_in_its_place(self) -> None:
         ring = new_ring(SESSIONS, NOW)
         (leaked,) = ring.keys
@@ -242,10 +260,46 @@ class TestFile:
         assert not elsewhere.exists()
 
     def test_what_a_dead_writer_left_is_removed(self, path: Path) -> None:
-        left = path.with_name(f".{path.name}.abcdef")
+        left = path.with_name(f".{path.name}.abcdef.new")
         left.write_text("keys")
         self.rotate(path)
         assert not left.exists()
+
+    def test_what_others_have_there_stays(self, tmp_path: Path) -> None:
+        path = tmp_path / "k[1].json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        theirs = [tmp_path / ".k[1].json.swp", tmp_path / ".k1.json.x.new"]
+        ours = tmp_path / ".k[1].json.x.new"
+        for file in (*theirs, ours):
+            file.write_text("")
+        self.rotate(path)
+        assert not ours.exists()
+        assert all(file.exists() for file in theirs)
+
+    def test_a_new_one_made_by_root_is_the_folders_owners(self, tmp_path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        os.chown(tmp_path, 12345, 54321)
+        path = tmp_path / "ring.json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o600)
+
+    def test_a_writer_that_does_not_let_go(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import fcntl
+
+        monkeypatch.setattr("flask_fernet.ring_file._PATIENCE", 0.1)
+        with open(path.with_name(path.name + ".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(KeyRingError, match="Another writer has held"):
+                self.rotate(path)
+        self.rotate(path)
+
+    def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyRingError, match="Make its folder first"):
+            KeyRing(tmp_path / "no" / "ring.json").create(new_ring(SESSIONS, time.time()))
 
     def test_symbolic_links_are_followed(self, path: Path, tmp_path: Path) -> None:
         link = tmp_path / "link.json"
@@ -571,6 +625,62 @@ class TestSessions:
             response = client.get("/read")
             assert response.text == text
         assert self.wrote(token_of(set_cookie(response)), ring)
+
+    def test_a_ring_kept_elsewhere(self, tmp_path: Path) -> None:
+        """A store of the app's own."""
+
+        class Memory:
+            document: bytes | None = None
+
+            def load(self) -> bytes:
+                if self.document is None:
+                    raise KeyRingError("There is none.")
+                return self.document
+
+            def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
+                same = self.document == expected
+                self.document = document if same else self.document
+                return same
+
+            def fingerprint(self) -> object:
+                return self.document
+
+        keyring = KeyRing(Memory(), secrets=["a secret of more than sixteen bytes"])
+        app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+        app.config["SESSION_ENCRYPTION_KEYRING"] = keyring
+        with pytest.raises(ConfigurationError, match="There is none"):
+            EncryptedSessionInterface(app)
+        app.session_interface = EncryptedSessionInterface()
+        app.secret_key = None
+        succeed(app, "ring", "init")
+        token = write(app.test_client(), a=1)
+        succeed(app, "ring", "rotate", "--activate-in", "0")
+        assert len(keyring.load().keys) == 2
+        succeed(app, "ring", "rewrap")
+        assert self.wrote(token, keyring) == keyring.load().keys[0].id
+        succeed(app, "doctor")
+
+    def test_a_revoked_key_that_was_taken_over(self, tmp_path: Path) -> None:
+        """It does not come back through the source that it was taken over from."""
+        app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+        app.secret_key = "a secret of more than sixteen bytes"
+        app.session_interface = EncryptedSessionInterface()
+        token = write(app.test_client(), a=1)
+        app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
+        succeed(app, "ring", "init", "--import")
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["secret-key"]
+        client = app.test_client()
+        client.set_cookie("session", token)
+        assert client.get("/read").text == "{'a': 1}"
+        keyring = KeyRing(tmp_path / "session-keys.json")
+        (taken_over,) = keyring.load().keys
+        keyring.change(lambda ring: ring.revoked(taken_over.id, time.time()))
+
+        def refused() -> bool:
+            client.set_cookie("session", token)
+            return bool(client.get("/read").text == "{}")
+
+        self.until(refused)
 
 
 class TestData:

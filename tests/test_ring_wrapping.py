@@ -107,6 +107,7 @@ class TestRing:
             {"version": 1, "wrapped": ["secret-key"], "ring": ""},
             {"version": 1, "wrapped": "secret-key", "ring": None},
             {"version": 1, "wrapped": "secret-key"},
+            {"version": 1, "wrapped": "secret-key", "ring": "\ud800"},
         ],
     )
     def test_odd_envelopes(self, path: Path, envelope: Any) -> None:
@@ -114,7 +115,9 @@ class TestRing:
         with pytest.raises(KeyRingError, match="wrapped in a way"):
             KeyRing(path, secrets=[SECRET]).load()
 
-    @pytest.mark.parametrize("secrets", [SECRET, SECRET.encode(), [], [""], [5], ["\ud800"]])
+    @pytest.mark.parametrize(
+        "secrets", [SECRET, SECRET.encode(), [], [""], [5], ["\ud800" * 20], ["short"]]
+    )
     def test_odd_secrets(self, path: Path, secrets: Any) -> None:
         with pytest.raises(ConfigurationError):
             KeyRing(path, secrets=secrets)
@@ -211,6 +214,22 @@ class TestApp:
         refused = run(app, "ring", "rewrap", "--path", path, "--wrapping", "command")
         assert (refused.exit_code, "KEYRING_COMMAND" in refused.stderr) == (1, True)
 
+    def test_the_command_line_leaves_no_ring_that_the_app_does_not_open(
+        self, app: Flask, tmp_path: Path
+    ) -> None:
+        # By its path it is the app's ring all the same.
+        succeed(app, "ring", "init", "--path", str(tmp_path / NAME))
+        works(app)
+        refused = run(app, "ring", "rewrap", "--wrapping", "plain")
+        assert (refused.exit_code, "does not open" in refused.stderr) == (1, True)
+        works(configured(tmp_path, **app.config))
+        # And one that it does not open is made such that it does.
+        (tmp_path / NAME).unlink()
+        KeyRing(tmp_path / NAME).create(new_ring(SESSIONS, time.time()))
+        assert run(app, "ring", "list").exit_code == 1
+        succeed(app, "ring", "rewrap")
+        works(configured(tmp_path, **app.config))
+
     def test_doctor(self, tmp_path: Path) -> None:
         app = configured(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["secret-key", "plain"])
         succeed(app, "ring", "init", "--wrapping", "plain")
@@ -219,7 +238,9 @@ class TestApp:
         assert "'plain' is still accepted" in succeed(app, "doctor")
         app.config["SESSION_ENCRYPTION_KEYRING_WRAPPING"] = "secret-key"
         assert "plain" not in succeed(app, "doctor").replace("plain HTTP", "")
-        app.config["SECRET_KEY"] = OTHER
+        app.config.update(SECRET_KEY=OTHER, SECRET_KEY_FALLBACKS=[SECRET])
+        assert "still under an older secret" in succeed(app, "doctor")
+        app.config["SECRET_KEY_FALLBACKS"] = []
         failed = run(app, "doctor")
         assert (failed.exit_code, "another secret-key" in failed.stdout) == (1, True)
 
@@ -235,6 +256,9 @@ class TestApp:
             {"SESSION_ENCRYPTION_KEYRING_COMMAND": "'unfinished"},
             {"SESSION_ENCRYPTION_KEYRING_COMMAND": [5]},
             {"SESSION_ENCRYPTION_KEYRING_COMMAND": 5},
+            {"SESSION_ENCRYPTION_KEYRING_COMMAND": ["cat", "secret"]},
+            {"SESSION_ENCRYPTION_KEYRING_WRAPPING": "plain", "SESSION_ENCRYPTION_KEYRING": None},
+            {"SESSION_ENCRYPTION_KEYRING": 5},
         ],
     )
     def test_odd_settings(self, tmp_path: Path, config: dict[str, Any]) -> None:
@@ -311,6 +335,8 @@ class TestCommand:
             ("import sys; print('the secret'); sys.exit('the secret')", "exit status 1"),
             ("pass", "printed nothing"),
             ("print('the secret')", "fewer than 16 bytes"),
+            ("print('-----BEGIN the secret-----')", "begins with"),
+            ("print('# created by the secret keeper')", "begins with"),
             ("print('the secret', flush=True); import time; time.sleep(60)", "longer than 0.3"),
         ],
     )
@@ -329,6 +355,76 @@ class TestCommand:
         app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = "/nowhere/at-all"
         failed = run(app, "ring", "init")
         assert (failed.exit_code, "No such file" in failed.stderr) == (1, True)
+
+    def test_nothing_that_it_prints_is_in_an_error(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import traceback
+
+        monkeypatch.setattr("flask_fernet.ring_wrapping._PATIENCE", 0.3)
+        path = tmp_path / "data.json"
+        KeyRing(path, secrets=[SECRET]).create(new_ring("data", time.time()))
+        path.write_text(path.read_text().replace("secret-key", "command"))
+        for program in (
+            "print('a' + 'bcde')",
+            "print('a' + 'bcde', flush=True); import time; time.sleep(9)",
+        ):
+            with pytest.raises(KeyRingError) as raised:
+                KeyRing(path, command=[sys.executable, "-c", program]).load()
+            error: BaseException | None = raised.value
+            while error is not None:
+                shown = traceback.TracebackException.from_exception(error, capture_locals=True)
+                assert "abcde" not in "".join(shown.format())
+                error = error.__context__
+
+    def test_all_that_it_started_is_ended(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flask_fernet.ring_wrapping._PATIENCE", 0.5)
+        child = tmp_path / "child"
+        app = self.app(tmp_path, "")
+        app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = [
+            "sh",
+            "-c",
+            f"sleep 60 & echo $! > '{child}'; wait",
+        ]
+        assert run(app, "ring", "init").exit_code == 1
+        process = Path("/proc", child.read_text().strip(), "stat")
+        until(lambda: not process.exists() or process.read_text().split()[2] == "Z")
+
+    def test_one_that_hangs_does_not_stop_a_worker(
+        self, tmp_path: Path, printed: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flask_fernet.ring_wrapping._PATIENCE_IN_A_REQUEST", 0.3)
+        hang = tmp_path / "hang"
+        program = (
+            f"import os, time; print(open({str(printed)!r}).read());"
+            f"os.path.exists({str(hang)!r}) and time.sleep(60)"
+        )
+        app, command_line = self.app(tmp_path, program), self.app(tmp_path, program)
+        succeed(command_line, "ring", "init")
+        works(app)
+        printed.write_text(f"{OTHER}\n")
+        printed.write_text(f"{OTHER}\n{SECRET}\n")
+        succeed(command_line, "ring", "rewrap")
+        hang.touch()
+        slow = 0
+        began = time.monotonic()
+        while time.monotonic() < began + 5:
+            before = time.monotonic()
+            works(app)
+            slow += time.monotonic() - before > 0.25
+            time.sleep(0.02)
+        # At 1, 2 and 4 seconds or so, and not at each look.
+        assert 1 <= slow <= 3
+
+    def test_a_ring_of_the_apps_own_data(self, tmp_path: Path, printed: Path) -> None:
+        app = self.app(tmp_path, f"print(open({str(printed)!r}).read())")
+        path = str(tmp_path / "data.json")
+        arguments = ("--purpose", "data", "--retention", "5", "--path", path)
+        succeed(app, "ring", "init", "--wrapping", "command", *arguments)
+        fernet = KeyRing(path, command=f"cat '{printed}'").fernet()
+        assert fernet.decrypt(fernet.encrypt(b"data")) == b"data"
 
     def test_a_worker_goes_on_when_it_fails(
         self, tmp_path: Path, printed: Path, caplog: pytest.LogCaptureFixture

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections import Counter
@@ -26,7 +27,7 @@ from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_r
 from .ring_file import RingFile
 from .ring_wrapping import Wrapping, form_of
 from .settings import WRAPPINGS
-from .sources import setting_up
+from .sources import configured_ring, setting_up
 from .times import to_text
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ wrapping_option = click.option(
 @ring.command("init")
 @path_option
 @wrapping_option
+@as_json
 @click.option("--purpose", default=SESSIONS, show_default=True, help="What the ring is for.")
 @click.option(
     "--retention",
@@ -95,6 +97,7 @@ def init(
     ctx: click.Context,
     path: Path | None,
     wrapping: str | None,
+    json_: bool,
     purpose: str,
     retention: int | None,
     import_: bool,
@@ -103,7 +106,7 @@ def init(
     if import_ and purpose != SESSIONS:
         raise click.ClickException("The keys of sessions are not for anything else.")
     with _setting_up():
-        keyring = _keyring(ctx, path, wrapping or ("plain" if path else None))
+        keyring = _keyring(ctx, path, wrapping)
         if retention is None:
             retention = _lifetime(ctx, purpose, path)
         former: list[str] = []
@@ -114,7 +117,7 @@ def init(
                 raise click.ClickException("The app has no keys to take over.")
     made = new_ring(purpose, time.time(), retention, former)
     keyring.create(made)
-    _show_ring(made, json_=False)
+    _show_ring(made, json_)
 
 
 @ring.command("list")
@@ -136,39 +139,45 @@ def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     help="Seconds for which the new key only opens: until every worker, and host, has it.",
 )
 @click.option("--force", is_flag=True, help="Even while another key is still staged.")
+@as_json
 @click.pass_context
-def rotate(ctx: click.Context, path: Path | None, activate_in: int, force: bool) -> None:
+def rotate(
+    ctx: click.Context, path: Path | None, activate_in: int, force: bool, json_: bool
+) -> None:
     """Add a key that takes over."""
-    _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force))
+    _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force), json_)
 
 
 @ring.command()
 @path_option
 @click.argument("key_id")
+@as_json
 @click.pass_context
-def revoke(ctx: click.Context, path: Path | None, key_id: str) -> None:
+def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool) -> None:
     """Take a key out at once: sessions under it end."""
-    _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()))
+    _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()), json_)
 
 
 @ring.command()
 @path_option
+@as_json
 @click.pass_context
-def prune(ctx: click.Context, path: Path | None) -> None:
+def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
     """Remove keys that have expired."""
-    _change(ctx, path, lambda ring: ring.pruned(time.time()))
+    _change(ctx, path, lambda ring: ring.pruned(time.time()), json_)
 
 
 @ring.command()
 @path_option
 @wrapping_option
+@as_json
 @click.pass_context
-def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None) -> None:
+def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None, json_: bool) -> None:
     """Keep the same ring in another way, or under the newest secret."""
-    keyring = _keyring(ctx, path, wrapping)
+    keyring = _keyring(ctx, path, wrapping, from_any=True)
     if not keyring.store.rewrap():
         raise click.ClickException("Somebody else is changing the key ring. Try again.")
-    _show_ring(keyring.load(), json_=False)
+    _show_ring(keyring.load(), json_)
 
 
 @ring.command()
@@ -179,12 +188,12 @@ def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None) -> None:
 def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[str]) -> None:
     """Count which keys old tokens still need, a token a line."""
     ring = _keyring(ctx, path).load()
-    keys = [(key.id, Fernet(key.key)) for key in ring.keys if key.revoked is None]
+    opens = _openers(ctx, ring)
     counts: Counter[str] = Counter({key.id: 0 for key in ring.keys if key.revoked is None})
     for number, line in enumerate(tokens, 1):
         token = line.strip()
         if token:
-            counts[_maker(keys, token)] += 1
+            counts[next((key_id for key_id, has in opens if has(token)), "none of them")] += 1
         if number % 100_000 == 0 and sys.stderr.isatty():
             click.echo(f"\r{number:,} tokens", nl=False, err=True)
     if json_:
@@ -203,14 +212,15 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
     that it stays out of the shell's history.
     """
     if token == "-":  # noqa: S105 - no token
-        token = sys.stdin.read()
+        token = sys.stdin.buffer.read().decode("utf-8", "replace")
     app = _app(ctx)
     found = inspection.inspect(_interface(app), app, token.strip(), show)
     if json_:
         click.echo(json.dumps(found))
     else:
+        units = {"age": " seconds", "size": " bytes"}
         for name, value in found.items():
-            click.echo(f"{name + ':':<10} {value}")
+            click.echo(f"{name + ':':<10} {value}{units.get(name, '')}")
     if "refused" in found:
         ctx.exit(1)
 
@@ -269,38 +279,82 @@ def _lifetime(ctx: click.Context, purpose: str, path: Path | None) -> int:
     return RETENTION
 
 
-def _keyring(ctx: click.Context, path: Path | None, form: str | None = None) -> KeyRing:
+def _app_if_any(ctx: click.Context) -> Flask | None:
+    """The app, if one can be loaded: a ring in a file of its own needs none."""
+    try:
+        return _app(ctx)
+    except (NoAppException, ConfigurationError):
+        return None
+
+
+def _keyring(
+    ctx: click.Context, path: Path | None, form: str | None = None, from_any: bool = False
+) -> KeyRing:
     """The ring in a file, or the app's.
 
-    :param form: what it is written in; what it is in, or what the app says, without it.
+    :param form: what it is written in; without it what the app says, and for another ring what it
+        is in.
+    :param from_any: whether it is read in whatever form it is, and not only in those that the app
+        opens.
     """
-    if path is not None:
-        kept = form_of(RingFile(path).load()) if path.exists() else form or "plain"
-        forms = [form or kept, kept]
-        if set(forms) == {"plain"}:
-            return KeyRing(path)
-        # Only the app knows the secrets.
-        return KeyRing(path, wrapping=Wrapping.of(_app(ctx), forms))
-    app = _app(ctx)
-    configured = app.config.get("SESSION_ENCRYPTION_KEYRING")
-    if not configured:
+    with _setting_up():
+        app = _app(ctx) if path is None else _app_if_any(ctx)
+        apps = None if app is None else configured_ring(app)
+    if path is None and apps is None:
         raise click.ClickException("The app sets no SESSION_ENCRYPTION_KEYRING; give a --path.")
-    wrapping = Wrapping.of(app, [form] if form else [])
-    return KeyRing(Path(app.instance_path, configured), wrapping=wrapping)
+    store = None if apps is None else apps.store.store
+    is_apps = path is None or (
+        isinstance(store, RingFile) and os.path.realpath(store.path) == os.path.realpath(path)
+    )
+    if is_apps:
+        if app is None or apps is None or not isinstance(store, RingFile):
+            # Kept in a place of the app's own, in its own way.
+            assert apps is not None  # noqa: S101 - for the type checker
+            return apps
+        path, accepted = store.path, apps.store.wrapping.forms
+        if form is not None and form not in accepted:
+            raise click.ClickException(
+                f"The app does not open a ring kept as {form!r}: first list it in "
+                "SESSION_ENCRYPTION_KEYRING_WRAPPING, in every worker."
+            )
+        forms = [form or accepted[0], *accepted]
+    else:
+        forms = [form] if form else []
+    if path is not None and os.path.exists(path) and (from_any or not is_apps):
+        forms.append(form_of(RingFile(path).load()))
+    assert path is not None  # noqa: S101 - for the type checker
+    if set(forms or ["plain"]) == {"plain"}:
+        return KeyRing(path)
+    if app is None:
+        raise click.ClickException("Only the app knows the secret of the ring: name it with --app.")
+    return KeyRing(path, wrapping=Wrapping.of(app, forms))
 
 
-def _change(ctx: click.Context, path: Path | None, change: Callable[[Ring], Ring]) -> None:
-    _show_ring(_keyring(ctx, path).change(change), json_=False)
+def _change(
+    ctx: click.Context, path: Path | None, change: Callable[[Ring], Ring], json_: bool
+) -> None:
+    _show_ring(_keyring(ctx, path).change(change), json_)
 
 
-def _maker(keys: list[tuple[str, Fernet]], token: str) -> str:
-    for key_id, key in keys:
-        try:
-            key.extract_timestamp(token)
-        except (InvalidToken, ValueError):
-            continue
-        return key_id
-    return "none of them"
+def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], bool]]]:
+    """For each key in use, what says whether it made a token."""
+    usable = [key for key in ring.keys if key.revoked is None]
+    if ring.purpose == SESSIONS and (app := _app_if_any(ctx)) is not None:
+        interface = _interface(app)
+        name, salt = interface.get_cookie_name(app), interface.salt
+        return [(key.id, inspection.opener(key.id, key.key, salt, name)) for key in usable]
+
+    def opener(fernet: Fernet) -> Callable[[str], bool]:
+        def has_made(token: str) -> bool:
+            try:
+                fernet.extract_timestamp(token)
+            except (InvalidToken, ValueError):
+                return False
+            return True
+
+        return has_made
+
+    return [(key.id, opener(Fernet(key.key))) for key in usable]
 
 
 def _show_ring(ring: Ring, json_: bool) -> None:
@@ -322,8 +376,8 @@ def _show_ring(ring: Ring, json_: bool) -> None:
         click.echo(json.dumps(shown))
         return
     click.echo(f"For {ring.purpose}; replaced keys open for {ring.retention:,} seconds more.")
-    headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES")
-    names = ("id", "state", "created", "activates", "retires", "expires")
+    headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES", "REVOKED")
+    names = ("id", "state", "created", "activates", "retires", "expires", "revoked")
     _table(headings, [tuple(row[name] or "" for name in names) for row in rows])
 
 

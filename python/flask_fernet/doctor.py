@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import settings
 from .errors import ConfigurationError
 from .interface import EncryptedSessionInterface
-from .keyring import KeyRing, State
+from .keyring import State
 from .ring_file import RingFile
-from .ring_wrapping import Wrapping, form_of
+from .ring_wrapping import WrappedStore, form_of
+from .sources import configured_ring
 from .times import MAX_CLOCK_SKEW
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 #: Seconds after which the key that encrypts should be replaced.
 _OLD = 365 * 24 * 3600
 _DAY = 24 * 3600
+#: Different letters that a secret has at least, if nobody made it up.
+_FEW_LETTERS = 10
 #: A clock before this is wrong: 1 January 2026.
 _EARLIEST = 1_767_225_600
 
@@ -52,6 +55,7 @@ def examine(app: Flask) -> list[Check]:
     for name in sealing.weak:
         message = f"has fewer than {settings.SHORT_SECRET} bytes: it can be guessed offline"
         checks.append(Check("fail", name, message))
+    checks += _secrets(app, sealing.weak)
     if not sealing.weak and not sealing.is_null:
         checks.append(Check("ok", "keys", "strong"))
     if sealing.format == "flask-signed":
@@ -70,6 +74,18 @@ def examine(app: Flask) -> list[Check]:
     return checks
 
 
+def _secrets(app: Flask, weak: list[str]) -> Iterator[Check]:
+    try:
+        secrets = settings.secrets(app)
+    except ConfigurationError as error:
+        # Nothing depends on them, or it would have been said.
+        yield Check("warn", "SECRET_KEY", str(error))
+        return
+    for name, secret in secrets.items():
+        if name not in weak and _guessable(secret):
+            yield Check("warn", name, "looks made up: use secrets.token_urlsafe(32)")
+
+
 def _accepted(app: Flask) -> Iterator[Check]:
     for name in settings.accepted(app.config):
         message = f"{name} is still accepted: remove it once no such session is seen any more"
@@ -77,30 +93,22 @@ def _accepted(app: Flask) -> Iterator[Check]:
 
 
 def _ring(app: Flask) -> Iterator[Check]:
-    configured = app.config.get("SESSION_ENCRYPTION_KEYRING")
-    if not configured:
-        return
-    path = Path(app.instance_path, configured)
     name = "SESSION_ENCRYPTION_KEYRING"
     try:
-        wrapping = Wrapping.of(app)
-        ring, now = KeyRing(path, wrapping=wrapping).load(), time.time()
-        form = form_of(RingFile(path).load())
+        keyring = configured_ring(app)
+        if keyring is None:
+            return
+        ring, now = keyring.load(), time.time()
     except ConfigurationError as error:
         yield Check("fail", name, str(error))
         return
-    if form != wrapping.forms[0]:
-        message = (
-            f"is still kept as {form!r}: 'flask fernet ring rewrap' makes it what it should be"
-        )
-        yield Check("warn", name, message)
-    for other in wrapping.forms[1:]:
-        if other != form:
-            message = f"{other!r} is still accepted: remove it"
-            yield Check("warn", "SESSION_ENCRYPTION_KEYRING_WRAPPING", message)
-    mode = stat.S_IMODE(os.stat(path).st_mode)
-    yield Check("ok", name, f"{path.name} has mode {mode:04o}")
+    yield from _wrapping(keyring.store)
+    if isinstance(keyring.store.store, RingFile):
+        yield from _file(keyring.store.store.path)
     primary = ring.primary(now)
+    oldest = min(ring.opening(now), key=lambda key: key.created)
+    days = max(0, now - oldest.created) / _DAY
+    yield Check("ok", name, f"the oldest key that opens, {oldest.id}, is {days:.0f} days old")
     age = now - primary.activates
     verdict = "warn" if age > _OLD else "ok"
     yield Check(verdict, name, f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old")
@@ -113,6 +121,37 @@ def _ring(app: Flask) -> Iterator[Check]:
     if ring.retention < app.permanent_session_lifetime.total_seconds():
         message = "keeps replaced keys for less than PERMANENT_SESSION_LIFETIME"
         yield Check("fail", name, message)
+
+
+def _wrapping(store: WrappedStore) -> Iterator[Check]:
+    name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
+    form, forms = form_of(store.store.load()), store.wrapping.forms
+    rewrap = "'flask fernet ring rewrap' makes it what it should be"
+    if form != forms[0]:
+        yield Check("warn", name, f"the ring is still kept as {form!r}: {rewrap}")
+    elif form != "plain" and store.opened_by > 0:
+        yield Check("warn", name, f"the ring is still under an older secret: {rewrap}")
+    for other in forms[1:]:
+        if other != form:
+            yield Check("warn", name, f"{other!r} is still accepted: remove it")
+
+
+def _file(path: Path) -> Iterator[Check]:
+    name = "SESSION_ENCRYPTION_KEYRING"
+    mode = stat.S_IMODE(os.stat(path).st_mode)
+    yield Check("ok", name, f"{path.name} has mode {mode:04o}")
+    folder = os.stat(os.path.realpath(path.parent)).st_mode
+    if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+        message = "everybody may replace it: its folder is writable for all"
+        yield Check("fail", name, message)
+
+
+def _guessable(secret: bytes) -> bool:
+    """Whether a secret looks like one that a person made up, or left as it was."""
+    text = secret.lower()
+    words = (b"secret", b"password", b"change", b"default", b"example", b"dev", b"test")
+    repeats = text in (text + text)[1:-1]
+    return repeats or len(set(text)) < _FEW_LETTERS or any(word in text for word in words)
 
 
 def _cookie(app: Flask) -> Iterator[Check]:

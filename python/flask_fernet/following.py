@@ -25,6 +25,9 @@ INTERVAL = 1.0
 _MOST_LOOKS = 100
 #: Seconds for which a look because of an unknown token waits for another thread's.
 _PATIENCE = 0.5
+#: Most seconds between two attempts to read a ring that has not changed since it could not be read:
+#: what stands in the way, a key command that hangs, say, may keep a request waiting each time.
+_LONGEST_PAUSE = 30.0
 #: Seconds between two log lines about the same ring.
 _LOG_INTERVAL = 60.0
 
@@ -55,9 +58,11 @@ class FollowedRing:
         self._fingerprint = keyring.store.fingerprint()
         self._ring = keyring.load()
         self._looked = time.monotonic()
+        self._tried = self._looked
         self._looks_left = _MOST_LOOKS
-        #: What could not be read: it is not tried again before the next look that is due.
+        #: What could not be read, and for how long it is not tried again.
         self._failed: object = None
+        self._pause = 0.0
         self._logged = -_LOG_INTERVAL
 
     def current(self) -> Ring:
@@ -97,26 +102,31 @@ class FollowedRing:
     def _look(self, due: bool) -> None:
         self._looks_left = _MOST_LOOKS if due else self._looks_left - 1
         fingerprint = self._keyring.store.fingerprint()
-        if fingerprint == self._fingerprint or (fingerprint == self._failed and not due):
+        known = fingerprint == self._fingerprint
+        failed = fingerprint == self._failed
+        now = time.monotonic()
+        if known or (failed and (not due or now - self._tried < self._pause)):
             if due:
-                self._looked = time.monotonic()
+                self._looked = now
             return
-        self._looked = time.monotonic()
         try:
             ring = self._keyring.load()
             if ring.purpose != self._ring.purpose:
                 raise KeyRingError(f"The key ring is for {ring.purpose} now.")
             self._ring = ring
         except KeyRingError as error:
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if failed else INTERVAL
             self._failed = fingerprint
-            if self._looked - self._logged >= _LOG_INTERVAL:
-                self._logged = self._looked
+            if now - self._logged >= _LOG_INTERVAL:
+                self._logged = now
                 logger.error("Keeping the keys read last. %s", error)
             keyring_unreadable.send(self._keyring, error=error)
         else:
             # Taken before reading: what was replaced meanwhile is read the next time.
             self._fingerprint = fingerprint
             self._failed = None
+        # Reading it may have taken a while.
+        self._looked = self._tried = time.monotonic()
 
 
 class RingFernet:

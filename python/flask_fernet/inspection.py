@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import settings
+from ._core import SessionKeys
 from .errors import Reason, SessionRejected
+from .lifetimes import take_creation
+from .sources import ALL_FORMATS
 from .times import MAX_CLOCK_SKEW, to_text
 
 if TYPE_CHECKING:
@@ -29,31 +33,62 @@ def inspect(
         format_, key, payload, issued_at = _open(interface, app, token)
     except SessionRejected as error:
         return {"refused": error.reason.value}
-    age = int(time.time()) - issued_at
+    now = time.time()
+    age = int(now) - issued_at
     lifetime = int(app.permanent_session_lifetime.total_seconds())
+    expires = issued_at + lifetime
     found: dict[str, Any] = {
         "format": format_,
         "key": key,
         "issued": to_text(issued_at),
-        "age": f"{age} seconds",
-        "expires": to_text(issued_at + lifetime),
-        "size": f"{len(payload)} bytes",
+        "age": age,
+        "expires": to_text(expires),
+        "size": len(payload),
     }
+    readable, contents, created = _read(interface, app, payload, issued_at)
+    absolute = interface._sealing(app).lifetimes.absolute
+    if absolute is not None:
+        found["created"] = to_text(created)
+        found["expires"] = to_text(int(min(expires, created + absolute)))
     if format_ not in (
         app.config.get("SESSION_ENCRYPTION_FORMAT") or settings.FORMATS[0],
         *settings.accepted(app.config),
     ):
         found["refused"] = "not accepted"
-    elif age > lifetime:
+    elif age > lifetime or (absolute is not None and now - created > absolute):
         found["refused"] = Reason.EXPIRED.value
     elif age < -MAX_CLOCK_SKEW:
         found["refused"] = Reason.FROM_FUTURE.value
-    if show:
-        try:
-            found["contents"] = repr(interface._load(app, payload))
-        except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
-            found["refused"] = Reason.UNDECODABLE.value
+    elif not readable:
+        found["refused"] = Reason.UNDECODABLE.value
+    if show and readable:
+        found["contents"] = repr(contents)
     return found
+
+
+def _read(
+    interface: EncryptedSessionInterface, app: Flask, payload: bytes, issued_at: int
+) -> tuple[bool, Any, int]:
+    """Whether an authentic payload can be read, what is in it, and when it was created."""
+    try:
+        data = interface._load(app, payload)
+    except Exception:  # noqa: BLE001 - a user's serializer, an authentic payload
+        return False, None, issued_at
+    return isinstance(data, Mapping), *take_creation(data, issued_at)
+
+
+def opener(name: str, key: str, salt: str | bytes, cookie: str) -> Callable[[str], bool]:
+    """What says whether a key made the token of a session cookie."""
+    keys = SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
+
+    def has_made(token: str) -> bool:
+        try:
+            keys.open(token, _EVER, _EVER, cookie)
+        except SessionRejected as error:
+            return error.reason is Reason.UNDECODABLE
+        return True
+
+    return has_made
 
 
 def _open(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -175,7 +175,12 @@ class Ring:
         if found is None or found.revoked is not None:
             known = ", ".join(key.id for key in self.keys if key.revoked is None)
             raise KeyRingError(f"{key_id!r} is none of the keys in use: {known}.")
-        was_primary = found == self.primary(now)
+        # On a host whose clock is behind it cannot be told whether the last key has taken over: it
+        # is taken for the primary, or an older one might be that again.
+        latest = max(key.created for key in self.keys)
+        last = max((key for key in self.keys if key.revoked is None), key=lambda k: k.activates)
+        was_primary = found == self.primary(now) or (now < latest and found == last)
+        now = max(now, latest)
         keys = tuple(replace(key, revoked=int(now)) if key is found else key for key in self.keys)
         without = replace(self, keys=keys)
         # No worker has to wait for a new key: they look again when they meet its tokens.
@@ -221,8 +226,10 @@ class Ring:
         try:
             document = json.loads(text)
         except (ValueError, RecursionError):
-            # Not its own message, which quotes the text.
-            raise KeyRingError("The key ring is not JSON.") from None
+            document = KeyRingError("The key ring is not JSON.")
+        if isinstance(document, KeyRingError):
+            # Raised out here: that error has the whole text with it.
+            raise document
         problem = _problem(document)
         if problem is not None:
             raise KeyRingError(f"The key ring {problem}.")
@@ -303,7 +310,12 @@ def _problem(document: Any) -> str | None:
 
 
 class RingStore(Protocol):
-    """Where a ring is kept. Implement it to keep one elsewhere than in a file."""
+    """Where a ring is kept. Implement it to keep one elsewhere than in a file, and set
+    ``SESSION_ENCRYPTION_KEYRING`` to a :class:`KeyRing` over it.
+
+    Whatever goes wrong is raised as :class:`~flask_fernet.KeyRingError`, and as nothing else:
+    workers keep what they read last then.
+    """
 
     def load(self) -> bytes:
         """The document as it is now.
@@ -326,9 +338,11 @@ class KeyRing:
 
     :param store: the path of a file, or a :class:`RingStore`.
     :param secrets: if given, the ring is kept encrypted (AES-256-GCM) under keys derived from
-        these: under the first; it opens under each of them. Without them it is kept as it is.
+        these: under the first; it opens under each of them.
+    :param command: the same with the secrets that a program prints, a line each: the program and
+        its arguments.
     :param wrapping: the same as the settings of an app have it.
-    :raises ConfigurationError: if ``secrets`` cannot be used.
+    :raises ConfigurationError: if ``secrets`` or ``command`` cannot be used.
     """
 
     def __init__(
@@ -336,6 +350,7 @@ class KeyRing:
         store: str | Path | RingStore,
         *,
         secrets: Iterable[str | bytes] | None = None,
+        command: str | Sequence[str] | None = None,
         wrapping: Wrapping | None = None,
     ) -> None:
         if isinstance(store, (str, Path)):
@@ -344,8 +359,24 @@ class KeyRing:
             store = RingFile(store)
         if secrets is not None:
             wrapping = Wrapping.under(secrets)
+        elif command is not None:
+            wrapping = Wrapping.by(command)
         # A ring that is kept in another way than the one said is refused, with the way to mend it.
         self.store = WrappedStore(store, wrapping or Wrapping())
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the ring of the same file, kept in the same way."""
+        return isinstance(other, KeyRing) and self._identity == other._identity
+
+    def __hash__(self) -> int:
+        return hash(self._identity)
+
+    @property
+    def _identity(self) -> object:
+        from .ring_file import RingFile
+
+        store = self.store.store
+        return self.store.wrapping, str(store.path) if isinstance(store, RingFile) else id(store)
 
     def load(self) -> Ring:
         """The ring as it is kept now.
@@ -359,7 +390,10 @@ class KeyRing:
 
         :raises KeyRingError: if there is one already.
         """
-        if not self.store.compare_and_set(None, ring.to_json().encode()):
+        document = ring.to_json()
+        # What could not be read again is not written.
+        Ring.from_json(document)
+        if not self.store.compare_and_set(None, document.encode()):
             raise KeyRingError("There is a key ring already.")
 
     def change(self, change: Callable[[Ring], Ring]) -> Ring:

@@ -7,6 +7,7 @@ import fcntl
 import os
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from .errors import KeyRingError
 
 #: Longest document that is read, in bytes.
 _LONGEST = 1 << 20
+#: Seconds to wait for another writer.
+_PATIENCE = 10
 
 
 class RingFile:
@@ -48,7 +51,9 @@ class RingFile:
                     )
                 document = file.read(_LONGEST + 1)
         except OSError as error:
-            raise KeyRingError(f"{self.path} cannot be read: {error.strerror}.") from error
+            missing = isinstance(error, FileNotFoundError)
+            hint = " 'flask fernet ring init' makes a ring." if missing else ""
+            raise KeyRingError(f"{self.path} cannot be read: {error.strerror}.{hint}") from error
         if len(document) > _LONGEST:
             raise KeyRingError(f"{self.path} is longer than {_LONGEST} bytes.")
         return document
@@ -60,13 +65,14 @@ class RingFile:
         try:
             with _locked(path):
                 _clean_up(path)
-                current = self.load() if path.exists() else None
+                current = self.load() if os.path.exists(path) else None
                 if current != expected:
                     return False
                 _replace(path, document)
                 return True
         except OSError as error:
-            raise KeyRingError(f"{self.path} cannot be written: {error.strerror}.") from error
+            hint = "" if os.path.isdir(path.parent) else " Make its folder first."
+            raise KeyRingError(f"{self.path} cannot be written: {error.strerror}.{hint}") from error
 
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.keyring.RingStore`."""
@@ -85,38 +91,61 @@ def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(lock, flags, 0o600)
     try:
         # Of the ring's owner, or the folder's, so that a job of root's locks nobody out.
-        owner = os.stat(path if path.exists() else path.parent)
+        owner = os.stat(path if os.path.exists(path) else path.parent)
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for(descriptor, lock)
         yield
     finally:
         os.close(descriptor)
 
 
-def _temporary(path: Path) -> str:
-    return f".{path.name}."
+def _wait_for(descriptor: int, lock: Path) -> None:
+    """Takes a lock.
+
+    :raises KeyRingError: if another writer does not let go of it.
+    """
+    deadline = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
+    raise KeyRingError(f"Another writer has held {lock} for {_PATIENCE} seconds.")
+
+
+def _ends(path: Path) -> tuple[str, str]:
+    """How the name of a file begins and ends that is to come in the place of another."""
+    return f".{path.name}.", ".new"
 
 
 def _clean_up(path: Path) -> None:
     """Removes what writers that died have left, which has keys in it. With the lock held."""
-    for left in path.parent.glob(f"{_temporary(path)}*"):
-        with contextlib.suppress(FileNotFoundError):
-            left.unlink()
+    begin, end = _ends(path)
+    for entry in os.scandir(path.parent):
+        if entry.name.startswith(begin) and entry.name.endswith(end):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(entry.path)
 
 
 def _replace(path: Path, document: bytes) -> None:
     """Puts a new file in place of the old one: a crash leaves either, whole."""
-    before = os.stat(path) if path.exists() else None
+    before = os.stat(path) if os.path.exists(path) else None
     # Readable by its owner alone from the first moment.
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=_temporary(path))
+    begin, end = _ends(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=begin, suffix=end)
     try:
         with os.fdopen(descriptor, "wb") as file:
+            # A job of root's must not lock the server's user out. A new one is for the folder's
+            # owner.
+            owner = before or (os.stat(path.parent) if os.geteuid() == 0 else None)
+            made = os.fstat(file.fileno())
+            if owner and (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid):
+                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
             if before is not None:
-                # A job of root's must not lock the server's user out.
-                made = os.fstat(file.fileno())
-                if (before.st_uid, before.st_gid) != (made.st_uid, made.st_gid):
-                    os.fchown(file.fileno(), before.st_uid, before.st_gid)
                 os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
             file.write(document)
             file.flush()

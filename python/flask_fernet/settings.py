@@ -77,11 +77,10 @@ def weak(secrets: dict[str, bytes]) -> list[str]:
 def secret(name: str, value: object) -> bytes:
     """One secret as bytes."""
     if isinstance(value, str):
-        try:
-            value = value.encode()
-        except UnicodeEncodeError:
-            # The error would carry the secret.
-            raise ConfigurationError(f"{name} has characters that UTF-8 has not.") from None
+        # Not with an error, which would carry the secret.
+        if any("\ud800" <= letter <= "\udfff" for letter in value):
+            raise ConfigurationError(f"{name} has characters that UTF-8 has not.")
+        value = value.encode()
     if not isinstance(value, (bytes, bytearray)):
         raise ConfigurationError(f"{name} is a {type(value).__name__}, not str or bytes.")
     if not value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -81,7 +81,7 @@ class Sources:
     def __init__(self, argument: NamedKeys | None = None) -> None:
         #: The keys given to the interface, if there were any.
         self.argument = argument
-        self._rings: dict[tuple[str, Wrapping], FollowedRing] = {}
+        self._rings: dict[KeyRing, FollowedRing] = {}
         #: What was made last, from what, an app: a ring is asked every second.
         self._last: WeakKeyDictionary[Flask, tuple[object, SessionKeys]] = WeakKeyDictionary()
 
@@ -115,6 +115,9 @@ class Sources:
         secrets are made into such as need no secret. A ring that is set already is left out.
         """
         found = self._find(app, salt, with_ring=False)
+        # Checked as where they are used.
+        if found.keys:
+            SessionKeys(found.keys, [], salt)
         return [key if isinstance(key, str) else key.decode() for _, key in found.keys]
 
     def _find(self, app: Flask, salt: str | bytes, with_ring: bool = True) -> _Found:
@@ -124,8 +127,8 @@ class Sources:
         explicit = self.argument
         if explicit is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
             explicit = settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split(value))
-        path = config.get("SESSION_ENCRYPTION_KEYRING") if with_ring else None
-        ring = None if path is None else self._ring(app, path)
+        keyring = configured_ring(app)
+        ring = None if keyring is None or not with_ring else self._ring(keyring)
         sources = {"keys": explicit, "keyring": ring, "secret-key": app.secret_key or None}
         there = [name for name, value in sources.items() if value is not None]
         # The first that is set writes, unless it is to open only and another one is left.
@@ -143,35 +146,55 @@ class Sources:
                 found.keys += explicit
             elif name == "keyring" and ring is not None:
                 found.add_ring(ring)
-                if "secret-key" in Wrapping.of(app).forms:
+                if keyring is not None and "secret-key" in keyring.store.wrapping.forms:
                     found.weak += settings.weak(settings.secrets(app))
             else:
                 found.add_secrets(settings.secrets(app), salt)
+        found.drop_revoked()
         return found
 
-    def _ring(self, app: Flask, path: object) -> FollowedRing | None:
-        if not isinstance(path, (str, Path)) or not str(path):
-            raise ConfigurationError("SESSION_ENCRYPTION_KEYRING is the path of a key ring.")
-        whole = str(Path(app.instance_path, path))
-        wrapping = Wrapping.of(app)
-        followed = self._rings.get((whole, wrapping))
+    def _ring(self, keyring: KeyRing) -> FollowedRing | None:
+        followed = self._rings.get(keyring)
         if followed is None:
             try:
-                followed = FollowedRing(KeyRing(whole, wrapping=wrapping))
+                followed = FollowedRing(keyring)
             except KeyRingError as error:
                 if setting_up.get():
                     return None
-                hint = "" if Path(whole).exists() else " 'flask fernet ring init' makes a ring."
-                raise ConfigurationError(f"SESSION_ENCRYPTION_KEYRING: {error}{hint}") from error
+                raise ConfigurationError(f"SESSION_ENCRYPTION_KEYRING: {error}") from error
             if followed.current().purpose != SESSIONS:
                 raise ConfigurationError(
                     "SESSION_ENCRYPTION_KEYRING: the ring is for another purpose than sessions. "
                     "A ring serves one purpose."
                 )
-            self._rings[whole, wrapping] = followed
+            self._rings[keyring] = followed
         return followed
 
 
+def configured_ring(app: Flask, forms: Iterable[str] = ()) -> KeyRing | None:
+    """The key ring that the configuration of ``app`` names. It need not be there.
+
+    :param forms: how it is kept, in place of what the configuration says.
+    :raises ConfigurationError: if a setting cannot be used.
+    """
+    config = app.config
+    configured = config.get("SESSION_ENCRYPTION_KEYRING")
+    wrapping = Wrapping.of(app, forms)
+    if configured is None or isinstance(configured, KeyRing):
+        for name in _WRAPPING_SETTINGS:
+            if config.get(name) is not None:
+                raise ConfigurationError(
+                    f"{name} is set, but SESSION_ENCRYPTION_KEYRING is no path of a key ring."
+                )
+        return configured
+    if not isinstance(configured, (str, Path)) or not str(configured):
+        raise ConfigurationError(
+            "SESSION_ENCRYPTION_KEYRING is the path of a key ring, or a KeyRing."
+        )
+    return KeyRing(Path(app.instance_path, configured), wrapping=wrapping)
+
+
+_WRAPPING_SETTINGS = ("SESSION_ENCRYPTION_KEYRING_WRAPPING", "SESSION_ENCRYPTION_KEYRING_COMMAND")
 _SETTINGS = {
     "keys": "SESSION_ENCRYPTION_KEYS",
     "keyring": "SESSION_ENCRYPTION_KEYRING",
@@ -196,6 +219,17 @@ class _Found:
         change = current.next_change(now)
         self.good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
         self.ring, self.state = ring, current
+
+    def drop_revoked(self) -> None:
+        """Leaves out what the ring says is revoked, even if another source has it too."""
+        if self.state is None:
+            return
+        revoked = {key.key for key in self.state.keys if key.revoked is not None}
+        self.keys = [
+            (name, key)
+            for name, key in self.keys
+            if (key if isinstance(key, str) else key.decode("ascii", "replace")) not in revoked
+        ]
 
     def add_secrets(self, secrets: dict[str, bytes], salt: str | bytes) -> None:
         self.keys += [(name, derive_key(secret, salt)) for name, secret in secrets.items()]
