@@ -1,8 +1,9 @@
 """Sessions under load while an app moves from Flask's signed cookies to ours, and back.
 
 ``python -m benches.deploy [seconds]``: four servers, each restarted in turn with the next step's
-configuration, as a rolling deploy does, and browsers that go to any of them. Prints figures, and
-exits with 1 if a user was logged out or a write was lost.
+configuration, as a rolling deploy does, browsers that go to any of them, and others that come back
+with a cookie of the step before. Prints figures, and exits with 1 if a user was logged out or a
+write was lost, and if nobody came back to see it by.
 """
 
 from __future__ import annotations
@@ -49,6 +50,10 @@ def create_app() -> Flask:
         session["count"] = session.get("count", 0) + 1
         return str(session["count"])
 
+    @app.get("/read")
+    def read() -> str:
+        return str(session.get("count", 0))
+
     return app
 
 
@@ -88,33 +93,55 @@ class Deploy:
         self.ready = list(self.workers)
         self.stop = threading.Event()
         self.seen: Counter[str] = Counter()
+        self.latest: tuple[str, int] | None = None
+        self.idle: tuple[str, int] | None = None
+
+    def get(self, path: str, cookie: str) -> tuple[str, str] | None:
+        """Text and cookie of a request to any of the workers; ``None`` if there was none."""
+        worker = random.choice(self.ready)
+        connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+            response = connection.getresponse()
+            text = response.read().decode()
+        except (OSError, http.client.HTTPException):
+            # The load balancer would have taken another one.
+            self.seen["retried requests"] += 1
+            return None
+        finally:
+            connection.close()
+        self.seen["requests"] += 1
+        if response.status != 200:
+            self.seen["failed requests"] += 1
+            return None
+        return text, (response.headers["Set-Cookie"] or cookie).partition(";")[0]
 
     def browse(self) -> None:
         cookie, count = "", 0
         while not self.stop.is_set():
-            worker = random.choice(self.ready)
-            connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=30)
-            try:
-                connection.request("GET", "/", headers={"Cookie": cookie} if cookie else {})
-                response = connection.getresponse()
-                text = response.read().decode()
-            except (OSError, http.client.HTTPException):
-                # The load balancer would have taken another one.
-                self.seen["retried requests"] += 1
+            answer = self.get("/", cookie)
+            if answer is None:
                 continue
-            finally:
-                connection.close()
-            self.seen["requests"] += 1
-            if response.status != 200:
-                self.seen["failed requests"] += 1
-                continue
-            if int(text) != count + 1:
+            if int(answer[0]) != count + 1:
                 self.seen["log-outs or lost writes"] += 1
-            count = int(text)
-            cookie = (response.headers["Set-Cookie"] or cookie).partition(";")[0]
+            count, cookie = int(answer[0]), answer[1]
+            # Whichever worker made it, it is of this step or the one before.
+            self.latest = (cookie, count)
+
+    def come_back(self) -> None:
+        """Asks with cookies from before the roll that is going on."""
+        while not self.stop.wait(0.01):
+            if self.idle is not None:
+                cookie, count = self.idle
+                answer = self.get("/read", cookie)
+                if answer is not None:
+                    self.seen["came back"] += 1
+                    self.seen["log-outs or lost writes"] += int(answer[0]) != count
 
     def roll(self, step: object, pause: float) -> None:
         """Restarts one worker after the other with the configuration of a step."""
+        # All workers are of one step now, so this cookie is of it.
+        self.idle = self.latest
         for worker in self.workers:
             self.ready.remove(worker)
             time.sleep(0.1)
@@ -126,6 +153,7 @@ class Deploy:
 
     def run(self, seconds: float) -> Counter[str]:
         browsers = [threading.Thread(target=self.browse) for _ in range(BROWSERS)]
+        browsers.append(threading.Thread(target=self.come_back))
         for browser in browsers:
             browser.start()
         pause = seconds / (len(STEPS) * WORKERS)
@@ -149,7 +177,7 @@ def main(seconds: float = 120) -> int:
     seen = Deploy().run(seconds)
     figures = {name: seen[name] for name in (*FAULTS, *sorted(seen.keys() - set(FAULTS)))}
     print(json.dumps(figures, indent=1))
-    return int(any(seen[fault] for fault in FAULTS))
+    return int(any(seen[fault] for fault in FAULTS) or not seen["came back"])
 
 
 if __name__ == "__main__":

@@ -1,8 +1,10 @@
 """Sessions under load while a key ring is rotated, pruned and a key revoked.
 
 ``python -m benches.load [seconds]``: gunicorn with four worker processes, many browsers that each
-count in their session, and a ring that changes every few seconds. Prints figures, and exits with 1
-if a request failed, a session was lost that should not have been, or a revoked one opened.
+count in their session, others that come back after a while with the cookie that they had, and a
+ring that changes every few seconds. Prints figures, and exits with 1 if a request failed, a session
+was lost that should not have been, or one opened that should not have, and if there was not one of
+each kind to see it by.
 """
 
 from __future__ import annotations
@@ -10,13 +12,14 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from pathlib import Path
 
 from flask import Flask, session
@@ -30,6 +33,10 @@ BROWSERS = 8
 EVERY = 3.0
 #: Seconds within which a revoked key is out everywhere.
 REVOKED_AFTER = 2.0
+#: Seconds for which replaced keys open, and around the end of which nothing is asked of them.
+RETENTION, MARGIN = 8, 2.0
+#: Requests with one cookie that is to be refused: for each of the processes to meet it.
+EACH = 8
 
 
 def create_app() -> Flask:
@@ -76,6 +83,7 @@ class Browser(threading.Thread):
             return
         if cookie:
             self.cookie = cookie
+            self.load.keep(cookie, text)
         if int(text) != self.count + 1:
             # It began again: only because its key was revoked.
             expected = self.load.is_revoked(token)
@@ -85,12 +93,42 @@ class Browser(threading.Thread):
         self.count = int(text)
 
 
+class Idler(threading.Thread):
+    """Comes back with cookies that others had a while ago."""
+
+    def __init__(self, load: Load) -> None:
+        super().__init__(daemon=True)
+        self.load = load
+
+    def run(self) -> None:
+        while not self.load.stop.wait(0.05):
+            idle = list(self.load.idle)
+            for cookie, count in random.sample(idle, min(len(idle), 5)):
+                try:
+                    self.turn(cookie, count)
+                except OSError:
+                    self.load.seen["failed requests"] += 1
+
+    def turn(self, cookie: str, count: str) -> None:
+        what = self.load.expected(cookie.partition("=")[2])
+        if what is None:
+            return
+        for _ in range(1 if what == "retired" else EACH):
+            status, text, _ = self.load.get("/read", cookie)
+            self.load.seen["failed requests"] += status != 200
+            if what == "retired" and text != count and self.load.expected_still(cookie, what):
+                self.load.seen["lost sessions"] += 1
+            elif what != "retired" and text != "0":
+                self.load.seen[f"opened under a key that was {what}"] += 1
+        self.load.seen[f"came back under a key that was {what}"] += 1
+
+
 class Load:
     """One run."""
 
     def __init__(self, folder: Path) -> None:
         self.ring = KeyRing(folder / "ring.json")
-        self.ring.create(new_ring(SESSIONS, time.time() - 100, retention=3600))
+        self.ring.create(new_ring(SESSIONS, time.time() - 100, retention=RETENTION))
         self.environment = {
             **os.environ, "LOAD_INSTANCE": str(folder), "PYTHONPATH": str(ROOT)
         }  # fmt: skip
@@ -100,6 +138,12 @@ class Load:
         self.stop = threading.Event()
         self.seen: Counter[str] = Counter()
         self.revoked: dict[str, tuple[float, Fernet]] = {}
+        #: Cookies and what was counted in them, and every key that there ever was.
+        self.idle: deque[tuple[str, str]] = deque(maxlen=400)
+        self.kept = 0.0
+        self.keys: dict[str, Fernet] = {}
+        #: Those that the last pruning removed.
+        self.pruned: set[str] = set()
 
     def get(self, path: str, cookie: str) -> tuple[int, str, str]:
         """Status, text and new cookie of a request on a connection of its own."""
@@ -112,13 +156,35 @@ class Load:
 
     def revoked_at(self, token: str) -> float | None:
         """When the key of a token was revoked, if it was."""
-        for at, key in self.revoked.values():
-            try:
-                key.extract_timestamp(token)
-            except InvalidToken:
-                continue
-            return at
-        return None
+        return next((at for at, key in list(self.revoked.values()) if made(key, token)), None)
+
+    def keep(self, cookie: str, count: str) -> None:
+        """Keeps some of the cookies for those who come back later."""
+        if time.monotonic() > self.kept + 0.1:
+            self.kept = time.monotonic()
+            self.idle.append((cookie, count))
+
+    def expected(self, token: str) -> str | None:
+        """What the key of a token is, beyond doubt: retired, revoked or expired."""
+        ring, now = self.ring.load(), time.time()
+        self.keys.update({key.id: Fernet(key.key) for key in ring.keys if key.id not in self.keys})
+        maker = next((key_id for key_id, key in self.keys.items() if made(key, token)), None)
+        key = next((key for key in ring.keys if key.id == maker), None)
+        if key is None:
+            # Pruned: some time ago, if it was so at the last change already.
+            return "expired" if maker in self.pruned else None
+        if key.revoked is not None:
+            return "revoked" if now > key.revoked + 1 + REVOKED_AFTER else None
+        expires = ring.expires(key)
+        if expires is None:
+            return None
+        if now < expires - MARGIN:
+            return "retired"
+        return "expired" if now > expires + MARGIN else None
+
+    def expected_still(self, cookie: str, what: str) -> bool:
+        """Whether it is so after the request too."""
+        return self.expected(cookie.partition("=")[2]) == what
 
     def is_revoked(self, token: str) -> bool:
         return self.revoked_at(token) is not None
@@ -132,7 +198,11 @@ class Load:
             self.ring.change(lambda ring: ring.revoked(primary.id, now))
             self.seen["revocations"] += 1
         else:
-            self.ring.change(lambda ring: ring.rotated(now, activate_in=2).pruned(now))
+            before = self.ring.load().keys
+            after = self.ring.change(lambda ring: ring.rotated(now, activate_in=2).pruned(now)).keys
+            gone = {key.id for key in before} - {key.id for key in after}
+            self.pruned = gone
+            self.seen["keys pruned"] += len(gone)
             self.seen["rotations"] += 1
 
     def run(self, seconds: float) -> Counter[str]:
@@ -147,7 +217,8 @@ class Load:
                     break
                 except OSError:
                     time.sleep(0.1)
-            browsers = [Browser(self) for _ in range(BROWSERS)]
+            browsers: list[threading.Thread] = [Browser(self) for _ in range(BROWSERS)]
+            browsers.append(Idler(self))
             for browser in browsers:
                 browser.start()
             end = time.monotonic() + seconds
@@ -166,15 +237,41 @@ class Load:
         return self.seen
 
 
-FAULTS = ("failed requests", "lost sessions", "opened under a revoked key")
+def made(key: Fernet, token: str) -> bool:
+    """Whether a key made a token."""
+    try:
+        key.extract_timestamp(token)
+    except InvalidToken:
+        return False
+    return True
+
+
+FAULTS = (
+    "failed requests",
+    "lost sessions",
+    "opened under a revoked key",
+    "opened under a key that was revoked",
+    "opened under a key that was expired",
+)
+#: Without these nothing was shown.
+NEEDED = (
+    "rotations",
+    "revocations",
+    "keys pruned",
+    "ended by revocation",
+    "came back under a key that was retired",
+    "came back under a key that was revoked",
+    "came back under a key that was expired",
+)
 
 
 def main(seconds: float = 120) -> int:
     with tempfile.TemporaryDirectory() as folder:
         seen = Load(Path(folder)).run(seconds)
-    figures = {name: seen[name] for name in (*FAULTS, *sorted(seen.keys() - set(FAULTS)))}
+    names = (*FAULTS, *NEEDED)
+    figures = {name: seen[name] for name in (*names, *sorted(seen.keys() - set(names)))}
     print(json.dumps(figures, indent=1))
-    return int(any(seen[fault] for fault in FAULTS))
+    return int(any(seen[fault] for fault in FAULTS) or not all(seen[name] for name in NEEDED))
 
 
 if __name__ == "__main__":

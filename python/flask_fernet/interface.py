@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from copy import deepcopy
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
 
 from . import settings
-from ._core import SessionKeys
+from ._core import NativeState, SessionKeys
 from .errors import ConfigurationError
 from .lifetimes import Lifetimes, regenerate_at_login
 from .portable import Migration, PortablePath, logger
@@ -24,7 +24,7 @@ from .signed import SignedCookies
 from .sources import Keys, Sealing, Sources
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from flask import Flask
     from itsdangerous.url_safe import URLSafeTimedSerializer
@@ -70,6 +70,7 @@ class EncryptedSessionInterface(PortablePath):
     def __new__(cls, *args: object, **kwargs: object) -> Self:  # noqa: D102
         # Here and not in `__init__`, which a subclass may forget to call.
         self = super().__new__(cls)
+        self._state = NativeState()
         self._sources = Sources()
         self._logged = {}
         self._migrations = {}
@@ -102,7 +103,7 @@ class EncryptedSessionInterface(PortablePath):
     @property
     def rejections(self) -> dict[str, int]:
         """How many session cookies did not open in this process, by :class:`Reason`."""
-        return self._rejections()
+        return self._state.rejections()
 
     def keys_in_use(self, app: Flask) -> list[str]:
         """The session keys of ``app``, the newest first, for a key ring to take them over. Treat
@@ -142,15 +143,29 @@ class EncryptedSessionInterface(PortablePath):
 
         return EncryptedSerializer(keys, self.get_cookie_name(app), pack, load)
 
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        raise TypeError(f"cannot pickle {type(self).__name__!r}: it would write its keys down")
+
     def __copy__(self) -> Self:
-        return self.__deepcopy__({})
+        """One that looks at everything anew, with the same keys and attributes."""
+        return self._copied(lambda value: value)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """One that looks at everything anew, with the same keys and attributes."""
+        """The same, with copies of the attributes."""
+        return self._copied(lambda value: deepcopy(value, memo), memo)
+
+    def _copied(self, copy: Callable[[Any], Any], memo: dict[int, Any] | None = None) -> Self:
         copied = type(self).__new__(type(self))
-        memo[id(self)] = copied
-        copied._sources = deepcopy(self._sources, memo)
-        vars(copied).update(deepcopy(vars(self), memo))
+        if memo is not None:
+            memo[id(self)] = copied
+        copied._sources = deepcopy(self._sources)
+        vars(copied).update({name: copy(value) for name, value in vars(self).items()})
+        # And those of a subclass's own slots.
+        for base in type(self).__mro__[: type(self).__mro__.index(EncryptedSessionInterface)]:
+            slots = vars(base).get("__slots__", ())
+            for slot in [slots] if isinstance(slots, str) else slots:
+                if slot not in ("__dict__", "__weakref__") and hasattr(self, slot):
+                    setattr(copied, slot, copy(getattr(self, slot)))
         return copied
 
     def _sealing(self, app: Flask) -> Sealing:
@@ -170,7 +185,7 @@ class EncryptedSessionInterface(PortablePath):
             keys = self._sources.keys(app, self.salt, encrypted)
             if keys.fresh:
                 # The native path must not go on with others, and write under a revoked one.
-                self._forget()
+                self._state.forget()
         else:
             settings.known_names(config)
         signed, weak = None, keys.weak

@@ -20,7 +20,7 @@ from itsdangerous.serializer import is_text_serializer
 from werkzeug.http import dump_cookie
 
 from . import settings
-from ._core import NativePath, Origin, SessionKeys, deflate, inflate
+from ._core import NativePath, NativeState, Origin, SessionKeys, deflate, inflate
 from .errors import ConfigurationError, Reason, SessionRejected, SessionTooLarge
 from .lifetimes import CREATED, take_creation
 from .session import creation_of, origin_of, remember_creation, remember_origin
@@ -62,8 +62,10 @@ class Migration:
 class PortablePath(NativePath, SecureCookieSessionInterface):
     """The part of the interface that works through Flask's hooks."""
 
-    __slots__ = ("_logged", "_migrations")
+    __slots__ = ("_logged", "_migrations", "_state")
 
+    #: Looked up by the native path.
+    _state: NativeState
     _logged: dict[Reason, float]
     _migrations: dict[str, Migration]
 
@@ -171,13 +173,13 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
     def _reject(self, app: Flask, reason: str) -> SecureCookieSession:
         """A new session in place of one that did not open."""
         reason = Reason(reason)
-        self._count_rejection(reason)
+        self._state.count_rejection(reason)
         now = time.monotonic()
         if now - self._logged.get(reason, -_LOG_INTERVAL) >= _LOG_INTERVAL:
             self._logged[reason] = now
             # An expired session is nothing to look into.
             level = logging.INFO if reason is Reason.EXPIRED else logging.WARNING
-            total = self._rejections()[reason.value]
+            total = self._state.rejections()[reason.value]
             logger.log(level, "Refused a session cookie: %s (%d so far).", reason, total)
         session_rejected.send(app, reason=reason)
         return self.session_class()

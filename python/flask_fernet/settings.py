@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from flask import Config, Flask
+    from flask import Flask
 
 #: Every name that begins like ours; any other is a typing error.
 ENCRYPTION_SETTINGS = (
@@ -19,15 +19,13 @@ ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_KEYRING_WRAPPING",
     "SESSION_ENCRYPTION_KEYS",
 )
-#: What is not set, as it is put into the configuration, by name.
-DEFAULTS = {
-    **dict.fromkeys(ENCRYPTION_SETTINGS),
-    "SESSION_ENCRYPTION_FORMAT": "fernet",
-    "SESSION_COMPRESSION": "fit",
-    "SESSION_OVERFLOW": "error",
-    "SESSION_ABSOLUTE_LIFETIME": None,
-    "SESSION_REFRESH_AFTER": None,
-}
+SETTINGS = (
+    *ENCRYPTION_SETTINGS,
+    "SESSION_COMPRESSION",
+    "SESSION_OVERFLOW",
+    "SESSION_ABSOLUTE_LIFETIME",
+    "SESSION_REFRESH_AFTER",
+)
 #: Where keys may come from, in the order in which they are looked for.
 KEY_SOURCES = ("keys", "keyring", "secret-key")
 #: The default first.
@@ -41,13 +39,14 @@ OVERFLOWS = ("error", "warn")
 SHORT_SECRET = 16
 
 
-def declare(config: Config) -> None:
-    """Puts the default of each setting that is not there into a configuration, as Flask extensions
-    do. What is there is found again at its place, which is cheaper than a look-up at each request.
+def declare(config: Mapping[str, Any]) -> None:
+    """Puts ``None`` for each setting that is not there into a configuration, as Flask extensions
+    put their defaults. What is there is found again at its place, which is cheaper than a look-up
+    at each request. A configuration that is more than a dict is left alone.
     """
-    if type(config).setdefault is dict.setdefault:
-        for name, default in DEFAULTS.items():
-            config.setdefault(name, default)
+    if isinstance(config, dict) and type(config).__setitem__ is dict.__setitem__:
+        for name in SETTINGS:
+            dict.setdefault(config, name, None)
 
 
 def secrets(app: Flask) -> dict[str, bytes]:
@@ -147,7 +146,7 @@ def choice(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> str:
 
 def known_names(config: Mapping[str, Any]) -> None:
     """Refuses settings that begin like ours and are not."""
-    for name in config:
+    for name in list(config):
         if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
             known = ", ".join(ENCRYPTION_SETTINGS)
             raise ConfigurationError(f"{name} is no setting of flask-fernet; there are: {known}.")

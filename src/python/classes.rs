@@ -37,6 +37,14 @@ pub(crate) enum Role {
 
 const ROLES: usize = 9;
 
+/// What an interface has besides its hooks: whether its attributes are what they are.
+pub(crate) const GETATTRIBUTE: usize = HOOKS.len();
+const OF_INTERFACE: [&str; GETATTRIBUTE + 1] = {
+    let mut all = ["__getattribute__"; GETATTRIBUTE + 1];
+    all.split_at_mut(GETATTRIBUTE).0.copy_from_slice(&HOOKS);
+    all
+};
+
 /// The hooks of a session interface; each may be overridden alone. Positions in [`Facts`].
 pub(crate) const HOOKS: [&str; 9] = [
     "get_cookie_name",
@@ -68,13 +76,15 @@ impl Role {
     /// fast path goes around.
     const fn stock(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
-            Self::Interface => ("flask.sessions", "SecureCookieSessionInterface", &HOOKS),
+            Self::Interface => ("flask.sessions", "SecureCookieSessionInterface", &OF_INTERFACE),
             Self::App => (
                 "flask",
                 "Flask",
                 &["secret_key", "permanent_session_lifetime", "config", "json", "__getattribute__"],
             ),
-            Self::Config => ("flask", "Config", &["__getitem__", "get", "__getattribute__"]),
+            Self::Config => {
+                ("flask", "Config", &["__getitem__", "get", "__missing__", "__getattribute__"])
+            }
             Self::Json => (
                 "flask.json.provider",
                 "DefaultJSONProvider",
@@ -158,6 +168,12 @@ impl Role {
         if matches!(self, Self::Serializer) && !Stock::get(py)?.has_stock_tags(py)? {
             return Ok(Facts::FOREIGN);
         }
+        if matches!(self, Self::NewSession | Self::SavedSession)
+            && !follows(class, stock.class.bind(py))
+        {
+            // What comes between Flask's class and its bases is called by it.
+            return Ok(Facts::FOREIGN);
+        }
         if matches!(self, Self::NewSession) {
             // A metaclass may make its instances in a way of its own.
             let call = class.get_type().getattr("__call__")?;
@@ -176,6 +192,26 @@ pub(crate) struct Stock {
     tags: Vec<StockClass>,
 }
 
+/// An attribute as a class has it, or the first of its bases that does, and not what it makes of
+/// itself when it is asked for: as `inspect.getattr_static`.
+fn attribute<'py>(class: &Bound<'py, PyType>, name: &str) -> PyResult<Option<Bound<'py, PyAny>>> {
+    for base in class.mro() {
+        let own = base.getattr("__dict__")?;
+        if own.contains(name)? {
+            return own.get_item(name).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Whether the bases of `class`, from `stock` on, are those of `stock`.
+fn follows(class: &Bound<'_, PyType>, stock: &Bound<'_, PyType>) -> bool {
+    let (all, theirs) = (class.mro(), stock.mro());
+    let from = all.iter().position(|base| base.is(stock)).unwrap_or(all.len());
+    all.len() - from == theirs.len()
+        && all.iter().skip(from).zip(theirs.iter()).all(|(one, other)| one.is(&other))
+}
+
 struct StockClass {
     class: Py<PyType>,
     attributes: Vec<(&'static str, Option<Py<PyAny>>)>,
@@ -190,7 +226,7 @@ impl StockClass {
     ) -> PyResult<Self> {
         let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
         let attribute =
-            |name: &&'static str| Ok((*name, class.getattr_opt(*name)?.map(Bound::unbind)));
+            |name: &&'static str| Ok((*name, attribute(&class, name)?.map(Bound::unbind)));
         let attributes = attributes.iter().map(attribute).collect::<PyResult<_>>()?;
         Ok(Self { class: class.unbind(), attributes })
     }
@@ -198,7 +234,7 @@ impl StockClass {
     /// Whether `class` has another attribute in place of each of these.
     fn differences(&self, class: &Bound<'_, PyType>) -> PyResult<Vec<bool>> {
         let differs = |(name, flask): &(&str, Option<Py<PyAny>>)| {
-            Ok(match (class.getattr_opt(*name)?, flask) {
+            Ok(match (attribute(class, name)?, flask) {
                 (Some(theirs), Some(flask)) => !theirs.is(flask),
                 (theirs, flask) => theirs.is_some() || flask.is_some(),
             })
@@ -260,7 +296,7 @@ pub(crate) enum ClassValue {
 
 impl ClassValue {
     fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Self> {
-        let Some(value) = class.getattr_opt(name)? else { return Ok(Self::Computed) };
+        let Some(value) = attribute(class, name)? else { return Ok(Self::Computed) };
         if value.get_type().hasattr("__get__")? {
             return Ok(Self::Computed);
         }

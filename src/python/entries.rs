@@ -84,7 +84,8 @@ impl Entries<'_, '_> {
         }
         for (member, text) in members {
             // SAFETY: the dict holds the value, and nobody takes it out as long as it is used:
-            // other threads wait, and `append_plain` runs no Python.
+            // other threads wait, and `append_plain` runs no Python, unless it fails, in an
+            // exception's making; and then no value is used any more.
             #[allow(unsafe_code)]
             let value = unsafe { Borrowed::from_ptr(self.0.py(), values[member]) };
             out.extend_from_slice(text);

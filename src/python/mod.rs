@@ -34,7 +34,7 @@ mod _core {
     #[pymodule_export]
     use super::multi_fernet::MultiFernet;
     #[pymodule_export]
-    use super::native_path::NativePath;
+    use super::native_path::{NativePath, NativeState};
     #[pymodule_export]
     use super::origin::Origin;
     #[pymodule_export]

@@ -12,7 +12,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyTuple};
 
-use super::classes::{Classes, Role};
+use super::classes::{Classes, GETATTRIBUTE, Role};
 use super::entries::attributes;
 use super::flask_objects::{FlaskObjects, config_and_json, hooks, json_style};
 use super::rejections::Rejections;
@@ -25,8 +25,15 @@ use crate::tagged_json::encode::{Style, encode_dict};
 use crate::tagged_json::known::Known;
 
 /// The native half of a session interface, and the first of its bases.
+///
+/// What it knows is beside it, in a slot of the interface: Python visits the class of a garbage
+/// collected instance only if no native base has a visit of its own.
 #[pyclass(frozen, subclass, module = "flask_fernet._core")]
-pub(crate) struct NativePath {
+pub(crate) struct NativePath;
+
+/// What the native half of one session interface knows.
+#[pyclass(frozen, module = "flask_fernet._core")]
+pub(crate) struct NativeState {
     pub(crate) classes: Classes,
     pub(crate) sealings: Snapshots<Sealing, SETTINGS, OWN>,
     pub(crate) templates: Snapshots<CookieTemplate, ATTRIBUTES, 0>,
@@ -36,10 +43,9 @@ pub(crate) struct NativePath {
 }
 
 #[pymethods]
-impl NativePath {
+impl NativeState {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
-    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+    fn new() -> Self {
         Self {
             classes: Classes::new(),
             sealings: Snapshots::new(),
@@ -48,6 +54,42 @@ impl NativePath {
             rejections: Rejections::default(),
             off: AtomicBool::new(false),
         }
+    }
+
+    /// Counts a cookie that was refused.
+    fn count_rejection(&self, reason: &str) -> PyResult<()> {
+        let unknown = || PyValueError::new_err(format!("{reason:?} is no reason"));
+        self.rejections.count(reason).ok_or_else(unknown)
+    }
+
+    /// How many cookies were refused, by reason.
+    fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(pythonize::pythonize(py, &self.rejections)?)
+    }
+
+    /// Asks for keys anew at the next use: they have changed within the time they were good for.
+    fn forget(&self) {
+        self.sealings.forget();
+    }
+
+    /// Leaves everything to Python from now on: for tests that hold the two together.
+    fn leave_to_python(&self) {
+        self.off.store(true, Ordering::Relaxed);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.classes.traverse(&visit)?;
+        self.sealings.traverse(&visit)?;
+        self.templates.traverse(&visit)
+    }
+}
+
+#[pymethods]
+impl NativePath {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    const fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self
     }
 
     /// open_session($self, app, request)
@@ -60,7 +102,7 @@ impl NativePath {
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match Stop::declined(slf.get().open(slf, app, request))? {
+        match Stop::declined(Self::state(slf)?.get().open(slf, app, request))? {
             Some(session) => Ok(session),
             None => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
         }
@@ -78,7 +120,7 @@ impl NativePath {
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
-        if Stop::declined(slf.get().save(slf, app, session, response))?.is_none() {
+        if Stop::declined(Self::state(slf)?.get().save(slf, app, session, response))?.is_none() {
             slf.call_method1(intern!(slf.py(), "_save"), (app, session, response))?;
         }
         Ok(())
@@ -90,7 +132,7 @@ impl NativePath {
         slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        Stop::declined(slf.get().known_sealing(slf, app))
+        Stop::declined(Self::state(slf)?.get().known_sealing(slf, app))
     }
 
     /// A session as bytes, or ``None`` where only the serializer itself will do.
@@ -99,7 +141,8 @@ impl NativePath {
         app: &Bound<'py, PyAny>,
         data: &Bound<'py, PyDict>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let (py, native) = (slf.py(), slf.get());
+        let (py, state) = (slf.py(), Self::state(slf)?);
+        let native = state.get();
         let style = Stop::declined(native.stock_style(slf, app))?.flatten();
         let Some(style) = style else { return Ok(None) };
         let mut payload = Vec::with_capacity(512);
@@ -114,39 +157,22 @@ impl NativePath {
         app: &Bound<'py, PyAny>,
         payload: &[u8],
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let style = Stop::declined(slf.get().stock_style(slf, app))?.flatten();
+        let state = Self::state(slf)?;
+        let style = Stop::declined(state.get().stock_style(slf, app))?.flatten();
         let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
         let data = PyDict::new(slf.py());
-        Ok(decode_into(&data, text, &slf.get().known.keys)?.map(|()| data))
-    }
-
-    /// Counts a cookie that was refused.
-    fn _count_rejection(&self, reason: &str) -> PyResult<()> {
-        let unknown = || PyValueError::new_err(format!("{reason:?} is no reason"));
-        self.rejections.count(reason).ok_or_else(unknown)
-    }
-
-    /// How many cookies were refused, by reason.
-    fn _rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.rejections)?)
-    }
-
-    /// Asks for keys anew at the next use: they have changed within the time they were good for.
-    fn _forget(&self) {
-        self.sealings.forget();
-    }
-
-    /// Leaves everything to Python from now on: for tests that hold the two together.
-    fn _leave_to_python(&self) {
-        self.off.store(true, Ordering::Relaxed);
-    }
-
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        self.classes.traverse(&visit)
+        Ok(decode_into(&data, text, &state.get().known.keys)?.map(|()| data))
     }
 }
 
 impl NativePath {
+    /// What an interface knows, where `EncryptedSessionInterface.__new__` has put it.
+    fn state<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, NativeState>> {
+        Ok(slf.getattr(intern!(slf.py(), "_state"))?.cast_into::<NativeState>()?)
+    }
+}
+
+impl NativeState {
     /// Declines where everything is to be left to Python.
     pub(crate) fn is_on(&self) -> Result<(), Stop> {
         if self.off.load(Ordering::Relaxed) { Err(Stop::Decline) } else { Ok(()) }
@@ -156,7 +182,7 @@ impl NativePath {
     /// these.
     fn stock_style(
         &self,
-        interface: &Bound<'_, Self>,
+        interface: &Bound<'_, NativePath>,
         app: &Bound<'_, PyAny>,
     ) -> Result<Option<Style>, Stop> {
         self.is_on()?;
@@ -183,7 +209,7 @@ impl NativePath {
 
     fn known_sealing<'py>(
         &self,
-        interface: &Bound<'py, Self>,
+        interface: &Bound<'py, NativePath>,
         app: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
         self.is_on()?;
@@ -195,8 +221,8 @@ impl NativePath {
         ])?;
         let own = attributes(interface)?;
         // Declines what is to be raised for an instance.
-        hooks(&own, of_interface)?;
-        if !of_app.stock() || !of_config.stock() {
+        let hooks = hooks(&own, of_interface)?;
+        if hooks.overrides(GETATTRIBUTE) || !of_app.stock() || !of_config.stock() {
             return Err(Stop::Decline);
         }
         let config = config.cast_into::<PyDict>()?;

@@ -4,12 +4,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyString, PyType};
 
-use super::classes::Role;
+use super::classes::{GETATTRIBUTE, Role};
 use super::clock;
 use super::entries::attributes;
 use super::errors::reason_name;
 use super::flask_objects::{FlaskObjects, config_and_json, hooks};
-use super::native_path::NativePath;
+use super::native_path::{NativePath, NativeState};
 use super::origin::{CREATED, ORIGIN, Origin, remember};
 use super::stop::Stop;
 use crate::compress;
@@ -22,10 +22,10 @@ use crate::token::key_set::Opened;
 /// Position of `get_cookie_name` in [`HOOKS`](super::classes::HOOKS).
 const COOKIE_NAME: usize = 0;
 
-impl NativePath {
+impl NativeState {
     pub(crate) fn open<'py>(
         &self,
-        interface: &Bound<'py, Self>,
+        interface: &Bound<'py, NativePath>,
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> Result<Bound<'py, PyAny>, Stop> {
@@ -44,7 +44,7 @@ impl NativePath {
         let hooks = hooks(&own, of_interface)?;
         let config = config.cast_into::<PyDict>()?;
         let stock = of_app.stock() && of_config.stock() && of_request.stock();
-        if !stock || hooks.overrides(COOKIE_NAME) {
+        if !stock || hooks.overrides(COOKIE_NAME) || hooks.overrides(GETATTRIBUTE) {
             return Err(Stop::Decline);
         }
         let sealing = self.sealing(interface, of_interface, &own, app, &config)?;
@@ -84,14 +84,20 @@ impl NativePath {
             return Ok(interface.call_method1(intern!(py, "_restore"), arguments)?);
         };
         let created = take_creation(&data)?;
-        let session = class.holding(data)?;
-        if let Some(absolute) = sealing.absolute {
-            let issued_at = opened.issued_at.into_pyobject(py).map_err(PyErr::from)?;
-            let created = created.unwrap_or_else(|| issued_at.into_any());
-            let age = now.float()? - created.extract::<i64>().map_err(|_| Stop::Decline)? as f64;
-            if age > absolute {
-                return reject(interface, app, TokenError::Expired);
+        let created = match sealing.absolute {
+            None => None,
+            Some(absolute) => {
+                let issued_at = opened.issued_at.into_pyobject(py).map_err(PyErr::from)?;
+                let created = created.unwrap_or_else(|| issued_at.into_any());
+                let begun = created.extract::<i64>().map_err(|_| Stop::Decline)?;
+                if now.float()? - begun as f64 > absolute {
+                    return reject(interface, app, TokenError::Expired);
+                }
+                Some(created)
             }
+        };
+        let session = class.holding(data)?;
+        if let Some(created) = created {
             remember(&session, intern!(py, CREATED), created)?;
         }
         if opened.key > 0 || opened.format != keys.writes() {
@@ -152,7 +158,7 @@ impl<'py> Class<'_, 'py> {
         })
     }
 
-    /// The session with what [`NativePath::decode`] gave.
+    /// The session with what [`NativeState::decode`] gave.
     fn holding(&self, data: Bound<'py, PyDict>) -> Result<Bound<'py, PyAny>, Stop> {
         Ok(if self.made_as_flask_does { data.into_any() } else { self.class.call1((data,))? })
     }

@@ -11,7 +11,7 @@ use super::classes::{ClassValue, Facts, Role};
 use super::clock::{self, Now};
 use super::entries::attributes;
 use super::flask_objects::{FlaskObjects, config_and_json, hooks};
-use super::native_path::NativePath;
+use super::native_path::{NativePath, NativeState};
 use super::origin::{CREATED, ORIGIN, Origin};
 use super::sealing::Sealing;
 use super::set_cookie::{CookieTemplate, Expires, Room, fitted};
@@ -21,7 +21,7 @@ use crate::tagged_json::encode::{Style, encode_dict};
 
 /// What a session is saved with.
 struct Saving<'a, 'py> {
-    native: &'a NativePath,
+    native: &'a NativeState,
     interface: &'a Bound<'py, NativePath>,
     app: &'a Bound<'py, PyAny>,
     sealing: &'a Sealing,
@@ -30,10 +30,10 @@ struct Saving<'a, 'py> {
     now: Now<'py>,
 }
 
-impl NativePath {
+impl NativeState {
     pub(crate) fn save<'py>(
         &self,
-        interface: &Bound<'py, Self>,
+        interface: &Bound<'py, NativePath>,
         app: &Bound<'py, PyAny>,
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::classes::{ClassValue, Facts, Role};
 use super::flask_objects::{TAG_CLASSES, json_style};
-use super::native_path::NativePath;
+use super::native_path::{NativePath, NativeState};
 use super::session_keys::SessionKeys;
-use super::settings::Settings;
+use super::settings::{Settings, Traverse};
 use super::stop::Stop;
 use crate::tagged_json::encode::Style;
 use crate::token::key_set::KeySet;
@@ -70,6 +71,14 @@ impl Sealing {
     }
 }
 
+impl Traverse for Sealing {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.for_python)?;
+        visit.call(&self.tags)?;
+        visit.call(self.session_class.as_ref().map(|(class, _)| class))
+    }
+}
+
 /// `SESSION_COMPRESSION`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Compression {
@@ -78,12 +87,12 @@ pub(crate) enum Compression {
     Never,
 }
 
-impl NativePath {
+impl NativeState {
     /// What `config` and the interface, whose `own` attributes are given, say about sealing and
     /// opening; `interface._native_sealing` is asked when that has changed.
     pub(crate) fn sealing<'py>(
         &self,
-        interface: &Bound<'py, Self>,
+        interface: &Bound<'py, NativePath>,
         of_interface: Facts,
         own: &Bound<'py, PyDict>,
         app: &Bound<'py, PyAny>,
@@ -127,7 +136,7 @@ impl NativePath {
     /// Out of what `_native_sealing` answered.
     fn new_sealing(
         &self,
-        interface: &Bound<'_, Self>,
+        interface: &Bound<'_, NativePath>,
         config: &Bound<'_, PyDict>,
         answer: &Bound<'_, PyTuple>,
     ) -> Result<Sealing, Stop> {

@@ -1,10 +1,12 @@
 //! The `Set-Cookie` value of a session: made once by Werkzeug, and filled in natively.
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::flask_objects::FlaskObjects;
 use super::sealing::Compression;
+use super::settings::Traverse;
 use super::stop::Stop;
 use crate::compress;
 use crate::cookie::append_date;
@@ -41,6 +43,12 @@ impl Expires {
 
     const fn len(self) -> usize {
         if self.0.is_some() { "; Expires=".len() + 29 } else { 0 }
+    }
+}
+
+impl Traverse for CookieTemplate {
+    fn traverse(&self, _: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        Ok(())
     }
 }
 

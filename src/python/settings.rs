@@ -8,6 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, RwLock};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDelta, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
@@ -148,6 +149,24 @@ impl<'py, const N: usize> Settings<'_, 'py, N> {
                 .zip(self.names)
                 .all(|(seen, name)| seen.is_still(entries, self.config, name))
         })
+    }
+}
+
+/// What has Python objects that the garbage collector has to know of.
+pub(crate) trait Traverse {
+    /// Visits each of them.
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError>;
+}
+
+impl<T: Traverse, const N: usize, const OTHERS: usize> Snapshots<T, N, OTHERS> {
+    /// Visits what can be part of a cycle: settings are immutable, or lists of such.
+    pub(crate) fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        let Ok(snapshots) = self.all.try_read() else { return Ok(()) };
+        for snapshot in snapshots.iter() {
+            snapshot.others.iter().try_for_each(|other| visit.call(other))?;
+            snapshot.made.traverse(visit)?;
+        }
+        Ok(())
     }
 }
 
