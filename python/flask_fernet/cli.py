@@ -300,34 +300,42 @@ def _keyring(
     with _setting_up():
         app = _app(ctx) if path is None else _app_if_any(ctx)
         apps = None if app is None else configured_ring(app)
-    if path is None and apps is None:
+    if app is not None and apps is not None and (path is None or _is_kept_in(apps, path)):
+        return _apps_ring(app, apps, form, from_any)
+    if path is None:
         raise click.ClickException("The app sets no SESSION_ENCRYPTION_KEYRING; give a --path.")
-    store = None if apps is None else apps.store.store
-    is_apps = path is None or (
-        isinstance(store, RingFile) and os.path.realpath(store.path) == os.path.realpath(path)
-    )
-    if is_apps:
-        if app is None or apps is None or not isinstance(store, RingFile):
-            # Kept in a place of the app's own, in its own way.
-            assert apps is not None  # noqa: S101 - for the type checker
-            return apps
-        path, accepted = store.path, apps.store.wrapping.forms
-        if form is not None and form not in accepted:
-            raise click.ClickException(
-                f"The app does not open a ring kept as {form!r}: first list it in "
-                "SESSION_ENCRYPTION_KEYRING_WRAPPING, in every worker."
-            )
-        forms = [form or accepted[0], *accepted]
-    else:
-        forms = [form] if form else []
-    if path is not None and os.path.exists(path) and (from_any or not is_apps):
-        forms.append(form_of(RingFile(path).load()))
-    assert path is not None  # noqa: S101 - for the type checker
-    if set(forms or ["plain"]) == {"plain"}:
+    forms = [*([form] if form else []), *_form_in(path)]
+    if set(forms) <= {"plain"}:
         return KeyRing(path)
     if app is None:
         raise click.ClickException("Only the app knows the secret of the ring: name it with --app.")
     return KeyRing(path, wrapping=Wrapping.of(app, forms))
+
+
+def _apps_ring(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:
+    """The ring of the app's sessions, never to be written so that the app does not open it."""
+    store = ring.store.store
+    if not isinstance(store, RingFile):
+        # Kept in a place of the app's own, in its own way.
+        return ring
+    accepted = ring.store.wrapping.forms
+    if form not in (None, *accepted):
+        raise click.ClickException(
+            f"The app does not open a ring kept as {form!r}: first list it in "
+            "SESSION_ENCRYPTION_KEYRING_WRAPPING, in every worker."
+        )
+    forms = [form or accepted[0], *accepted, *(_form_in(store.path) if from_any else [])]
+    return KeyRing(store.path, wrapping=Wrapping.of(app, forms))
+
+
+def _is_kept_in(ring: KeyRing, path: Path) -> bool:
+    store = ring.store.store
+    return isinstance(store, RingFile) and os.path.realpath(store.path) == os.path.realpath(path)
+
+
+def _form_in(path: Path) -> list[str]:
+    """How the ring in a file is kept, if there is one."""
+    return [form_of(RingFile(path).load())] if os.path.exists(path) else []
 
 
 def _change(
