@@ -20,8 +20,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from flask import Flask, session
+from flask import Flask
 
+from benches.counting import add_views
 from flask_fernet import EncryptedSessionInterface
 
 ROOT = Path(__file__).parents[1]
@@ -44,17 +45,7 @@ def create_app() -> Flask:
     if config is not None:
         app.config.update(config)
         EncryptedSessionInterface(app)
-
-    @app.get("/")
-    def count() -> str:
-        session["count"] = session.get("count", 0) + 1
-        return str(session["count"])
-
-    @app.get("/read")
-    def read() -> str:
-        return str(session.get("count", 0))
-
-    return app
+    return add_views(app)
 
 
 class Worker:

@@ -22,8 +22,9 @@ import time
 from collections import Counter, deque
 from pathlib import Path
 
-from flask import Flask, session
+from flask import Flask
 
+from benches.counting import add_views
 from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, KeyRing
 from flask_fernet.keyring import SESSIONS, new_ring
 
@@ -44,17 +45,7 @@ def create_app() -> Flask:
     app = Flask("load", instance_path=os.environ["LOAD_INSTANCE"])
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
     EncryptedSessionInterface(app)
-
-    @app.get("/")
-    def count() -> str:
-        session["count"] = session.get("count", 0) + 1
-        return str(session["count"])
-
-    @app.get("/read")
-    def read() -> str:
-        return str(session.get("count", 0))
-
-    return app
+    return add_views(app)
 
 
 class Browser(threading.Thread):

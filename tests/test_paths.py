@@ -173,53 +173,43 @@ def test_lifetimes(
     action: str,
 ) -> None:
     """A session made with one setting, opened and written with another, and opened again."""
-    paths = Paths(PERMANENT_SESSION_LIFETIME=7200)
-    seen = []
-    for app in paths.apps:
-        with pytest.MonkeyPatch.context() as patched, app.app_context():
-            seen.append(_life(app, patched, data, made_with, absolute, refresh_after, ages, action))
-    assert seen[0] == seen[1]
 
-
-def _life(
-    app: Flask,
-    patched: pytest.MonkeyPatch,
-    data: dict[str, Any],
-    made_with: float | None,
-    absolute: float | None,
-    refresh_after: float | None,
-    ages: tuple[int, int],
-    action: str,
-) -> list[Any]:
-    interface: Any = app.session_interface
-    app.config["SESSION_ABSOLUTE_LIFETIME"] = made_with
-    made = interface.session_class(data)
-    made.modified = True
-    response = Response()
-    interface.save_session(app, made, response)
-    app.config["SESSION_ABSOLUTE_LIFETIME"] = absolute
-    app.config["SESSION_REFRESH_AFTER"] = refresh_after
-    seen: list[Any] = []
-    cookie = ""
-    for age in ages:
-        cookie = response.headers.get("Set-Cookie", "").partition(";")[0] or cookie
-        patched.setattr(time, "time", lambda age=age: NOW + age)
-        with app.test_request_context(environ_overrides={"HTTP_COOKIE": cookie}) as context:
-            opened = interface.open_session(app, context.request)
-        seen += [dict(opened), vars(opened).get("flask-fernet:created"), interface.rejections]
-        if action != "nothing":
-            opened.accessed = True
-        if action == "change":
-            opened["more"] = 1
-        elif action == "regenerate":
-            opened.regenerate()
+    def life(app: Flask, patched: pytest.MonkeyPatch) -> list[Any]:
+        interface: Any = app.session_interface
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = made_with
+        made = interface.session_class(data)
+        made.modified = True
         response = Response()
-        interface.save_session(app, opened, response)
-        seen += [
-            (name, readable(app, value) if name == "Set-Cookie" else value)
-            for name, value in response.headers
-        ]
-    return seen
+        interface.save_session(app, made, response)
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = absolute
+        app.config["SESSION_REFRESH_AFTER"] = refresh_after
+        seen: list[Any] = []
+        cookie = ""
+        for age in ages:
+            cookie = response.headers.get("Set-Cookie", "").partition(";")[0] or cookie
+            patched.setattr(time, "time", lambda age=age: NOW + age)
+            with app.test_request_context(environ_overrides={"HTTP_COOKIE": cookie}) as context:
+                opened = interface.open_session(app, context.request)
+            seen += [dict(opened), vars(opened).get("flask-fernet:created"), interface.rejections]
+            if action != "nothing":
+                opened.accessed = True
+            if action == "change":
+                opened["more"] = 1
+            elif action == "regenerate":
+                opened.regenerate()
+            response = Response()
+            interface.save_session(app, opened, response)
+            seen += [
+                (name, readable(app, value) if name == "Set-Cookie" else value)
+                for name, value in response.headers
+            ]
+        return seen
+
+    seen = []
+    for app in Paths(PERMANENT_SESSION_LIFETIME=7200).apps:
+        with pytest.MonkeyPatch.context() as patched, app.app_context():
+            seen.append(life(app, patched))
+    assert seen[0] == seen[1]
 
 
 names = st.sampled_from(

@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_r
 from .ring_file import RingFile
 from .ring_wrapping import Wrapping, form_of
 from .settings import WRAPPINGS
-from .sources import configured_ring, setting_up
+from .sources import alone, configured_ring, setting_up
 from .times import to_text
 
 if TYPE_CHECKING:
@@ -350,19 +351,19 @@ def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], 
     if ring.purpose == SESSIONS and (app := _app_if_any(ctx)) is not None:
         interface = _interface(app)
         name, salt = interface.get_cookie_name(app), interface.salt
-        return [(key.id, inspection.opener(key.id, key.key, salt, name)) for key in usable]
+        return [
+            (key.id, partial(inspection.has_made, alone(key.id, key.key, salt), name))
+            for key in usable
+        ]
+    return [(key.id, partial(_has_made, Fernet(key.key))) for key in usable]
 
-    def opener(fernet: Fernet) -> Callable[[str], bool]:
-        def has_made(token: str) -> bool:
-            try:
-                fernet.extract_timestamp(token)
-            except (InvalidToken, ValueError):
-                return False
-            return True
 
-        return has_made
-
-    return [(key.id, opener(Fernet(key.key))) for key in usable]
+def _has_made(fernet: Fernet, token: str) -> bool:
+    try:
+        fernet.extract_timestamp(token)
+    except (InvalidToken, ValueError):
+        return False
+    return True
 
 
 def _show_ring(ring: Ring, json_: bool) -> None:

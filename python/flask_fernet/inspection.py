@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from . import settings
 from ._core import SessionKeys
 from .errors import Reason, SessionRejected
 from .lifetimes import take_creation
-from .sources import ALL_FORMATS
 from .times import MAX_CLOCK_SKEW, to_text
 
 if TYPE_CHECKING:
@@ -77,18 +76,13 @@ def _read(
     return isinstance(data, Mapping), *take_creation(data, issued_at)
 
 
-def opener(name: str, key: str, salt: str | bytes, cookie: str) -> Callable[[str], bool]:
-    """What says whether a key made the token of a session cookie."""
-    keys = SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
-
-    def has_made(token: str) -> bool:
-        try:
-            keys.open(token, _EVER, _EVER, cookie)
-        except SessionRejected as error:
-            return error.reason is Reason.UNDECODABLE
-        return True
-
-    return has_made
+def has_made(keys: SessionKeys, cookie: str, token: str) -> bool:
+    """Whether one of these keys made a token of the session cookie."""
+    try:
+        keys.open(token, _EVER, _EVER, cookie)
+    except SessionRejected as error:
+        return error.reason is Reason.UNDECODABLE
+    return True
 
 
 def _open(

@@ -8,7 +8,6 @@ is Flask's own.
 from __future__ import annotations
 
 from copy import deepcopy
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
@@ -223,37 +222,6 @@ class EncryptedSessionInterface(PortablePath):
         if serializer is None:
             raise ConfigurationError("Signed cookies need SECRET_KEY, which is not set.")
         return SignedCookies(serializer)
-
-    def _native_sealing(
-        self, app: Flask
-    ) -> tuple[
-        SessionKeys | None,
-        timedelta,
-        str,
-        float | None,
-        float,
-        float | None,
-        bool,
-        bool,
-        Sealing,
-    ]:
-        """For the native path, which asks when a setting has changed: keys, lifetime and
-        compression; the absolute lifetime, and the age from which a session is refreshed; for how
-        many seconds all this holds; whether Python has another way to open what the keys do not
-        open; whether only Python can save; and all of it for Python.
-        """
-        sealing = self._sealing(app)
-        return (
-            sealing.keys.made,
-            sealing.lifetime,
-            sealing.compression,
-            sealing.lifetimes.absolute,
-            sealing.lifetimes.refresh_from,
-            sealing.keys.good_for,
-            sealing.signed is not None or sealing.keys.ring is not None,
-            sealing.format == "flask-signed",
-            sealing,
-        )
 
     def _warn_once(self, message: str) -> None:
         if message not in self._warned:

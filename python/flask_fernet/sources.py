@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
     from .keyring import Ring
     from .signed import SignedCookies
-
-#: To open every encrypted format.
-ALL_FORMATS = (settings.ENCRYPTED_FORMATS[0], list(settings.ENCRYPTED_FORMATS[1:]))
 
 #: Set by the command line while it loads an app whose ring it is about to make, or to examine.
 setting_up: ContextVar[bool] = ContextVar("setting_up", default=False)
@@ -55,7 +52,9 @@ class Keys:
 
 @dataclass(frozen=True)
 class Sealing:
-    """What the configuration says about opening and writing sessions."""
+    """What the configuration says about opening and writing sessions. ``src/python/sealing.rs``
+    reads it too.
+    """
 
     #: Of what is encrypted.
     keys: Keys
@@ -73,6 +72,12 @@ class Sealing:
     def is_null(self) -> bool:
         """Whether the app has no key, and so no sessions."""
         return self.keys.made is None and self.signed is None
+
+
+def alone(name: str, key: str | bytes, salt: str | bytes) -> SessionKeys:
+    """One key, to open every encrypted format with."""
+    written, *others = settings.ENCRYPTED_FORMATS
+    return SessionKeys([(name, key)], [], salt, written, others)
 
 
 class Sources:
@@ -108,7 +113,7 @@ class Sources:
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Every key alone, with its name."""
         for name, key in self._find(app, salt).keys:
-            yield name, SessionKeys([(name, key)], [], salt, *ALL_FORMATS)
+            yield name, alone(name, key, salt)
 
     def texts(self, app: Flask, salt: str | bytes) -> list[str]:
         """Every key as text, the newest first, for a ring to take them over. Those derived from
@@ -171,15 +176,14 @@ class Sources:
         return followed
 
 
-def configured_ring(app: Flask, forms: Iterable[str] = ()) -> KeyRing | None:
+def configured_ring(app: Flask) -> KeyRing | None:
     """The key ring that the configuration of ``app`` names. It need not be there.
 
-    :param forms: how it is kept, in place of what the configuration says.
     :raises ConfigurationError: if a setting cannot be used.
     """
     config = app.config
     configured = config.get("SESSION_ENCRYPTION_KEYRING")
-    wrapping = Wrapping.of(app, forms)
+    wrapping = Wrapping.of(app)
     if configured is None or isinstance(configured, KeyRing):
         for name in _WRAPPING_SETTINGS:
             if config.get(name) is not None:

@@ -1,5 +1,5 @@
 //! An object's own attributes, and a dict's entries at the places where they were found before,
-//! for a third of what asking Python in the usual way costs.
+//! for less than half of what asking Python in the usual way costs.
 //!
 //! The second of two places with `unsafe` in this package; `token/fork.rs` has the first.
 

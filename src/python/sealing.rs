@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDelta, PyDict, PyList, PyString, PyType};
 
 use super::classes::{ClassValue, Facts, Role};
 use super::flask_objects::{TAG_CLASSES, json_style};
@@ -52,6 +52,32 @@ pub(crate) struct Sealing {
     pub(crate) session_class: Option<(Py<PyType>, bool)>,
 }
 
+/// What is needed of `flask_fernet/sources.py`'s `Sealing`.
+#[derive(FromPyObject)]
+struct PythonSealing<'py> {
+    keys: PythonKeys<'py>,
+    signed: Option<Bound<'py, PyAny>>,
+    format: Bound<'py, PyString>,
+    lifetime: Bound<'py, PyDelta>,
+    compression: Bound<'py, PyString>,
+    lifetimes: PythonLifetimes,
+}
+
+/// Of its `Keys`.
+#[derive(FromPyObject)]
+struct PythonKeys<'py> {
+    made: Option<Bound<'py, SessionKeys>>,
+    ring: Option<Bound<'py, PyAny>>,
+    good_for: Option<f64>,
+}
+
+/// Of its `Lifetimes`, in seconds.
+#[derive(FromPyObject)]
+struct PythonLifetimes {
+    absolute: Option<f64>,
+    refresh_from: f64,
+}
+
 impl Sealing {
     fn is_good(&self) -> bool {
         self.good_until.is_none_or(|until| Instant::now() < until)
@@ -89,7 +115,7 @@ pub(crate) enum Compression {
 
 impl NativeState {
     /// What `config` and the interface, whose `own` attributes are given, say about sealing and
-    /// opening; `interface._native_sealing` is asked when that has changed.
+    /// opening; `interface._sealing` is asked when that has changed.
     pub(crate) fn sealing<'py>(
         &self,
         interface: &Bound<'py, NativePath>,
@@ -128,33 +154,21 @@ impl NativeState {
                 values.each_ref()
             };
         self.sealings.get(app, &Settings { config, names }, own, Sealing::is_good, || {
-            let answer = interface.call_method1(intern!(py, "_native_sealing"), (app,))?;
-            self.new_sealing(interface, config, &answer.cast_into::<PyTuple>()?)
+            let sealing = interface.call_method1(intern!(py, "_sealing"), (app,))?;
+            self.new_sealing(interface, config, &sealing)
         })
     }
 
-    /// Out of what `_native_sealing` answered.
+    /// Out of what `_sealing` answered.
     fn new_sealing(
         &self,
         interface: &Bound<'_, NativePath>,
         config: &Bound<'_, PyDict>,
-        answer: &Bound<'_, PyTuple>,
+        answer: &Bound<'_, PyAny>,
     ) -> Result<Sealing, Stop> {
-        type Answer<'py> = (
-            Option<Bound<'py, SessionKeys>>,
-            Bound<'py, PyDelta>,
-            Bound<'py, PyString>,
-            Option<f64>,
-            f64,
-            Option<f64>,
-            bool,
-            bool,
-            Py<PyAny>,
-        );
         let py = answer.py();
-        let answer: Answer<'_> = answer.extract().map_err(Stop::Raise)?;
-        let (keys, lifetime, compression, absolute, refresh_from, good_for, others, saves, all) =
-            answer;
+        let PythonSealing { keys, signed, format, lifetime, compression, lifetimes } =
+            answer.extract().map_err(Stop::Raise)?;
         let compression = match compression.to_str()? {
             "fit" => Compression::Fit,
             "always" => Compression::Always,
@@ -175,19 +189,20 @@ impl NativeState {
         };
         let tags = self.stock_tags(&interface.getattr(intern!(py, "serializer"))?)?;
         Ok(Sealing {
-            keys: keys.map(|keys| keys.get().keys()),
+            keys: keys.made.map(|keys| keys.get().keys()),
             lifetime: microseconds(&lifetime)?,
             compression,
             debug,
             name: name.filter(|name: &String| name.is_ascii()),
-            absolute,
-            refresh_from,
-            good_until: good_for
+            absolute: lifetimes.absolute,
+            refresh_from: lifetimes.refresh_from,
+            good_until: keys
+                .good_for
                 .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
                 .map(|duration| Instant::now() + duration),
-            others_open: others,
-            python_saves: saves,
-            for_python: all,
+            others_open: signed.is_some() || keys.ring.is_some(),
+            python_saves: format.to_str()? == "flask-signed",
+            for_python: answer.clone().unbind(),
             tags: tags.map(Bound::unbind),
             session_class,
         })

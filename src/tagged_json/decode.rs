@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyList, PyString, PyTuple};
 
-use super::known::KnownKeys;
+use super::known::{self, KnownKeys};
 use super::scan::{Number, Scanner, Start, Unknown};
 use super::types::Types;
 use super::{MAX_DEPTH, Tag};
@@ -50,28 +50,16 @@ fn with_decoder<'py, T>(
     known: &Mutex<KnownKeys>,
     read: impl FnOnce(&mut Decoder<'_, '_, 'py>) -> Result<T, Stop>,
 ) -> PyResult<Option<T>> {
-    // Nobody waits: reading a value can run Python, and another thread.
-    let mut locked = known.try_lock().ok();
-    let mut own;
-    let known = if let Some(known) = locked.as_deref_mut() {
-        known
-    } else {
-        own = KnownKeys::default();
-        &mut own
-    };
-    known.to_learn = KnownKeys::LEARNED_AT_ONCE;
-    let mut decoder = Decoder {
-        py,
-        types: Types::get(py)?,
-        scanner: Scanner::new(text),
-        scratch: String::new(),
-        items: Vec::new(),
-        known,
-    };
-    Stop::declined(read(&mut decoder).and_then(|value| {
-        decoder.scanner.end()?;
-        Ok(value)
-    }))
+    let types = Types::get(py)?;
+    known::with(known, |known| {
+        known.to_learn = KnownKeys::LEARNED_AT_ONCE;
+        let (scanner, scratch, items) = (Scanner::new(text), String::new(), Vec::new());
+        let mut decoder = Decoder { py, types, scanner, scratch, items, known };
+        Stop::declined(read(&mut decoder).and_then(|value| {
+            decoder.scanner.end()?;
+            Ok(value)
+        }))
+    })
 }
 
 struct Decoder<'a, 'known, 'py> {

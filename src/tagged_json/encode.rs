@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBool, PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use super::known::{KnownShapes, Member, Members, Shape};
+use super::known::{self, KnownShapes, Member, Members, Shape};
 use super::types::Types;
 use super::write::{append_float, append_int, append_string};
 use super::{MAX_DEPTH, Tag};
@@ -49,16 +49,8 @@ fn with_encoder(
     out: &mut Vec<u8>,
     write: impl FnOnce(&mut Encoder<'_, '_>) -> Result<(), Stop>,
 ) -> PyResult<Option<()>> {
-    // Nobody waits: writing a value can run Python, and another thread.
-    let mut locked = known.try_lock().ok();
-    let mut own;
-    let shapes = if let Some(shapes) = locked.as_deref_mut() {
-        shapes
-    } else {
-        own = KnownShapes::default();
-        &mut own
-    };
-    Stop::declined(write(&mut Encoder { types: Types::get(py)?, style, out, shapes }))
+    let types = Types::get(py)?;
+    known::with(known, |shapes| Stop::declined(write(&mut Encoder { types, style, out, shapes })))
 }
 
 struct Encoder<'out, 'known> {
@@ -71,8 +63,14 @@ struct Encoder<'out, 'known> {
 impl Encoder<'_, '_> {
     fn value(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Stop> {
         if append_plain(value, self.style.ensure_ascii, self.out) {
-            Ok(())
-        } else if value.is_exact_instance_of::<PyInt>() {
+            return Ok(());
+        }
+        self.no_plain(value, depth)
+    }
+
+    /// Appends what [`append_plain`] does not know.
+    fn no_plain(&mut self, value: &Bound<'_, PyAny>, depth: usize) -> Result<(), Stop> {
+        if value.is_exact_instance_of::<PyInt>() {
             // Beyond 4300 digits this raises ValueError, as json does.
             let digits = value.str()?;
             self.append(utf8(&digits)?.as_bytes())
@@ -168,14 +166,9 @@ impl Encoder<'_, '_> {
         }
         let begin = self.out.len();
         self.out.push(b'{');
-        let mut start = 0;
-        let members = shape
-            .order
-            .iter()
-            .map(|(member, end)| (*member, &shape.text[std::mem::replace(&mut start, *end)..*end]));
         let ensure_ascii = self.style.ensure_ascii;
         if with_entries(dict, |entries| {
-            entries.append_plain(&shape.keys, members, ensure_ascii, self.out)
+            entries.append_plain(&shape.keys, shape.parts(), ensure_ascii, self.out)
         }) {
             self.out.push(b'}');
             return true;
@@ -192,14 +185,17 @@ impl Encoder<'_, '_> {
             None => Shape::new(members, self.style)?,
         };
         self.out.push(b'{');
-        let mut start = 0;
-        for (member, end) in &shape.order {
-            self.out.extend_from_slice(&shape.text[start..*end]);
-            self.value(&members[*member].1, depth)?;
-            start = *end;
+        let mut is_plain = true;
+        for (member, text) in shape.parts() {
+            self.out.extend_from_slice(text);
+            let value = &members[member].1;
+            if !append_plain(value, self.style.ensure_ascii, self.out) {
+                is_plain = false;
+                self.no_plain(value, depth)?;
+            }
         }
         self.out.push(b'}');
-        shape.is_plain = members.iter().all(|(_, value)| is_plain(value));
+        shape.is_plain = is_plain;
         self.shapes.put(shape, depth - 1);
         Ok(())
     }
@@ -271,15 +267,6 @@ pub(crate) fn append_plain(
         return false;
     }
     true
-}
-
-/// Whether [`append_plain`] would mostly know a value like this.
-fn is_plain(value: &Bound<'_, PyAny>) -> bool {
-    value.is_exact_instance_of::<PyString>()
-        || value.is_exact_instance_of::<PyInt>()
-        || value.is_exact_instance_of::<PyFloat>()
-        || value.is_exact_instance_of::<PyBool>()
-        || value.is_none()
 }
 
 fn deeper(depth: usize) -> Result<usize, Stop> {

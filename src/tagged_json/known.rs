@@ -19,6 +19,15 @@ pub(crate) struct Known {
     pub(crate) shapes: Mutex<KnownShapes>,
 }
 
+/// Calls `call` with what is remembered; or, as nobody waits, because reading or writing a value can
+/// run Python and another thread, with nothing that is.
+pub(super) fn with<T: Default, R>(known: &Mutex<T>, call: impl FnOnce(&mut T) -> R) -> R {
+    match known.try_lock() {
+        Ok(mut known) => call(&mut known),
+        Err(_) => call(&mut T::default()),
+    }
+}
+
 /// The keys that sessions have, by depth, each with its text from quote to colon: an app's
 /// sessions mostly have the same few in the same order, as have the objects in a list; and a `str`
 /// that is there already has its hash too, and is the same one when it is written again.
@@ -112,7 +121,7 @@ impl KnownShapes {
     ) -> Option<Shape> {
         let known = self.0.get_mut(depth)?;
         let position = known.iter().position(|shape| shape.fits(members, style))?;
-        Some(known.swap_remove(position))
+        Some(known.remove(position))
     }
 
     /// The one that was put in last.
@@ -120,7 +129,7 @@ impl KnownShapes {
         self.0.get(depth)?.last()
     }
 
-    /// Puts one in, in place of the one that has been there for longest.
+    /// Puts one in, in place of the one that has not been used for longest.
     pub(super) fn put(&mut self, shape: Shape, depth: usize) {
         if shape.keys.len() <= Shape::MOST_KEYS
             && shape.text.len() <= Shape::LONGEST
@@ -140,9 +149,9 @@ pub(super) struct Shape {
     /// In the order of the dict. Held, so that no other object can have their address.
     pub(super) keys: Vec<Py<PyString>>,
     /// In the order of writing: which member, and where its key ends in `text`.
-    pub(super) order: Vec<(usize, usize)>,
+    order: Vec<(usize, usize)>,
     /// Every key with its colon, and a comma before it.
-    pub(super) text: Vec<u8>,
+    text: Vec<u8>,
     /// Whether there was no container, and nothing else that takes Python to be written, among
     /// the last values.
     pub(super) is_plain: bool,
@@ -180,5 +189,14 @@ impl Shape {
         }
         let keys = members.iter().map(|(key, _)| key.clone().unbind()).collect();
         Ok(Self { style, keys, order, text, is_plain: false })
+    }
+
+    /// In the order of writing: which member, and what comes before its value.
+    #[inline]
+    pub(super) fn parts(&self) -> impl Iterator<Item = (usize, &[u8])> {
+        let mut start = 0;
+        self.order.iter().map(move |(member, end)| {
+            (*member, &self.text[std::mem::replace(&mut start, *end)..*end])
+        })
     }
 }
