@@ -17,7 +17,7 @@ from flask_fernet import (
     EncryptedSessionInterface,
     Fernet,
     Reason,
-    Regenerates,
+    RegenerateMixin,
 )
 from tests.conftest import MakeApp
 from tests.support import SECRET, opened, token_of
@@ -152,7 +152,7 @@ class TestAbsolute:
         assert browser.get("/read") == "{}"
 
     def test_a_session_class_with_the_mixin(self, make_app: MakeApp, clock: type[Clock]) -> None:
-        class Own(Regenerates, SecureCookieSession):
+        class Own(RegenerateMixin, SecureCookieSession):
             pass
 
         interface = EncryptedSessionInterface()

@@ -22,7 +22,7 @@ from .errors import (
 from .fernet import Fernet, MultiFernet
 from .interface import EncryptedSessionInterface
 from .keyring import KeyRing
-from .lifetimes import Regenerates
+from .lifetimes import RegenerateMixin
 from .session import EncryptedSession
 from .signals import keyring_unreadable, session_migrated, session_rejected
 
@@ -37,7 +37,7 @@ __all__ = [
     "KeyRingError",
     "MultiFernet",
     "Reason",
-    "Regenerates",
+    "RegenerateMixin",
     "SessionRejected",
     "SessionTooLarge",
     "keyring_unreadable",

@@ -186,11 +186,11 @@ class EncryptedSessionInterface(PortablePath):
                 # The native path must not go on with others, and write under a revoked one.
                 self._state.forget()
         else:
-            settings.known_names(config)
+            settings.reject_unknown(config)
         signed, weak = None, keys.weak
         if written == "flask-signed" or "flask-signed" in accepted:
             signed = self._signed(app)
-            weak = settings.weak(settings.secrets(app))
+            weak = settings.short_secrets(settings.secrets(app))
         compression = settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS)
         settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS)
         if weak:

@@ -53,7 +53,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
-class Regenerates:
+class RegenerateMixin:
     """A session whose absolute lifetime can begin again. A mixin for a ``session_class``."""
 
     modified: bool
@@ -88,5 +88,5 @@ def regenerate_at_login() -> None:
 def _regenerate(app: object, **_: object) -> None:
     from flask import session
 
-    if isinstance(session._get_current_object(), Regenerates):  # type: ignore[attr-defined]
+    if isinstance(session._get_current_object(), RegenerateMixin):  # type: ignore[attr-defined]
         session.regenerate()  # type: ignore[attr-defined]

@@ -76,7 +76,7 @@ class Wrapping:
         configured = settings.choices(config, name, settings.WRAPPINGS)
         if config.get(name) is not None and not configured:
             raise ConfigurationError(
-                f"{name} is set but empty. It is {settings.either(settings.WRAPPINGS)}, or a list "
+                f"{name} is set but empty. It is {settings.one_of(settings.WRAPPINGS)}, or a list "
                 "of them, what is written first."
             )
         command_name = "SESSION_ENCRYPTION_KEYRING_COMMAND"

@@ -7,14 +7,14 @@ import contextlib
 from flask.sessions import SecureCookieSession
 
 from ._core import Origin
-from .lifetimes import CREATED, Regenerates
+from .lifetimes import CREATED, RegenerateMixin
 
 #: Where a note is kept, in a session's ``__dict__``: a session class with a ``__getattr__`` of
 #: its own may answer anything to any name. As in ``src/python/origin.rs``.
 _ORIGIN = "_origin"
 
 
-class EncryptedSession(Regenerates, SecureCookieSession):
+class EncryptedSession(RegenerateMixin, SecureCookieSession):
     """A session out of an encrypted cookie: Flask's own, and :meth:`regenerate`."""
 
 

@@ -68,7 +68,7 @@ def secrets(app: Flask) -> dict[str, bytes]:
     return found
 
 
-def weak(secrets: dict[str, bytes]) -> list[str]:
+def short_secrets(secrets: dict[str, bytes]) -> list[str]:
     """The names of those that are too short to be random enough."""
     return [name for name, value in secrets.items() if len(value) < SHORT_SECRET]
 
@@ -104,7 +104,7 @@ def named_keys(name: str, value: object) -> list[tuple[str, str | bytes]]:
     return keys
 
 
-def split(value: object) -> object:
+def split_list(value: object) -> object:
     """One comma-separated string as a list; anything else as it is."""
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
@@ -124,13 +124,13 @@ def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> lis
     value = config.get(name)
     if value is None:
         return []
-    chosen = split(value)
+    chosen = split_list(value)
     if not isinstance(chosen, (list, tuple, set, frozenset)):
-        raise ConfigurationError(f"{name} is a list of {either(valid)}.")
+        raise ConfigurationError(f"{name} is a list of {one_of(valid)}.")
     for word in chosen:
         # What it is instead is not shown: it may be a key in the wrong place.
         if word not in valid:
-            raise ConfigurationError(f"{name} lists something else than {either(valid)}.")
+            raise ConfigurationError(f"{name} lists something else than {one_of(valid)}.")
     return list(chosen)
 
 
@@ -140,11 +140,11 @@ def choice(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> str:
     if value is None:
         return valid[0]
     if not isinstance(value, str) or value not in valid:
-        raise ConfigurationError(f"{name} is something else than {either(valid)}.")
+        raise ConfigurationError(f"{name} is something else than {one_of(valid)}.")
     return value
 
 
-def known_names(config: Mapping[str, Any]) -> None:
+def reject_unknown(config: Mapping[str, Any]) -> None:
     """Refuses settings that begin like ours and are not."""
     for name in list(config):
         if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
@@ -152,7 +152,7 @@ def known_names(config: Mapping[str, Any]) -> None:
             raise ConfigurationError(f"{name} is no setting of flask-fernet; there are: {known}.")
 
 
-def either(valid: tuple[str, ...]) -> str:
+def one_of(valid: tuple[str, ...]) -> str:
     """A few words to choose from, for a message."""
     quoted = [repr(word) for word in valid]
     return f"{', '.join(quoted[:-1])} or {quoted[-1]}"

@@ -127,11 +127,11 @@ class Sources:
 
     def _find(self, app: Flask, salt: str | bytes, with_ring: bool = True) -> _Found:
         config = app.config
-        settings.known_names(config)
+        settings.reject_unknown(config)
         accepted = settings.accepted(config)
         explicit = self.argument
         if explicit is None and (value := config.get("SESSION_ENCRYPTION_KEYS")) is not None:
-            explicit = settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split(value))
+            explicit = settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split_list(value))
         keyring = configured_ring(app)
         ring = None if keyring is None or not with_ring else self._ring(keyring)
         sources = {"keys": explicit, "keyring": ring, "secret-key": app.secret_key or None}
@@ -152,7 +152,7 @@ class Sources:
             elif name == "keyring" and ring is not None:
                 found.add_ring(ring)
                 if keyring is not None and "secret-key" in keyring.store.wrapping.forms:
-                    found.weak += settings.weak(settings.secrets(app))
+                    found.weak += settings.short_secrets(settings.secrets(app))
             else:
                 found.add_secrets(settings.secrets(app), salt)
         found.drop_revoked()
@@ -237,4 +237,4 @@ class _Found:
 
     def add_secrets(self, secrets: dict[str, bytes], salt: str | bytes) -> None:
         self.keys += [(name, derive_key(secret, salt)) for name, secret in secrets.items()]
-        self.weak += settings.weak(secrets)
+        self.weak += settings.short_secrets(secrets)
