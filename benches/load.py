@@ -26,7 +26,7 @@ from flask import Flask
 
 from benches.counting import add_views
 from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, KeyRing
-from flask_fernet.keyring import SESSIONS, new_ring
+from flask_fernet.keys.ring import SESSIONS, new_ring
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = 8

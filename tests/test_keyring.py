@@ -30,7 +30,7 @@ from flask_fernet import (
     Reason,
     keyring_unreadable,
 )
-from flask_fernet.keyring import SESSIONS, Ring, State, new_ring
+from flask_fernet.keys.ring import SESSIONS, Ring, State, new_ring
 from tests.support import SECRET, set_cookie, token_of
 from tests.test_cli import succeed
 from tests.test_interface import add_views, derived_key, write
@@ -290,7 +290,7 @@ class TestFile:
     ) -> None:
         import fcntl
 
-        monkeypatch.setattr("flask_fernet.ring_file._PATIENCE", 0.1)
+        monkeypatch.setattr("flask_fernet.keys.ring_file._PATIENCE", 0.1)
         with open(path.with_name(path.name + ".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(KeyRingError, match="Another writer has held"):
@@ -330,7 +330,7 @@ class TestFile:
             """
             import os, sys, time
             from flask_fernet import KeyRing
-            import flask_fernet.ring_file as module
+            import flask_fernet.keys.ring_file as module
             steps = int(sys.argv[2])
             def dying(function):
                 def call(*arguments, **options):
@@ -434,7 +434,7 @@ class TestSessions:
     def test_an_unknown_token_makes_a_worker_look_at_once(
         self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flask_fernet.following.INTERVAL", 3600.0)
+        monkeypatch.setattr("flask_fernet.keys.following.INTERVAL", 3600.0)
         monkeypatch.setattr("flask_fernet.sources.INTERVAL", 3600.0)
         app = self.app(tmp_path)
         app.test_client().get("/read")
@@ -446,8 +446,8 @@ class TestSessions:
     def test_unknown_tokens_do_not_keep_a_worker_looking(
         self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        from flask_fernet import following
-        from flask_fernet.ring_file import RingFile
+        from flask_fernet.keys import following
+        from flask_fernet.keys.ring_file import RingFile
 
         looks = 0
         fingerprint = RingFile.fingerprint
@@ -459,7 +459,7 @@ class TestSessions:
 
         clock = time.monotonic()
         monkeypatch.setattr(RingFile, "fingerprint", counted)
-        monkeypatch.setattr("flask_fernet.following.time.monotonic", lambda: clock)
+        monkeypatch.setattr("flask_fernet.keys.following.time.monotonic", lambda: clock)
         app = self.app(tmp_path)
         client = app.test_client()
         client.get("/read")

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from . import settings
 from .errors import ConfigurationError
 from .interface import EncryptedSessionInterface
-from .keyring import State
-from .ring_file import RingFile
-from .ring_wrapping import WrappedStore, form_of
+from .keys.ring import State
+from .keys.ring_file import RingFile
+from .keys.wrapping import WrappedStore, form_of
 from .sources import configured_ring
 from .times import MAX_CLOCK_SKEW
 

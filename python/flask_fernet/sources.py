@@ -14,15 +14,15 @@ from weakref import WeakKeyDictionary
 from . import settings
 from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
-from .following import INTERVAL, FollowedRing
-from .keyring import SESSIONS, KeyRing
+from .keys.following import INTERVAL, FollowedRing
+from .keys.ring import SESSIONS, KeyRing
+from .keys.wrapping import Wrapping
 from .lifetimes import Lifetimes
-from .ring_wrapping import Wrapping
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .keyring import Ring
+    from .keys.ring import Ring
     from .signed import SignedCookies
 
 #: Set by the command line while it loads an app whose ring it is about to make, or to examine.

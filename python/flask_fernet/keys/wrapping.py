@@ -12,14 +12,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from . import settings
-from ._core import unwrap, wrap
-from .errors import ConfigurationError, KeyRingError
+from .. import settings
+from .._core import unwrap, wrap
+from ..errors import ConfigurationError, KeyRingError
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .keyring import RingStore
+    from .ring import RingStore
 
 #: Seconds that a key command may take.
 _PATIENCE = 10.0

@@ -9,12 +9,12 @@ import time
 import weakref
 from typing import TYPE_CHECKING
 
-from ._core import Fernet, MultiFernet
-from .errors import KeyRingError
-from .signals import keyring_unreadable
+from .._core import Fernet, MultiFernet
+from ..errors import KeyRingError
+from ..signals import keyring_unreadable
 
 if TYPE_CHECKING:
-    from .keyring import KeyRing, Ring
+    from .ring import KeyRing, Ring
 
 logger = logging.getLogger("flask_fernet")
 
@@ -176,7 +176,7 @@ class RingFernet:
         """Which key of the ring made a token, ``None`` if it is none that opens now: tells which
         keys old data still needs.
         """
-        from .errors import InvalidToken
+        from ..errors import InvalidToken
 
         for key in self._followed.current().opening(time.time()):
             try:
@@ -188,7 +188,7 @@ class RingFernet:
 
     def _unknown(self, msg: bytes | str) -> bool:
         """Whether no key at hand made a token, so that the ring is looked at again at once."""
-        from .errors import InvalidToken
+        from ..errors import InvalidToken
 
         try:
             self._fernet().extract_timestamp(msg)

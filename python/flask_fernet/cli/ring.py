@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from flask.cli import NoAppException, ScriptInfo
 
-from . import doctor as doctor_module
-from . import inspection
-from ._core import Fernet
-from .errors import ConfigurationError, InvalidToken
-from .interface import EncryptedSessionInterface
-from .keyring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_ring
-from .ring_file import RingFile
-from .ring_wrapping import Wrapping, form_of
-from .settings import WRAPPINGS
-from .sources import alone, configured_ring, setting_up
-from .times import to_text
+from .. import doctor as doctor_module
+from .. import inspection
+from .._core import Fernet
+from ..errors import ConfigurationError, InvalidToken
+from ..interface import EncryptedSessionInterface
+from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_ring
+from ..keys.ring_file import RingFile
+from ..keys.wrapping import Wrapping, form_of
+from ..settings import WRAPPINGS
+from ..sources import alone, configured_ring, setting_up
+from ..times import to_text
 
 if TYPE_CHECKING:
     from flask import Flask

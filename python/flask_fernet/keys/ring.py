@@ -14,11 +14,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ._core import Fernet, SessionKeys
-from .errors import KeyRingError
+from .._core import Fernet, SessionKeys
+from ..errors import KeyRingError
+from ..times import MAX_CLOCK_SKEW, from_text, to_text
 from .following import RingFernet
-from .ring_wrapping import WrappedStore, Wrapping
-from .times import MAX_CLOCK_SKEW, from_text, to_text
+from .wrapping import WrappedStore, Wrapping
 
 #: What the ring of an app's sessions is for.
 SESSIONS = "sessions"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import KeyRingError
+from ..errors import KeyRingError
 
 #: Longest document that is read, in bytes.
 _LONGEST = 1 << 20
