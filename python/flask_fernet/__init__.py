@@ -21,7 +21,7 @@ from .errors import (
 )
 from .fernet import Fernet, MultiFernet
 from .interface import EncryptedSessionInterface
-from .keys.ring import KeyRing
+from .keys.keyring import KeyRing
 from .lifetimes import RegenerateMixin
 from .session import EncryptedSession
 from .signals import keyring_unreadable, session_migrated, session_rejected

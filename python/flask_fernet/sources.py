@@ -15,7 +15,8 @@ from . import settings
 from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
 from .keys.following import INTERVAL, FollowedRing
-from .keys.ring import SESSIONS, KeyRing
+from .keys.keyring import KeyRing
+from .keys.ring import SESSIONS
 from .keys.wrapping import Wrapping
 from .lifetimes import Lifetimes
 

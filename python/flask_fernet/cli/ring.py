@@ -24,7 +24,8 @@ from .. import inspection
 from .._core import Fernet
 from ..errors import ConfigurationError, InvalidToken
 from ..interface import EncryptedSessionInterface
-from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, KeyRing, Ring, new_ring
+from ..keys.keyring import KeyRing
+from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..keys.ring_file import RingFile
 from ..keys.wrapping import Wrapping, form_of
 from ..settings import WRAPPINGS

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import stat
 import tempfile
@@ -12,6 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import KeyRingError
+
+try:
+    import fcntl
+except ImportError:
+    # Windows: sessions and tokens work there; only key rings in files do not.
+    fcntl = None  # type: ignore[assignment]
 
 #: Longest document that is read, in bytes.
 _LONGEST = 1 << 20
@@ -26,16 +31,19 @@ class RingFile:
     refused. A replaced file keeps its owner, group and mode; a new one is for its owner alone.
 
     :param path: of the file. Beside it, ``.lock`` appended, is an empty file that writers lock.
+    :raises KeyRingError: where the operating system is not a POSIX system.
     """
 
     def __init__(self, path: str | Path) -> None:
+        if fcntl is None:
+            raise KeyRingError("A key ring in a file needs a POSIX system. Use another RingStore.")
         self.path = Path(path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
 
     def load(self) -> bytes:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         try:
             # A pipe in its place would keep a worker waiting.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -59,7 +67,7 @@ class RingFile:
         return document
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         # The file that a link leads to is replaced, not the link.
         path = Path(os.path.realpath(self.path))
         try:
@@ -75,7 +83,7 @@ class RingFile:
             raise KeyRingError(f"{self.path} cannot be written: {error.strerror}.{hint}") from error
 
     def fingerprint(self) -> object:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         try:
             status = os.stat(self.path)
         except OSError as error:

@@ -19,7 +19,7 @@ from ..errors import ConfigurationError, KeyRingError
 if TYPE_CHECKING:
     from flask import Flask
 
-    from .ring import RingStore
+    from .ring_store import RingStore
 
 #: Seconds that a key command may take.
 _PATIENCE = 10.0
@@ -100,7 +100,7 @@ class Wrapping:
 class WrappedStore:
     """Keeps the document of a ring in another store, wrapped.
 
-    A :class:`~flask_fernet.keyring.RingStore`.
+    A :class:`~flask_fernet.keys.ring_store.RingStore`.
 
     :param store: where.
     :param wrapping: how.
@@ -115,11 +115,11 @@ class WrappedStore:
         self._printed: tuple[bytes, ...] = ()
 
     def load(self) -> bytes:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         return self._unwrapped(self.store.load())
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         if expected is None:
             return self.store.compare_and_set(None, self._wrapped(document))
         kept = self.store.load()
@@ -128,7 +128,7 @@ class WrappedStore:
         return self.store.compare_and_set(kept, self._wrapped(document))
 
     def fingerprint(self) -> object:
-        """See :class:`~flask_fernet.keyring.RingStore`."""
+        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         return self.store.fingerprint()
 
     def rewrap(self) -> bool:

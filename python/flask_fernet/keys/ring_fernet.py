@@ -1,0 +1,73 @@
+"""Fernet tokens under the keys of a ring."""
+
+from __future__ import annotations
+
+import time
+
+from .._core import Fernet, MultiFernet
+from ..errors import InvalidToken
+from .following import FollowedRing
+
+
+class RingFernet:
+    """A ``MultiFernet`` whose keys are those of a ring, and follow it.
+
+    For data of an app's own. Has the methods of :class:`MultiFernet`, with the same arguments,
+    results and errors.
+    """
+
+    def __init__(self, followed: FollowedRing) -> None:
+        self._followed = followed
+        self._made: tuple[list[str], MultiFernet] | None = None
+
+    def _fernet(self, urgent: bool = False) -> MultiFernet:
+        ring = self._followed.look() if urgent else self._followed.current()
+        keys = [key.key for key in ring.opening(time.time())]
+        made = self._made
+        if made is None or made[0] != keys:
+            made = self._made = (keys, MultiFernet([Fernet(key) for key in keys]))
+        return made[1]
+
+    def encrypt(self, msg: bytes) -> bytes:
+        """See :meth:`MultiFernet.encrypt`."""
+        return self._fernet().encrypt(msg)
+
+    def encrypt_at_time(self, msg: bytes, current_time: int) -> bytes:
+        """See :meth:`MultiFernet.encrypt_at_time`."""
+        return self._fernet().encrypt_at_time(msg, current_time)
+
+    def decrypt(self, msg: bytes | str, ttl: int | None = None) -> bytes:
+        """See :meth:`MultiFernet.decrypt`."""
+        return self._fernet(self._unknown(msg)).decrypt(msg, ttl)
+
+    def decrypt_at_time(self, msg: bytes | str, ttl: int, current_time: int) -> bytes:
+        """See :meth:`MultiFernet.decrypt_at_time`."""
+        return self._fernet(self._unknown(msg)).decrypt_at_time(msg, ttl, current_time)
+
+    def extract_timestamp(self, msg: bytes | str) -> int:
+        """See :meth:`MultiFernet.extract_timestamp`."""
+        return self._fernet(self._unknown(msg)).extract_timestamp(msg)
+
+    def rotate(self, msg: bytes | str) -> bytes:
+        """See :meth:`MultiFernet.rotate`."""
+        return self._fernet(self._unknown(msg)).rotate(msg)
+
+    def key_id(self, msg: bytes | str) -> str | None:
+        """Which key of the ring made a token, ``None`` if it is none that opens now: tells which
+        keys old data still needs.
+        """
+        for key in self._followed.current().opening(time.time()):
+            try:
+                Fernet(key.key).extract_timestamp(msg)
+            except InvalidToken:
+                continue
+            return key.id
+        return None
+
+    def _unknown(self, msg: bytes | str) -> bool:
+        """Whether no key at hand made a token, so that the ring is looked at again at once."""
+        try:
+            self._fernet().extract_timestamp(msg)
+        except InvalidToken:
+            return True
+        return False
