@@ -14,7 +14,7 @@ from .errors import ConfigurationError
 from .interface import EncryptedSessionInterface
 from .keys.ring import State
 from .keys.ring_file import RingFile
-from .keys.wrapping import WrappedStore, form_of
+from .keys.wrapping import WrappedStore, wrapping_form
 from .sources import configured_ring
 from .times import MAX_CLOCK_SKEW
 
@@ -125,7 +125,7 @@ def _ring(app: Flask) -> Iterator[Check]:
 
 def _wrapping(store: WrappedStore) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
-    form, forms = form_of(store.store.load()), store.wrapping.forms
+    form, forms = wrapping_form(store.store.load()), store.wrapping.forms
     rewrap = "'flask fernet ring rewrap' makes it what it should be"
     if form != forms[0]:
         yield Check("warn", name, f"the ring is still kept as {form!r}: {rewrap}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -14,6 +14,7 @@ from weakref import WeakKeyDictionary
 from . import settings
 from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
+from .keys.command import parse_command
 from .keys.following import INTERVAL, FollowedRing
 from .keys.keyring import KeyRing
 from .keys.ring import SESSIONS
@@ -184,7 +185,7 @@ def configured_ring(app: Flask) -> KeyRing | None:
     """
     config = app.config
     configured = config.get("SESSION_ENCRYPTION_KEYRING")
-    wrapping = Wrapping.of(app)
+    wrapping = configured_wrapping(app)
     if configured is None or isinstance(configured, KeyRing):
         for name in _WRAPPING_SETTINGS:
             if config.get(name) is not None:
@@ -197,6 +198,38 @@ def configured_ring(app: Flask) -> KeyRing | None:
             "SESSION_ENCRYPTION_KEYRING is the path of a key ring, or a KeyRing."
         )
     return KeyRing(Path(app.instance_path, configured), wrapping=wrapping)
+
+
+def configured_wrapping(app: Flask, forms: Iterable[str] = ()) -> Wrapping:
+    """How the configuration of ``app`` says that its key ring is kept.
+
+    :param forms: in place of those that it says.
+    :raises ConfigurationError: if a setting cannot be used.
+    """
+    config = app.config
+    name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
+    configured = settings.choices(config, name, settings.WRAPPINGS)
+    if config.get(name) is not None and not configured:
+        raise ConfigurationError(
+            f"{name} is set but empty. It is {settings.one_of(settings.WRAPPINGS)}, or a list "
+            "of them, what is written first."
+        )
+    command_name = "SESSION_ENCRYPTION_KEYRING_COMMAND"
+    command = parse_command(config.get(command_name), command_name)
+    if command and "command" not in configured:
+        raise ConfigurationError(f"{command_name} is set, but {name} does not list 'command'.")
+    forms = tuple(dict.fromkeys(forms)) or tuple(configured) or ("plain",)
+    if "command" in forms and not command:
+        raise ConfigurationError(
+            f"A key ring wrapped with a 'command' needs {command_name}: the program that "
+            "prints its secret."
+        )
+    secrets = tuple(settings.secrets(app).values()) if "secret-key" in forms else ()
+    if "secret-key" in forms and not secrets:
+        raise ConfigurationError(
+            "A key ring wrapped with the 'secret-key' needs SECRET_KEY, which is not set."
+        )
+    return Wrapping(forms, secrets, command)
 
 
 _WRAPPING_SETTINGS = ("SESSION_ENCRYPTION_KEYRING_WRAPPING", "SESSION_ENCRYPTION_KEYRING_COMMAND")

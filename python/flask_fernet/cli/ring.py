@@ -27,9 +27,9 @@ from ..interface import EncryptedSessionInterface
 from ..keys.keyring import KeyRing
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..keys.ring_file import RingFile
-from ..keys.wrapping import Wrapping, form_of
+from ..keys.wrapping import wrapping_form
 from ..settings import WRAPPINGS
-from ..sources import alone, configured_ring, setting_up
+from ..sources import alone, configured_ring, configured_wrapping, setting_up
 from ..times import to_text
 
 if TYPE_CHECKING:
@@ -311,7 +311,7 @@ def _keyring(
         return KeyRing(path)
     if app is None:
         raise click.ClickException("Only the app knows the secret of the ring: name it with --app.")
-    return KeyRing(path, wrapping=Wrapping.of(app, forms))
+    return KeyRing(path, wrapping=configured_wrapping(app, forms))
 
 
 def _apps_ring(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:
@@ -327,7 +327,7 @@ def _apps_ring(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> K
             "SESSION_ENCRYPTION_KEYRING_WRAPPING, in every worker."
         )
     forms = [form or accepted[0], *accepted, *(_form_in(store.path) if from_any else [])]
-    return KeyRing(store.path, wrapping=Wrapping.of(app, forms))
+    return KeyRing(store.path, wrapping=configured_wrapping(app, forms))
 
 
 def _is_kept_in(ring: KeyRing, path: Path) -> bool:
@@ -337,7 +337,7 @@ def _is_kept_in(ring: KeyRing, path: Path) -> bool:
 
 def _form_in(path: Path) -> list[str]:
     """How the ring in a file is kept, if there is one."""
-    return [form_of(RingFile(path).load())] if os.path.exists(path) else []
+    return [wrapping_form(RingFile(path).load())] if os.path.exists(path) else []
 
 
 def _change(

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import shlex
-import signal
-import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from .. import settings
 from .._core import unwrap, wrap
 from ..errors import ConfigurationError, KeyRingError
+from .command import parse_command, run_key_command
 
 if TYPE_CHECKING:
-    from flask import Flask
-
     from .ring_store import RingStore
 
 #: Seconds that a key command may take.
@@ -62,39 +56,7 @@ class Wrapping:
 
         :raises ConfigurationError: if it cannot be one.
         """
-        return cls(("command",), command=_arguments(command, "command"))
-
-    @classmethod
-    def of(cls, app: Flask, forms: Iterable[str] = ()) -> Wrapping:
-        """What the configuration of ``app`` says.
-
-        :param forms: in place of those that it says.
-        :raises ConfigurationError: if a setting cannot be used.
-        """
-        config = app.config
-        name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
-        configured = settings.choices(config, name, settings.WRAPPINGS)
-        if config.get(name) is not None and not configured:
-            raise ConfigurationError(
-                f"{name} is set but empty. It is {settings.one_of(settings.WRAPPINGS)}, or a list "
-                "of them, what is written first."
-            )
-        command_name = "SESSION_ENCRYPTION_KEYRING_COMMAND"
-        command = _arguments(config.get(command_name), command_name)
-        if command and "command" not in configured:
-            raise ConfigurationError(f"{command_name} is set, but {name} does not list 'command'.")
-        forms = tuple(dict.fromkeys(forms)) or tuple(configured) or ("plain",)
-        if "command" in forms and not command:
-            raise ConfigurationError(
-                f"A key ring wrapped with a 'command' needs {command_name}: the program that "
-                "prints its secret."
-            )
-        secrets = tuple(settings.secrets(app).values()) if "secret-key" in forms else ()
-        if "secret-key" in forms and not secrets:
-            raise ConfigurationError(
-                "A key ring wrapped with the 'secret-key' needs SECRET_KEY, which is not set."
-            )
-        return cls(forms, secrets, command)
+        return cls(("command",), command=parse_command(command, "command"))
 
 
 class WrappedStore:
@@ -184,13 +146,13 @@ class WrappedStore:
         if form == "secret-key":
             return self.wrapping.secrets
         if not self._printed:
-            problem, self._printed = _ask(self.wrapping.command, patience)
+            problem, self._printed = run_key_command(self.wrapping.command, patience)
             if problem:
                 raise KeyRingError(problem)
         return self._printed
 
 
-def form_of(kept: bytes) -> str:
+def wrapping_form(kept: bytes) -> str:
     """How a document is kept, out of :data:`settings.WRAPPINGS`."""
     envelope = _envelope(kept)
     return "plain" if envelope is None else str(envelope["wrapped"])
@@ -213,62 +175,3 @@ def _envelope(kept: bytes) -> dict[str, str] | None:
     ):
         raise KeyRingError("The key ring is wrapped in a way that this release does not know.")
     return envelope
-
-
-def _arguments(command: object, name: str) -> tuple[str, ...]:
-    """A program and its arguments, given as a list or as one text."""
-    if command is None:
-        return ()
-    try:
-        parts = shlex.split(command) if isinstance(command, str) else command
-    except ValueError:
-        parts = None
-    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
-        raise ConfigurationError(
-            f"{name} is a list of a program and its arguments, or one text with both, quoted as "
-            "for a shell, though none is used."
-        )
-    if not parts:
-        raise ConfigurationError(f"{name} is set but empty.")
-    return tuple(parts)
-
-
-def _ask(command: tuple[str, ...], patience: float) -> tuple[str | None, tuple[bytes, ...]]:
-    """What is wrong with a key command, or the secrets that it prints, a line each, the newest
-    first.
-
-    It raises nothing, so that nothing that was printed is in an exception or its traceback.
-    """
-    try:
-        process = subprocess.Popen(  # noqa: S603 - the operator's own program
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            # To be ended with all that it starts.
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        return f"The key command cannot be run: {getattr(error, 'strerror', error)}.", ()
-    with process:
-        try:
-            printed, _ = process.communicate(timeout=patience)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return f"The key command took longer than {patience:g} seconds.", ()
-    if process.returncode:
-        return f"The key command failed with exit status {process.returncode}.", ()
-    secrets = tuple(line.strip() for line in printed.splitlines() if line.strip())
-    if not secrets:
-        return "The key command printed nothing.", ()
-    if any(len(secret) < settings.SHORT_SECRET for secret in secrets):
-        return (
-            f"The key command printed a line of fewer than {settings.SHORT_SECRET} bytes, which is "
-            "too short for a secret.",
-            (),
-        )
-    if any(secret.startswith((b"#", b"-----")) for secret in secrets):
-        # A comment, or the first line of a PEM file (RFC 7468): the same for everybody.
-        return "The key command printed a line that begins with '#' or '-----': no secret.", ()
-    return None, secrets
