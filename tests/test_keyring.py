@@ -436,7 +436,6 @@ class TestSessions:
         self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("flask_fernet.keys.following.INTERVAL", 3600.0)
-        monkeypatch.setattr("flask_fernet.sources.INTERVAL", 3600.0)
         app = self.app(tmp_path)
         app.test_client().get("/read")
         new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]

@@ -15,7 +15,7 @@ from . import settings
 from ._core import SessionKeys, derive_key
 from .errors import ConfigurationError, KeyRingError
 from .keys.command import parse_command
-from .keys.following import INTERVAL, FollowedRing
+from .keys.following import FollowedRing, valid_for
 from .keys.keyring import KeyRing
 from .keys.ring import SESSIONS
 from .keys.wrapping import Wrapping
@@ -164,7 +164,7 @@ class Sources:
         followed = self._rings.get(keyring)
         if followed is None:
             try:
-                followed = FollowedRing(keyring)
+                followed = FollowedRing(keyring.store, keyring)
             except KeyRingError as error:
                 if setting_up.get():
                     return None
@@ -254,8 +254,7 @@ class _Found:
     def add_ring(self, ring: FollowedRing) -> None:
         current, now = ring.current(), time.time()
         self.keys += [(f"key {key.id} of the ring", key.key) for key in current.opening(now)]
-        change = current.next_change(now)
-        self.good_for = INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
+        self.good_for = valid_for(current, now)
         self.ring, self.state = ring, current
 
     def drop_revoked(self) -> None:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING
 
 from ..errors import KeyRingError
+from ..log import RateLimit, logger
 from ..signals import keyring_unreadable
-
-if TYPE_CHECKING:
-    from .keyring import KeyRing
-    from .ring import Ring
-
-logger = logging.getLogger("flask_fernet")
+from .document import decode
+from .ring import Ring
+from .ring_store import RingStore
 
 #: Seconds between two looks at a ring.
 INTERVAL = 1.0
@@ -28,8 +24,6 @@ _PATIENCE = 0.5
 #: Most seconds between two attempts to read a ring that has not changed since it could not be read:
 #: what stands in the way, a key command that hangs, say, may keep a request waiting each time.
 _LONGEST_PAUSE = 30.0
-#: Seconds between two log lines about the same ring.
-_LOG_INTERVAL = 60.0
 
 
 _followed: weakref.WeakSet[FollowedRing] = weakref.WeakSet()
@@ -47,23 +41,25 @@ if hasattr(os, "register_at_fork"):
 class FollowedRing:
     """The last good state of a ring.
 
-    :param keyring: the ring.
+    :param store: where the ring is kept.
+    :param sender: of the signal that the ring cannot be read: its :class:`KeyRing`.
     :raises KeyRingError: if it cannot be read now. Later, what was read last stays in force.
     """
 
-    def __init__(self, keyring: KeyRing) -> None:
-        self._keyring = keyring
+    def __init__(self, store: RingStore, sender: object) -> None:
+        self._store = store
+        self._sender = sender
         self._lock = threading.Lock()
         _followed.add(self)
-        self._fingerprint = keyring.store.fingerprint()
-        self._ring = keyring.load()
+        self._fingerprint = store.fingerprint()
+        self._ring = decode(store.load())
         self._looked = time.monotonic()
         self._tried = self._looked
         self._looks_left = _MOST_LOOKS
         #: What could not be read, and for how long it is not tried again.
         self._failed: object = None
         self._pause = 0.0
-        self._logged = -_LOG_INTERVAL
+        self._log_limit = RateLimit()
 
     def current(self) -> Ring:
         """The ring, looked at again if the last look was a second ago."""
@@ -92,7 +88,7 @@ class FollowedRing:
                 self._lock.release()
 
     def __deepcopy__(self, memo: object) -> FollowedRing:
-        return FollowedRing(self._keyring)
+        return FollowedRing(self._store, self._sender)
 
     def _forked(self) -> None:
         """In a forked child: another thread may have held the lock, and is no more."""
@@ -101,7 +97,7 @@ class FollowedRing:
 
     def _look(self, due: bool) -> None:
         self._looks_left = _MOST_LOOKS if due else self._looks_left - 1
-        fingerprint = self._keyring.store.fingerprint()
+        fingerprint = self._store.fingerprint()
         known = fingerprint == self._fingerprint
         failed = fingerprint == self._failed
         now = time.monotonic()
@@ -110,20 +106,25 @@ class FollowedRing:
                 self._looked = now
             return
         try:
-            ring = self._keyring.load()
+            ring = decode(self._store.load())
             if ring.purpose != self._ring.purpose:
                 raise KeyRingError(f"The key ring is for {ring.purpose} now.")
             self._ring = ring
         except KeyRingError as error:
             self._pause = min(2 * self._pause, _LONGEST_PAUSE) if failed else INTERVAL
             self._failed = fingerprint
-            if now - self._logged >= _LOG_INTERVAL:
-                self._logged = now
+            if self._log_limit.allows("unreadable"):
                 logger.error("Keeping the keys read last. %s", error)
-            keyring_unreadable.send(self._keyring, error=error)
+            keyring_unreadable.send(self._sender, error=error)
         else:
             # Taken before reading: what was replaced meanwhile is read the next time.
             self._fingerprint = fingerprint
             self._failed = None
         # Reading it may have taken a while.
         self._looked = self._tried = time.monotonic()
+
+
+def valid_for(ring: Ring, now: float) -> float:
+    """Seconds after ``now`` for which what ``ring`` says then may be used without asking again."""
+    change = ring.next_change(now)
+    return INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))

@@ -104,4 +104,4 @@ class KeyRing:
                 "This key ring is for sessions. Data of the app's own needs a ring of its own: "
                 "flask fernet ring init --purpose data."
             )
-        return RingFernet(FollowedRing(self))
+        return RingFernet(FollowedRing(self.store, self))
