@@ -1,0 +1,50 @@
+"""Tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from ..keys.ring import Ring
+from ..times import to_text
+
+json_option = click.option("--json", "json_", is_flag=True, help="For programs.")
+
+
+def print_ring(ring: Ring, json_: bool) -> None:
+    """Prints the keys of ``ring`` and what they do now; never the keys themselves."""
+    now = time.time()
+    rows = [
+        {
+            "id": key.id,
+            "state": ring.state(key, now).value,
+            "created": _when(key.created),
+            "activates": _when(key.activates),
+            "retires": _when(ring.retires(key)),
+            "expires": _when(ring.expires(key)),
+            "revoked": _when(key.revoked),
+        }
+        for key in ring.keys
+    ]
+    if json_:
+        shown = {"purpose": ring.purpose, "retention": ring.retention, "keys": rows}
+        click.echo(json.dumps(shown))
+        return
+    click.echo(f"For {ring.purpose}; replaced keys open for {ring.retention:,} seconds more.")
+    headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES", "REVOKED")
+    names = ("id", "state", "created", "activates", "retires", "expires", "revoked")
+    print_table(headings, [tuple(row[name] or "" for name in names) for row in rows])
+
+
+def _when(seconds: int | None) -> str | None:
+    return None if seconds is None else to_text(seconds)
+
+
+def print_table(headings: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Prints ``rows`` below ``headings``, each column as wide as its longest cell."""
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    for row in (headings, *rows):
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())

@@ -1,0 +1,61 @@
+"""``flask fernet inspect`` and ``flask fernet doctor``: an app's sessions."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+
+from .. import doctor as doctor_module
+from .. import inspection
+from ..errors import ConfigurationError
+from .app import interface_of, load_app, missing_ring_allowed
+from .output import json_option, print_table
+
+
+@click.command()
+@click.argument("token")
+@click.option("--show", is_flag=True, help="The contents too.")
+@json_option
+@click.pass_context
+def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
+    """Say what a session cookie is: format, key, age. With - it is read from standard input, so
+    that it stays out of the shell's history.
+    """
+    if token == "-":  # noqa: S105 - no token
+        token = sys.stdin.buffer.read().decode("utf-8", "replace")
+    app = load_app(ctx)
+    found = inspection.inspect(interface_of(app), app, token.strip(), show)
+    if json_:
+        click.echo(json.dumps(found))
+    else:
+        units = {"age": " seconds", "size": " bytes"}
+        for name, value in found.items():
+            click.echo(f"{name + ':':<10} {value}{units.get(name, '')}")
+    if "refused" in found:
+        ctx.exit(1)
+
+
+@click.command()
+@json_option
+@click.option("--strict", is_flag=True, help="Warnings count as failures.")
+@click.pass_context
+def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
+    """Check what an app needs in production. Exit status 1 if a check fails."""
+    try:
+        with missing_ring_allowed():
+            app = load_app(ctx)
+    except ConfigurationError as error:
+        checks = [doctor_module.Check("fail", "configuration", str(error))]
+    else:
+        checks = doctor_module.examine(app)
+    if json_:
+        click.echo(json.dumps([check._asdict() for check in checks]))
+    else:
+        print_table(
+            ("", "CHECK", ""), [(check.verdict, check.name, check.message) for check in checks]
+        )
+    failing = {"fail", "warn"} if strict else {"fail"}
+    if any(check.verdict in failing for check in checks):
+        ctx.exit(1)
