@@ -291,7 +291,7 @@ class TestFile:
     ) -> None:
         import fcntl
 
-        monkeypatch.setattr("flask_fernet.keys.ring_file._PATIENCE", 0.1)
+        monkeypatch.setattr("flask_fernet.keys.ring_file.LOCK_TIMEOUT", 0.1)
         with open(path.with_name(path.name + ".lock"), "w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             with pytest.raises(KeyRingError, match="Another writer has held"):
@@ -466,14 +466,14 @@ class TestSessions:
         client.set_cookie(
             "session", OracleFernet(OracleFernet.generate_key()).encrypt(b"{}").decode()
         )
-        for _ in range(following._MOST_LOOKS + 50):
+        for _ in range(following.MAX_EXTRA_POLLS + 50):
             assert client.get("/read").text == "{}"
-        assert looks == following._MOST_LOOKS + 1
+        assert looks == following.MAX_EXTRA_POLLS + 1
         # And after the next look that is due it may look again.
         clock += following.INTERVAL
         for _ in range(3):
             client.get("/read")
-        assert looks == following._MOST_LOOKS + 4
+        assert looks == following.MAX_EXTRA_POLLS + 4
 
     def test_a_worker_that_meets_a_new_key_does_not_write_under_the_revoked_one(
         self, tmp_path: Path, ring: KeyRing

@@ -343,7 +343,7 @@ class TestCommand:
     def test_what_goes_wrong(
         self, tmp_path: Path, program: str, says: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flask_fernet.keys.wrapping._PATIENCE", 0.3)
+        monkeypatch.setattr("flask_fernet.keys.wrapping.COMMAND_TIMEOUT", 0.3)
         failed = run(self.app(tmp_path, program), "ring", "init")
         assert failed.exit_code == 1
         assert says in failed.stderr
@@ -361,7 +361,7 @@ class TestCommand:
     ) -> None:
         import traceback
 
-        monkeypatch.setattr("flask_fernet.keys.wrapping._PATIENCE", 0.3)
+        monkeypatch.setattr("flask_fernet.keys.wrapping.COMMAND_TIMEOUT", 0.3)
         path = tmp_path / "data.json"
         KeyRing(path, secrets=[SECRET]).create(new_ring("data", time.time()))
         path.write_text(path.read_text().replace("secret-key", "command"))
@@ -380,7 +380,7 @@ class TestCommand:
     def test_all_that_it_started_is_ended(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flask_fernet.keys.wrapping._PATIENCE", 0.5)
+        monkeypatch.setattr("flask_fernet.keys.wrapping.COMMAND_TIMEOUT", 0.5)
         child = tmp_path / "child"
         app = self.app(tmp_path, "")
         app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = [
@@ -395,7 +395,7 @@ class TestCommand:
     def test_one_that_hangs_does_not_stop_a_worker(
         self, tmp_path: Path, printed: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("flask_fernet.keys.wrapping._PATIENCE_IN_A_REQUEST", 0.3)
+        monkeypatch.setattr("flask_fernet.keys.wrapping.RETRY_COMMAND_TIMEOUT", 0.3)
         hang = tmp_path / "hang"
         program = (
             f"import os, time; print(open({str(printed)!r}).read());"

@@ -103,8 +103,8 @@ def _ring(app: Flask) -> Iterator[Check]:
         yield Check("fail", name, str(error))
         return
     yield from _wrapping(keyring.store)
-    if isinstance(keyring.store.store, RingFile):
-        yield from _file(keyring.store.store.path)
+    if isinstance(keyring.store.inner, RingFile):
+        yield from _file(keyring.store.inner.path)
     primary = ring.primary(now)
     oldest = min(ring.opening(now), key=lambda key: key.created)
     days = max(0, now - oldest.created) / _DAY
@@ -125,7 +125,7 @@ def _ring(app: Flask) -> Iterator[Check]:
 
 def _wrapping(store: WrappedStore) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
-    form, forms = wrapping_form(store.store.load()), store.wrapping.forms
+    form, forms = wrapping_form(store.inner.load()), store.wrapping.forms
     rewrap = "'flask fernet ring rewrap' makes it what it should be"
     if form != forms[0]:
         yield Check("warn", name, f"the ring is still kept as {form!r}: {rewrap}")

@@ -122,7 +122,7 @@ class PortablePath(NativePath, SecureCookieSessionInterface):
             if error.reason is not Reason.UNAUTHENTIC or keys.ring is None:
                 raise
         # Another worker may have a newer ring.
-        newer = None if keys.ring.look() is keys.state else self._sealing(app).keys.made
+        newer = None if keys.ring.poll_now() is keys.state else self._sealing(app).keys.made
         if newer is None or newer is keys.made:
             raise SessionRejected(Reason.UNAUTHENTIC)
         return newer.open(token, int(time.time()), max_age, name)

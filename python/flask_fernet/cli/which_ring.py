@@ -60,7 +60,7 @@ def find_keyring(
 
 def _ring_of_app(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:
     """The ring of the app's sessions, never to be written so that the app does not open it."""
-    store = ring.store.store
+    store = ring.store.inner
     if not isinstance(store, RingFile):
         # Kept in a place of the app's own, in its own way.
         return ring
@@ -75,7 +75,7 @@ def _ring_of_app(app: Flask, ring: KeyRing, form: str | None, from_any: bool) ->
 
 
 def _is_kept_in(ring: KeyRing, path: Path) -> bool:
-    store = ring.store.store
+    store = ring.store.inner
     return isinstance(store, RingFile) and os.path.realpath(store.path) == os.path.realpath(path)
 
 

@@ -31,7 +31,7 @@ def parse_command(command: object, name: str) -> tuple[str, ...]:
 
 
 def run_key_command(
-    command: tuple[str, ...], patience: float
+    command: tuple[str, ...], timeout: float
 ) -> tuple[str | None, tuple[bytes, ...]]:
     """What is wrong with a key command, or the secrets that it prints, a line each, the newest
     first.
@@ -51,11 +51,11 @@ def run_key_command(
         return f"The key command cannot be run: {getattr(error, 'strerror', error)}.", ()
     with process:
         try:
-            printed, _ = process.communicate(timeout=patience)
+            printed, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
-            return f"The key command took longer than {patience:g} seconds.", ()
+            return f"The key command took longer than {timeout:g} seconds.", ()
     if process.returncode:
         return f"The key command failed with exit status {process.returncode}.", ()
     secrets = tuple(line.strip() for line in printed.splitlines() if line.strip())

@@ -18,12 +18,12 @@ from .ring_store import RingStore
 INTERVAL = 1.0
 #: Most looks because of unknown tokens, whoever sends them, between two that are due. A look costs
 #: a call of the operating system, or one over the network where a ring is kept elsewhere.
-_MOST_LOOKS = 100
+MAX_EXTRA_POLLS = 100
 #: Seconds for which a look because of an unknown token waits for another thread's.
-_PATIENCE = 0.5
+POLL_LOCK_TIMEOUT = 0.5
 #: Most seconds between two attempts to read a ring that has not changed since it could not be read:
 #: what stands in the way, a key command that hangs, say, may keep a request waiting each time.
-_LONGEST_PAUSE = 30.0
+MAX_RETRY_AFTER = 30.0
 
 
 _followed: weakref.WeakSet[FollowedRing] = weakref.WeakSet()
@@ -31,7 +31,7 @@ _followed: weakref.WeakSet[FollowedRing] = weakref.WeakSet()
 
 def _after_fork() -> None:
     for ring in _followed:
-        ring._forked()
+        ring._reset_after_fork()
 
 
 if hasattr(os, "register_at_fork"):
@@ -53,57 +53,57 @@ class FollowedRing:
         _followed.add(self)
         self._fingerprint = store.fingerprint()
         self._ring = decode(store.load())
-        self._looked = time.monotonic()
-        self._tried = self._looked
-        self._looks_left = _MOST_LOOKS
+        self._last_poll = time.monotonic()
+        self._last_read = self._last_poll
+        self._extra_polls_left = MAX_EXTRA_POLLS
         #: What could not be read, and for how long it is not tried again.
-        self._failed: object = None
-        self._pause = 0.0
+        self._bad_fingerprint: object = None
+        self._retry_after = 0.0
         self._log_limit = RateLimit()
 
     def current(self) -> Ring:
         """The ring, looked at again if the last look was a second ago."""
         # Nobody waits for a look that is only due.
         if self._is_due():
-            self._look_alone(0)
+            self._poll_exclusively(0)
         return self._ring
 
-    def look(self) -> Ring:
+    def poll_now(self) -> Ring:
         """The ring, looked at now, because of a token that nothing opens; or as it is, if there
         have been too many such tokens since the last look that was due.
         """
-        if self._is_due() or self._looks_left > 0:
+        if self._is_due() or self._extra_polls_left > 0:
             # In a forked child not for ever for a thread that is gone.
-            self._look_alone(_PATIENCE)
+            self._poll_exclusively(POLL_LOCK_TIMEOUT)
         return self._ring
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._looked >= INTERVAL
+        return time.monotonic() - self._last_poll >= INTERVAL
 
-    def _look_alone(self, patience: float) -> None:
-        if self._lock.acquire(timeout=patience):
+    def _poll_exclusively(self, timeout: float) -> None:
+        if self._lock.acquire(timeout=timeout):
             try:
-                self._look(self._is_due())
+                self._poll(self._is_due())
             finally:
                 self._lock.release()
 
     def __deepcopy__(self, memo: object) -> FollowedRing:
         return FollowedRing(self._store, self._sender)
 
-    def _forked(self) -> None:
+    def _reset_after_fork(self) -> None:
         """In a forked child: another thread may have held the lock, and is no more."""
         self._lock = threading.Lock()
-        self._looked = -INTERVAL
+        self._last_poll = -INTERVAL
 
-    def _look(self, due: bool) -> None:
-        self._looks_left = _MOST_LOOKS if due else self._looks_left - 1
+    def _poll(self, due: bool) -> None:
+        self._extra_polls_left = MAX_EXTRA_POLLS if due else self._extra_polls_left - 1
         fingerprint = self._store.fingerprint()
         known = fingerprint == self._fingerprint
-        failed = fingerprint == self._failed
+        failed = fingerprint == self._bad_fingerprint
         now = time.monotonic()
-        if known or (failed and (not due or now - self._tried < self._pause)):
+        if known or (failed and (not due or now - self._last_read < self._retry_after)):
             if due:
-                self._looked = now
+                self._last_poll = now
             return
         try:
             ring = decode(self._store.load())
@@ -111,17 +111,17 @@ class FollowedRing:
                 raise KeyRingError(f"The key ring is for {ring.purpose} now.")
             self._ring = ring
         except KeyRingError as error:
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE) if failed else INTERVAL
-            self._failed = fingerprint
+            self._retry_after = min(2 * self._retry_after, MAX_RETRY_AFTER) if failed else INTERVAL
+            self._bad_fingerprint = fingerprint
             if self._log_limit.allows("unreadable"):
                 logger.error("Keeping the keys read last. %s", error)
             keyring_unreadable.send(self._sender, error=error)
         else:
             # Taken before reading: what was replaced meanwhile is read the next time.
             self._fingerprint = fingerprint
-            self._failed = None
+            self._bad_fingerprint = None
         # Reading it may have taken a while.
-        self._looked = self._tried = time.monotonic()
+        self._last_poll = self._last_read = time.monotonic()
 
 
 def valid_for(ring: Ring, now: float) -> float:

@@ -41,9 +41,9 @@ class KeyRing:
         if isinstance(store, (str, Path)):
             store = RingFile(store)
         if secrets is not None:
-            wrapping = Wrapping.under(secrets)
+            wrapping = Wrapping.from_secrets(secrets)
         elif command is not None:
-            wrapping = Wrapping.by(command)
+            wrapping = Wrapping.from_command(command)
         # A ring that is kept in another way than the one said is refused, with the way to mend it.
         self.store = WrappedStore(store, wrapping or Wrapping())
 
@@ -56,7 +56,7 @@ class KeyRing:
 
     @property
     def _identity(self) -> object:
-        store = self.store.store
+        store = self.store.inner
         return self.store.wrapping, str(store.path) if isinstance(store, RingFile) else id(store)
 
     def load(self) -> Ring:

@@ -18,15 +18,15 @@ class RingFernet:
 
     def __init__(self, followed: FollowedRing) -> None:
         self._followed = followed
-        self._made: tuple[list[str], MultiFernet] | None = None
+        self._cached: tuple[list[str], MultiFernet] | None = None
 
-    def _fernet(self, urgent: bool = False) -> MultiFernet:
-        ring = self._followed.look() if urgent else self._followed.current()
+    def _fernet(self, poll_now: bool = False) -> MultiFernet:
+        ring = self._followed.poll_now() if poll_now else self._followed.current()
         keys = [key.key for key in ring.opening(time.time())]
-        made = self._made
-        if made is None or made[0] != keys:
-            made = self._made = (keys, MultiFernet([Fernet(key) for key in keys]))
-        return made[1]
+        cached = self._cached
+        if cached is None or cached[0] != keys:
+            cached = self._cached = (keys, MultiFernet([Fernet(key) for key in keys]))
+        return cached[1]
 
     def encrypt(self, msg: bytes) -> bytes:
         """See :meth:`MultiFernet.encrypt`."""
@@ -38,19 +38,19 @@ class RingFernet:
 
     def decrypt(self, msg: bytes | str, ttl: int | None = None) -> bytes:
         """See :meth:`MultiFernet.decrypt`."""
-        return self._fernet(self._unknown(msg)).decrypt(msg, ttl)
+        return self._fernet(self._is_unknown(msg)).decrypt(msg, ttl)
 
     def decrypt_at_time(self, msg: bytes | str, ttl: int, current_time: int) -> bytes:
         """See :meth:`MultiFernet.decrypt_at_time`."""
-        return self._fernet(self._unknown(msg)).decrypt_at_time(msg, ttl, current_time)
+        return self._fernet(self._is_unknown(msg)).decrypt_at_time(msg, ttl, current_time)
 
     def extract_timestamp(self, msg: bytes | str) -> int:
         """See :meth:`MultiFernet.extract_timestamp`."""
-        return self._fernet(self._unknown(msg)).extract_timestamp(msg)
+        return self._fernet(self._is_unknown(msg)).extract_timestamp(msg)
 
     def rotate(self, msg: bytes | str) -> bytes:
         """See :meth:`MultiFernet.rotate`."""
-        return self._fernet(self._unknown(msg)).rotate(msg)
+        return self._fernet(self._is_unknown(msg)).rotate(msg)
 
     def key_id(self, msg: bytes | str) -> str | None:
         """Which key of the ring made a token, ``None`` if it is none that opens now: tells which
@@ -64,7 +64,7 @@ class RingFernet:
             return key.id
         return None
 
-    def _unknown(self, msg: bytes | str) -> bool:
+    def _is_unknown(self, msg: bytes | str) -> bool:
         """Whether no key at hand made a token, so that the ring is looked at again at once."""
         try:
             self._fernet().extract_timestamp(msg)

@@ -19,9 +19,9 @@ except ImportError:
     fcntl = None  # type: ignore[assignment]
 
 #: Longest document that is read, in bytes.
-_LONGEST = 1 << 20
+MAX_DOCUMENT = 1 << 20
 #: Seconds to wait for another writer.
-_PATIENCE = 10
+LOCK_TIMEOUT = 10
 
 
 class RingFile:
@@ -57,13 +57,13 @@ class RingFile:
                         f"{self.path} is open to everybody (mode {mode:04o}). Make it "
                         f"0600 or 0640, and replace its keys: others may have them."
                     )
-                document = file.read(_LONGEST + 1)
+                document = file.read(MAX_DOCUMENT + 1)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             hint = " 'flask fernet ring init' makes a ring." if missing else ""
             raise KeyRingError(f"{self.path} cannot be read: {error.strerror}.{hint}") from error
-        if len(document) > _LONGEST:
-            raise KeyRingError(f"{self.path} is longer than {_LONGEST} bytes.")
+        if len(document) > MAX_DOCUMENT:
+            raise KeyRingError(f"{self.path} is longer than {MAX_DOCUMENT} bytes.")
         return document
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
@@ -72,7 +72,7 @@ class RingFile:
         path = Path(os.path.realpath(self.path))
         try:
             with _locked(path):
-                _clean_up(path)
+                _remove_temporaries(path)
                 current = self.load() if os.path.exists(path) else None
                 if current != expected:
                     return False
@@ -102,18 +102,18 @@ def _locked(path: Path) -> Iterator[None]:
         owner = os.stat(path if os.path.exists(path) else path.parent)
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        _wait_for(descriptor, lock)
+        _lock(descriptor, lock)
         yield
     finally:
         os.close(descriptor)
 
 
-def _wait_for(descriptor: int, lock: Path) -> None:
+def _lock(descriptor: int, lock: Path) -> None:
     """Takes a lock.
 
     :raises KeyRingError: if another writer does not let go of it.
     """
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -122,19 +122,19 @@ def _wait_for(descriptor: int, lock: Path) -> None:
             if time.monotonic() > deadline:
                 break
             time.sleep(0.01)
-    raise KeyRingError(f"Another writer has held {lock} for {_PATIENCE} seconds.")
+    raise KeyRingError(f"Another writer has held {lock} for {LOCK_TIMEOUT} seconds.")
 
 
-def _ends(path: Path) -> tuple[str, str]:
+def _temporary_affixes(path: Path) -> tuple[str, str]:
     """How the name of a file begins and ends that is to come in the place of another."""
     return f".{path.name}.", ".new"
 
 
-def _clean_up(path: Path) -> None:
+def _remove_temporaries(path: Path) -> None:
     """Removes what writers that died have left, which has keys in it. With the lock held."""
-    begin, end = _ends(path)
+    prefix, suffix = _temporary_affixes(path)
     for entry in os.scandir(path.parent):
-        if entry.name.startswith(begin) and entry.name.endswith(end):
+        if entry.name.startswith(prefix) and entry.name.endswith(suffix):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(entry.path)
 
@@ -143,8 +143,8 @@ def _replace(path: Path, document: bytes) -> None:
     """Puts a new file in place of the old one: a crash leaves either, whole."""
     before = os.stat(path) if os.path.exists(path) else None
     # Readable by its owner alone from the first moment.
-    begin, end = _ends(path)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=begin, suffix=end)
+    prefix, suffix = _temporary_affixes(path)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     try:
         with os.fdopen(descriptor, "wb") as file:
             # A job of root's must not lock the server's user out. A new one is for the folder's

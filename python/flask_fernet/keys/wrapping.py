@@ -1,4 +1,4 @@
-"""Key rings encrypted where they are kept: a leaked file alone is useless."""
+"""Key rings encrypted where they are stored: a leaked file alone is useless."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from .ring_store import RingStore
 
 #: Seconds that a key command may take.
-_PATIENCE = 10.0
+COMMAND_TIMEOUT = 10.0
 #: The same in a worker that has a ring already: a request is waiting.
-_PATIENCE_IN_A_REQUEST = 2.0
+RETRY_COMMAND_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Wrapping:
     command: tuple[str, ...] = ()
 
     @classmethod
-    def under(cls, secrets: Iterable[str | bytes]) -> Wrapping:
+    def from_secrets(cls, secrets: Iterable[str | bytes]) -> Wrapping:
         """Under these secrets, the newest first.
 
         :raises ConfigurationError: if there is none, or one cannot be used.
@@ -51,7 +51,7 @@ class Wrapping:
         return cls(("secret-key",), made)
 
     @classmethod
-    def by(cls, command: str | Sequence[str]) -> Wrapping:
+    def from_command(cls, command: str | Sequence[str]) -> Wrapping:
         """Under what a command prints.
 
         :raises ConfigurationError: if it cannot be one.
@@ -64,55 +64,55 @@ class WrappedStore:
 
     A :class:`~flask_fernet.keys.ring_store.RingStore`.
 
-    :param store: where.
+    :param inner: where.
     :param wrapping: how.
     """
 
-    def __init__(self, store: RingStore, wrapping: Wrapping) -> None:
-        self.store = store
+    def __init__(self, inner: RingStore, wrapping: Wrapping) -> None:
+        self.inner = inner
         self.wrapping = wrapping
         #: Which of the secrets opened the ring last, the newest being 0.
         self.opened_by = 0
         #: What the key command printed last.
-        self._printed: tuple[bytes, ...] = ()
+        self._command_secrets: tuple[bytes, ...] = ()
 
     def load(self) -> bytes:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
-        return self._unwrapped(self.store.load())
+        return self._unwrap(self.inner.load())
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         if expected is None:
-            return self.store.compare_and_set(None, self._wrapped(document))
-        kept = self.store.load()
-        if self._unwrapped(kept) != expected:
+            return self.inner.compare_and_set(None, self._wrap(document))
+        stored = self.inner.load()
+        if self._unwrap(stored) != expected:
             return False
-        return self.store.compare_and_set(kept, self._wrapped(document))
+        return self.inner.compare_and_set(stored, self._wrap(document))
 
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
-        return self.store.fingerprint()
+        return self.inner.fingerprint()
 
     def rewrap(self) -> bool:
         """Keeps the same ring in the form that is written, under the newest secret.
 
         :returns: whether nobody else changed it meanwhile; if somebody did, nothing was changed.
         """
-        kept = self.store.load()
-        return self.store.compare_and_set(kept, self._wrapped(self._unwrapped(kept)))
+        stored = self.inner.load()
+        return self.inner.compare_and_set(stored, self._wrap(self._unwrap(stored)))
 
-    def _wrapped(self, document: bytes) -> bytes:
+    def _wrap(self, document: bytes) -> bytes:
         form = self.wrapping.forms[0]
         if form == "plain":
             return document
         # What the command prints may be newer than what it printed last.
-        self._printed = ()
-        secret = self._secrets(form, _PATIENCE)[0]
+        self._command_secrets = ()
+        secret = self._secrets_for(form, COMMAND_TIMEOUT)[0]
         envelope = {"version": 1, "wrapped": form, "ring": wrap(secret, document)}
         return json.dumps(envelope, indent=1).encode() + b"\n"
 
-    def _unwrapped(self, kept: bytes) -> bytes:
-        envelope = _envelope(kept)
+    def _unwrap(self, stored: bytes) -> bytes:
+        envelope = _parse_envelope(stored)
         form = "plain" if envelope is None else envelope["wrapped"]
         if form not in self.wrapping.forms:
             accepted = " or ".join(map(repr, self.wrapping.forms))
@@ -122,46 +122,46 @@ class WrappedStore:
                 "rewrap' changes how it is kept."
             )
         if envelope is None:
-            return kept
-        document = self._opened(envelope, _PATIENCE)
+            return stored
+        document = self._try_secrets(envelope, COMMAND_TIMEOUT)
         if document is None and form == "command":
             # Asked again, if what it printed before does not do.
-            self._printed = ()
-            document = self._opened(envelope, _PATIENCE_IN_A_REQUEST)
+            self._command_secrets = ()
+            document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT)
         if document is None:
             raise KeyRingError(
                 f"The key ring does not open: it is damaged, or was wrapped under another {form}."
             )
         return document
 
-    def _opened(self, envelope: dict[str, str], patience: float) -> bytes | None:
-        for position, secret in enumerate(self._secrets(envelope["wrapped"], patience)):
+    def _try_secrets(self, envelope: dict[str, str], timeout: float) -> bytes | None:
+        for position, secret in enumerate(self._secrets_for(envelope["wrapped"], timeout)):
             document = unwrap(secret, envelope["ring"])
             if document is not None:
                 self.opened_by = position
                 return document
         return None
 
-    def _secrets(self, form: str, patience: float) -> tuple[bytes, ...]:
+    def _secrets_for(self, form: str, timeout: float) -> tuple[bytes, ...]:
         if form == "secret-key":
             return self.wrapping.secrets
-        if not self._printed:
-            problem, self._printed = run_key_command(self.wrapping.command, patience)
+        if not self._command_secrets:
+            problem, self._command_secrets = run_key_command(self.wrapping.command, timeout)
             if problem:
                 raise KeyRingError(problem)
-        return self._printed
+        return self._command_secrets
 
 
-def wrapping_form(kept: bytes) -> str:
-    """How a document is kept, out of :data:`settings.WRAPPINGS`."""
-    envelope = _envelope(kept)
+def wrapping_form(stored: bytes) -> str:
+    """How a document is stored, out of :data:`settings.WRAPPINGS`."""
+    envelope = _parse_envelope(stored)
     return "plain" if envelope is None else str(envelope["wrapped"])
 
 
-def _envelope(kept: bytes) -> dict[str, str] | None:
+def _parse_envelope(stored: bytes) -> dict[str, str] | None:
     """What a wrapped ring is kept in; ``None`` for anything else."""
     try:
-        envelope: Any = json.loads(kept)
+        envelope: Any = json.loads(stored)
     except (ValueError, RecursionError):
         # For the reader of rings to say.
         return None
