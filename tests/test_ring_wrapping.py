@@ -74,7 +74,7 @@ class TestRing:
         plain = tmp_path / "plain.json"
         KeyRing(plain).create(new_ring("data", time.time()))
         path.write_bytes(plain.read_bytes())
-        with pytest.raises(KeyRingError, match="kept as 'plain'"):
+        with pytest.raises(KeyRingError, match="not 'plain'"):
             KeyRing(path, secrets=[SECRET]).load()
 
     def test_the_secret_is_replaced(self, path: Path) -> None:
@@ -187,13 +187,13 @@ class TestApp:
 
         assert reads(plain)
         assert reads(both)
-        with pytest.raises(ConfigurationError, match="kept as 'plain'"):
+        with pytest.raises(ConfigurationError, match="not 'plain'"):
             reads(wrapped)
         succeed(both, "ring", "rewrap")
         for app in (plain, both, wrapped):
             # The first has what it read last.
             assert reads(app)
-        with pytest.raises(ConfigurationError, match="kept as 'secret-key'"):
+        with pytest.raises(ConfigurationError, match="not 'secret-key'"):
             reads(configured(tmp_path))
         back = configured(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["plain", "secret-key"])
         assert reads(back)
@@ -233,7 +233,7 @@ class TestApp:
     def test_doctor(self, tmp_path: Path) -> None:
         app = configured(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["secret-key", "plain"])
         succeed(app, "ring", "init", "--wrapping", "plain")
-        assert "still kept as 'plain'" in succeed(app, "doctor")
+        assert "still stored as 'plain'" in succeed(app, "doctor")
         succeed(app, "ring", "rewrap")
         assert "'plain' is still accepted" in succeed(app, "doctor")
         app.config["SESSION_ENCRYPTION_KEYRING_WRAPPING"] = "secret-key"
@@ -334,7 +334,7 @@ class TestCommand:
         [
             ("import sys; print('the secret'); sys.exit('the secret')", "exit status 1"),
             ("pass", "printed nothing"),
-            ("print('the secret')", "fewer than 16 bytes"),
+            ("print('the secret')", "at least 16 bytes"),
             ("print('-----BEGIN the secret-----')", "begins with"),
             ("print('# created by the secret keeper')", "begins with"),
             ("print('the secret', flush=True); import time; time.sleep(60)", "longer than 0.3"),

@@ -1,4 +1,4 @@
-"""Checks of an app's sessions before they go to production."""
+"""Checks of an app's sessions before they go to production, for ``flask fernet doctor``."""
 
 from __future__ import annotations
 
@@ -21,29 +21,37 @@ from .times import MAX_CLOCK_SKEW
 if TYPE_CHECKING:
     from flask import Flask
 
-#: Seconds after which the key that encrypts should be replaced.
+#: Age in seconds from which the primary key should be replaced.
 _OLD = 365 * 24 * 3600
 _DAY = 24 * 3600
-#: Different letters that a secret has at least, if nobody made it up.
+#: A secret with fewer different bytes was probably made up by a person.
 _FEW_LETTERS = 10
-#: A clock before this is wrong: 1 January 2026.
+#: Start of 2026, in seconds since the epoch. A clock that shows less is wrong.
 _EARLIEST = 1_767_225_600
 
 
 class Check(NamedTuple):
-    """One finding."""
+    """The result of one check."""
 
     #: ``ok``, ``warn`` or ``fail``.
     verdict: str
+    #: The setting or the part that was checked.
     name: str
+    #: Never shows a key or a secret.
     message: str
 
 
 def examine(app: Flask) -> list[Check]:
-    """Everything that is worth a look, the good included. Shows no key."""
+    """Runs all checks on ``app``.
+
+    :returns: the results, the good ones included. None of them shows a key or a secret.
+    """
     interface = app.session_interface
     if not isinstance(interface, EncryptedSessionInterface):
-        message = f"is a {type(interface).__name__}: sessions are not encrypted"
+        message = (
+            f"must be an EncryptedSessionInterface, not {type(interface).__name__}: sessions are "
+            "not encrypted"
+        )
         return [Check("fail", "session_interface", message)]
     try:
         sealing = interface._sealing(app)
@@ -53,16 +61,16 @@ def examine(app: Flask) -> list[Check]:
     if sealing.is_null:
         checks.append(Check("fail", "keys", "there is no key: sessions cannot be used"))
     for name in sealing.weak:
-        message = f"has fewer than {settings.SHORT_SECRET} bytes: it can be guessed offline"
+        message = f"must have at least {settings.SHORT_SECRET} bytes, or it can be guessed offline"
         checks.append(Check("fail", name, message))
     checks += _secrets(app, sealing.weak)
     if not sealing.weak and not sealing.is_null:
         checks.append(Check("ok", "keys", "strong"))
     if sealing.format == "flask-signed":
-        message = "sessions are written signed, not encrypted: only for the first of two deploys"
+        message = "sessions are signed, not encrypted: this is only for the first of two deploys"
         checks.append(Check("warn", "SESSION_ENCRYPTION_FORMAT", message))
     for source in sealing.keys.unused:
-        message = f"the source {source!r} is set, and neither writes nor opens"
+        message = f"the source {source!r} is set but unused: it neither writes nor opens"
         checks.append(Check("fail", "keys", message))
     checks += _accepted(app)
     checks += _ring(app)
@@ -78,17 +86,19 @@ def _secrets(app: Flask, weak: list[str]) -> Iterator[Check]:
     try:
         secrets = settings.secrets(app)
     except ConfigurationError as error:
-        # Nothing depends on them, or it would have been said.
+        # No key uses them, or `_sealing` would have raised.
         yield Check("warn", "SECRET_KEY", str(error))
         return
     for name, secret in secrets.items():
         if name not in weak and _guessable(secret):
-            yield Check("warn", name, "looks made up: use secrets.token_urlsafe(32)")
+            yield Check(
+                "warn", name, "looks like a text that a person chose: use secrets.token_urlsafe(32)"
+            )
 
 
 def _accepted(app: Flask) -> Iterator[Check]:
     for name in settings.accepted(app.config):
-        message = f"{name} is still accepted: remove it once no such session is seen any more"
+        message = f"{name!r} is still accepted: remove it once no such session comes any more"
         yield Check("warn", "SESSION_ENCRYPTION_ACCEPT", message)
 
 
@@ -113,10 +123,10 @@ def _ring(app: Flask) -> Iterator[Check]:
     verdict = "warn" if age > _OLD else "ok"
     yield Check(verdict, name, f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old")
     if now < max(key.created for key in ring.keys) - MAX_CLOCK_SKEW:
-        yield Check("fail", "clock", "is behind the one that made the newest key of the ring")
+        yield Check("fail", "clock", "is behind the clock that made the newest key of the ring")
     gone = [key.id for key in ring.keys if ring.state(key, now) is State.EXPIRED]
     if gone:
-        message = f"{len(gone)} expired: 'flask fernet ring prune' removes them"
+        message = f"expired keys: {len(gone)}; 'flask fernet ring prune' removes them"
         yield Check("warn", name, message)
     if ring.retention < app.permanent_session_lifetime.total_seconds():
         message = "keeps replaced keys for less than PERMANENT_SESSION_LIFETIME"
@@ -126,14 +136,15 @@ def _ring(app: Flask) -> Iterator[Check]:
 def _wrapping(store: WrappedStore) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING_WRAPPING"
     form, forms = wrapping_form(store.inner.load()), store.wrapping.forms
-    rewrap = "'flask fernet ring rewrap' makes it what it should be"
+    rewrap = "'flask fernet ring rewrap' changes that"
     if form != forms[0]:
-        yield Check("warn", name, f"the ring is still kept as {form!r}: {rewrap}")
+        yield Check("warn", name, f"the ring is still stored as {form!r}: {rewrap}")
     elif form != "plain" and store.opened_by > 0:
         yield Check("warn", name, f"the ring is still under an older secret: {rewrap}")
     for other in forms[1:]:
         if other != form:
-            yield Check("warn", name, f"{other!r} is still accepted: remove it")
+            message = f"{other!r} is still accepted, but the ring is stored as {form!r}: remove it"
+            yield Check("warn", name, message)
 
 
 def _file(path: Path) -> Iterator[Check]:
@@ -142,12 +153,12 @@ def _file(path: Path) -> Iterator[Check]:
     yield Check("ok", name, f"{path.name} has mode {mode:04o}")
     folder = os.stat(os.path.realpath(path.parent)).st_mode
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
-        message = "everybody may replace it: its folder is writable for all"
+        message = "everybody may replace the file: its folder is writable for all"
         yield Check("fail", name, message)
 
 
 def _guessable(secret: bytes) -> bool:
-    """Whether a secret looks like one that a person made up, or left as it was."""
+    """Whether a secret looks like one that a person chose, or copied from an example."""
     text = secret.lower()
     words = (b"secret", b"password", b"change", b"default", b"example", b"dev", b"test")
     repeats = text in (text + text)[1:-1]
@@ -157,10 +168,12 @@ def _guessable(secret: bytes) -> bool:
 def _cookie(app: Flask) -> Iterator[Check]:
     config = app.config
     if not config["SESSION_COOKIE_SECURE"]:
-        message = "is off: the cookie travels over plain HTTP too"
+        message = "is off: browsers send the cookie over plain HTTP too"
         yield Check("warn", "SESSION_COOKIE_SECURE", message)
     if not config["SESSION_COOKIE_HTTPONLY"]:
-        yield Check("warn", "SESSION_COOKIE_HTTPONLY", "is off: scripts in the page get the cookie")
+        yield Check(
+            "warn", "SESSION_COOKIE_HTTPONLY", "is off: scripts in the page can read the cookie"
+        )
     if config["SESSION_COOKIE_SAMESITE"] is None:
-        message = "is not set: 'Lax' keeps the cookie out of other sites' forms"
+        message = "is not set: with 'Lax' forms on other sites do not send the cookie"
         yield Check("warn", "SESSION_COOKIE_SAMESITE", message)

@@ -201,9 +201,9 @@ def configured_ring(app: Flask) -> KeyRing | None:
 
 
 def configured_wrapping(app: Flask, forms: Iterable[str] = ()) -> Wrapping:
-    """How the configuration of ``app`` says that its key ring is kept.
+    """The form in which the key ring of ``app`` is stored, with the secrets for it.
 
-    :param forms: in place of those that it says.
+    :param forms: forms to use in place of those in the configuration.
     :raises ConfigurationError: if a setting cannot be used.
     """
     config = app.config
@@ -211,13 +211,13 @@ def configured_wrapping(app: Flask, forms: Iterable[str] = ()) -> Wrapping:
     configured = settings.choices(config, name, settings.WRAPPINGS)
     if config.get(name) is not None and not configured:
         raise ConfigurationError(
-            f"{name} is set but empty. It is {settings.one_of(settings.WRAPPINGS)}, or a list "
-            "of them, what is written first."
+            f"{name} must be {settings.one_of(settings.WRAPPINGS)}, or a list of them, and must "
+            "not be empty. The first of a list is written."
         )
     command_name = "SESSION_ENCRYPTION_KEYRING_COMMAND"
     command = parse_command(config.get(command_name), command_name)
     if command and "command" not in configured:
-        raise ConfigurationError(f"{command_name} is set, but {name} does not list 'command'.")
+        raise ConfigurationError(f"{command_name} is set, but {name} does not name 'command'.")
     forms = tuple(dict.fromkeys(forms)) or tuple(configured) or ("plain",)
     if "command" in forms and not command:
         raise ConfigurationError(

@@ -1,23 +1,24 @@
-"""Times as people and documents write them, and by how much clocks may differ."""
+"""Times as text, for people and documents, and the difference that clocks may have."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 
-#: Seconds by which a token may be dated ahead, as in ``src/token/keys.rs``.
+#: Seconds by which the time of a token may be ahead of this clock. ``src/token/keys.rs`` has the
+#: same number.
 MAX_CLOCK_SKEW = 60
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def to_text(seconds: int) -> str:
-    """Seconds since the epoch as UTC (ISO 8601)."""
+    """Seconds since the epoch as UTC text (ISO 8601), for example ``2026-09-21T14:13:20Z``."""
     return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime(_FORMAT)
 
 
 def from_text(text: str) -> int:
-    """Undoes :func:`to_text`.
+    """The seconds since the epoch of a text from :func:`to_text`.
 
-    :raises ValueError: for another form.
+    :raises ValueError: if ``text`` has another form.
     """
     return int(datetime.strptime(text, _FORMAT).replace(tzinfo=timezone.utc).timestamp())

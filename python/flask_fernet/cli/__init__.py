@@ -1,6 +1,6 @@
-"""``flask fernet``: keys, key rings, tokens and the state of an app's sessions.
+"""``flask fernet``: commands for keys, key rings, tokens and the state of an app's sessions.
 
-An entry point of Flask's own command line: there is nothing to import in the app.
+Flask's own command line finds the group ``fernet`` by an entry point, so an app imports nothing.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from . import ring, session
 
 
 class _Group(click.Group):
-    """Says what is wrong in a line, without a traceback."""
+    """A group that reports a wrong configuration in one line, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -26,12 +26,12 @@ class _Group(click.Group):
 
 @click.group(cls=_Group)
 def fernet() -> None:
-    """Keys of encrypted sessions: make, rotate, revoke, inspect, check."""
+    """Make, rotate and revoke the keys of encrypted sessions; inspect and check sessions."""
 
 
 @fernet.command("generate-key")
 def generate_key() -> None:
-    """Print a new key, for SESSION_ENCRYPTION_KEYS or Fernet()."""
+    """Print a new key for SESSION_ENCRYPTION_KEYS or Fernet()."""
     click.echo(Fernet.generate_key())
 
 

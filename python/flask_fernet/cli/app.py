@@ -1,4 +1,4 @@
-"""The app that a command is run for."""
+"""The app for which a command runs."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def missing_ring_allowed() -> Iterator[None]:
 def load_app(ctx: click.Context) -> Flask:
     """The app that ``flask --app`` names.
 
-    :raises NoAppException: if none can be found.
-    :raises ConfigurationError: if it checks its configuration and a setting cannot be used.
+    :raises NoAppException: if no app can be found.
+    :raises ConfigurationError: if the app checks its settings and one of them cannot be used.
     """
     return ctx.ensure_object(ScriptInfo).load_app()
 
@@ -39,15 +39,18 @@ def load_app(ctx: click.Context) -> Flask:
 def interface_of(app: Flask) -> EncryptedSessionInterface:
     """The session interface of ``app``.
 
-    :raises ClickException: if sessions of ``app`` are not encrypted.
+    :raises ClickException: if it is not an :class:`~flask_fernet.EncryptedSessionInterface`.
     """
     if not isinstance(app.session_interface, EncryptedSessionInterface):
-        raise click.ClickException("The app's session_interface is no EncryptedSessionInterface.")
+        raise click.ClickException(
+            "The app's session_interface must be an EncryptedSessionInterface, not "
+            f"{type(app.session_interface).__name__}."
+        )
     return app.session_interface
 
 
 def load_app_if_any(ctx: click.Context) -> Flask | None:
-    """The app, or ``None`` if it cannot be loaded: a ring in a separate file needs no app."""
+    """The app, or ``None`` if it cannot be loaded, for commands on a file that needs no app."""
     try:
         return load_app(ctx)
     except (NoAppException, ConfigurationError):

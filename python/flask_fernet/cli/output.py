@@ -1,4 +1,4 @@
-"""Tables for people, JSON for programs."""
+"""The output of commands: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import click
 from ..keys.ring import Ring
 from ..times import to_text
 
-json_option = click.option("--json", "json_", is_flag=True, help="For programs.")
+json_option = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
 
 
 def print_ring(ring: Ring, json_: bool) -> None:
-    """Prints the keys of ``ring`` and what they do now; never the keys themselves."""
+    """Prints the ids, states and times of the keys of ``ring``, and never the keys themselves."""
     now = time.time()
     rows = [
         {
@@ -32,7 +32,9 @@ def print_ring(ring: Ring, json_: bool) -> None:
         shown = {"purpose": ring.purpose, "retention": ring.retention, "keys": rows}
         click.echo(json.dumps(shown))
         return
-    click.echo(f"For {ring.purpose}; replaced keys open for {ring.retention:,} seconds more.")
+    click.echo(
+        f"The ring is for {ring.purpose}. Replaced keys open for {ring.retention:,} seconds more."
+    )
     headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES", "REVOKED")
     names = ("id", "state", "created", "activates", "retires", "expires", "revoked")
     print_table(headings, [tuple(row[name] or "" for name in names) for row in rows])

@@ -25,18 +25,24 @@ from .which_ring import find_keyring, path_option, wrapping_option
 
 @click.group()
 def ring() -> None:
-    """A key ring: keys with the times at which they take over and end."""
+    """Make, show and change a key ring.
+
+    A ring has keys, and the times at which each of them takes over and ends.
+    """
 
 
 @ring.command("init")
 @path_option
 @wrapping_option
 @json_option
-@click.option("--purpose", default=SESSIONS, show_default=True, help="What the ring is for.")
+@click.option(
+    "--purpose", default=SESSIONS, show_default=True, help="What the keys of the ring are for."
+)
 @click.option(
     "--retention",
     type=click.IntRange(min=0),
-    help="Seconds for which replaced keys go on opening; the app's session lifetime without it.",
+    help="Seconds for which replaced keys still open. Default: the app's session lifetime; "
+    "for other purposes 31 days.",
 )
 @click.option(
     "--import",
@@ -54,13 +60,16 @@ def init(
     retention: int | None,
     import_: bool,
 ) -> None:
-    """Make a ring with one key, active at once."""
+    """Make a ring with one key, which is primary at once."""
     if import_ and purpose != SESSIONS:
-        raise click.ClickException("The keys of sessions are not for anything else.")
+        raise click.ClickException(
+            "--import takes over the keys of sessions, so --purpose must be "
+            f"{SESSIONS!r}, not {purpose!r}."
+        )
     with missing_ring_allowed():
         keyring = find_keyring(ctx, path, wrapping)
         if retention is None:
-            retention = _lifetime(ctx, purpose, path)
+            retention = _default_retention(ctx, purpose, path)
         former: list[str] = []
         if import_:
             app = load_app(ctx)
@@ -77,7 +86,7 @@ def init(
 @json_option
 @click.pass_context
 def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
-    """Show the keys and what they do now; never the keys themselves."""
+    """Show what each key does, never the key itself."""
     print_ring(find_keyring(ctx, path).load(), json_)
 
 
@@ -88,15 +97,19 @@ def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     type=click.IntRange(min=0),
     default=ACTIVATION_DELAY,
     show_default=True,
-    help="Seconds for which the new key only opens: until every worker, and host, has it.",
+    help="Seconds for which the new key only opens. Every worker and host must have it by then.",
 )
-@click.option("--force", is_flag=True, help="Even while another key is still staged.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Rotate even while another key is staged, or if this host's clock is behind.",
+)
 @json_option
 @click.pass_context
 def rotate(
     ctx: click.Context, path: Path | None, activate_in: int, force: bool, json_: bool
 ) -> None:
-    """Add a key that takes over."""
+    """Add a new key, which takes over after a delay."""
     _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force), json_)
 
 
@@ -106,7 +119,7 @@ def rotate(
 @json_option
 @click.pass_context
 def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool) -> None:
-    """Take a key out at once: sessions under it end."""
+    """Revoke a key at once. Sessions under this key end."""
     _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()), json_)
 
 
@@ -115,7 +128,7 @@ def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool) -> N
 @json_option
 @click.pass_context
 def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
-    """Remove keys that have expired."""
+    """Remove the keys that have expired."""
     _change(ctx, path, lambda ring: ring.pruned(time.time()), json_)
 
 
@@ -125,10 +138,10 @@ def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
 @json_option
 @click.pass_context
 def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None, json_: bool) -> None:
-    """Keep the same ring in another way, or under the newest secret."""
+    """Store the same ring in another form, or under the newest secret."""
     keyring = find_keyring(ctx, path, wrapping, from_any=True)
     if not keyring.store.rewrap():
-        raise click.ClickException("Somebody else is changing the key ring. Try again.")
+        raise click.ClickException("Another writer changed the key ring meanwhile. Try again.")
     print_ring(keyring.load(), json_)
 
 
@@ -138,7 +151,10 @@ def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None, json_: b
 @click.argument("tokens", type=click.File("r", errors="replace"), default="-")
 @click.pass_context
 def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[str]) -> None:
-    """Count which keys old tokens still need, a token a line."""
+    """Count how many old tokens still need each key.
+
+    TOKENS is a file with one token a line. Default: standard input.
+    """
     ring = find_keyring(ctx, path).load()
     opens = _openers(ctx, ring)
     counts: Counter[str] = Counter({key.id: 0 for key in ring.keys if key.revoked is None})
@@ -154,15 +170,19 @@ def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[
         print_table(("KEY", "TOKENS"), [(name, f"{count:,}") for name, count in counts.items()])
 
 
-def _lifetime(ctx: click.Context, purpose: str, path: Path | None) -> int:
-    """The retention of a new ring: as long as a session lives, if that can be found out."""
+def _default_retention(ctx: click.Context, purpose: str, path: Path | None) -> int:
+    """The retention of a new ring in seconds: for sessions the app's session lifetime, for other
+    purposes, or if there is no app, a fixed default.
+    """
     if purpose == SESSIONS:
         try:
             return int(load_app(ctx).permanent_session_lifetime.total_seconds())
         except NoAppException:
             if path is None:
                 raise
-    click.echo(f"Retention: {RETENTION:,} seconds, as no --retention is given.", err=True)
+    click.echo(
+        f"The retention is {RETENTION:,} seconds, because no --retention is given.", err=True
+    )
     return RETENTION
 
 
@@ -173,7 +193,7 @@ def _change(
 
 
 def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], bool]]]:
-    """For each key in use, what says whether it made a token."""
+    """For each key that is not revoked its id and a function: whether the key made a token."""
     usable = [key for key in ring.keys if key.revoked is None]
     if ring.purpose == SESSIONS and (app := load_app_if_any(ctx)) is not None:
         interface = interface_of(app)

@@ -1,4 +1,4 @@
-"""``flask fernet inspect`` and ``flask fernet doctor``: an app's sessions."""
+"""``flask fernet inspect`` and ``flask fernet doctor``: look into an app's sessions."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ from .output import json_option, print_table
 
 @click.command()
 @click.argument("token")
-@click.option("--show", is_flag=True, help="The contents too.")
+@click.option("--show", is_flag=True, help="Print the contents of the session too.")
 @json_option
 @click.pass_context
 def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
-    """Say what a session cookie is: format, key, age. With - it is read from standard input, so
-    that it stays out of the shell's history.
+    """Print the format, the key and the age of a session cookie.
+
+    With - as TOKEN the cookie is read from standard input, so that it stays out of the shell's
+    history.
     """
-    if token == "-":  # noqa: S105 - no token
+    if token == "-":  # noqa: S105 - not a token
         token = sys.stdin.buffer.read().decode("utf-8", "replace")
     app = load_app(ctx)
     found = inspection.inspect(interface_of(app), app, token.strip(), show)
@@ -39,10 +41,13 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
 
 @click.command()
 @json_option
-@click.option("--strict", is_flag=True, help="Warnings count as failures.")
+@click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @click.pass_context
 def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
-    """Check what an app needs in production. Exit status 1 if a check fails."""
+    """Check what an app needs in production.
+
+    The exit status is 1 if a check fails.
+    """
     try:
         with missing_ring_allowed():
             app = load_app(ctx)

@@ -1,4 +1,4 @@
-"""Which key ring a command is about, and how that one is kept."""
+"""Finds the key ring that a command is for, and the form in which it is stored."""
 
 from __future__ import annotations
 
@@ -22,63 +22,69 @@ if TYPE_CHECKING:
 path_option = click.option(
     "--path",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="The ring's file; SESSION_ENCRYPTION_KEYRING of the app without it.",
+    help="File of the key ring. Default: the app's SESSION_ENCRYPTION_KEYRING.",
 )
 
 
 wrapping_option = click.option(
     "--wrapping",
     type=click.Choice(WRAPPINGS),
-    help="How the ring is kept; as the app has it, or with a --path plain, without it.",
+    help="Form in which the ring is stored. Default: the first form that the app names. With the "
+    "--path of another ring: the form that it has, or plain if it is new.",
 )
 
 
 def find_keyring(
     ctx: click.Context, path: Path | None, form: str | None = None, from_any: bool = False
 ) -> KeyRing:
-    """The ring in a file, or the app's.
+    """The ring at ``path``, or else the ring of the app's sessions.
 
-    :param form: what it is written in; without it what the app says, and for another ring what it
-        is in.
-    :param from_any: whether it is read in whatever form it is, and not only in those that the app
-        opens.
+    :param form: the form that is written. Default: the first that the app names; for a ring that is
+        not the app's, the form in which it is stored.
+    :param from_any: also read the app's ring if it is stored in a form that the app does not open.
+    :raises ClickException: if there is no such ring, or the app would not open it.
+    :raises ConfigurationError: if a setting cannot be used.
     """
     with missing_ring_allowed():
         app = load_app(ctx) if path is None else load_app_if_any(ctx)
-        apps = None if app is None else configured_ring(app)
-    if app is not None and apps is not None and (path is None or _is_kept_in(apps, path)):
-        return _ring_of_app(app, apps, form, from_any)
+        app_ring = None if app is None else configured_ring(app)
+    if app is not None and app_ring is not None and (path is None or _is_stored_in(app_ring, path)):
+        return _ring_of_app(app, app_ring, form, from_any)
     if path is None:
-        raise click.ClickException("The app sets no SESSION_ENCRYPTION_KEYRING; give a --path.")
+        raise click.ClickException(
+            "There is no key ring: set SESSION_ENCRYPTION_KEYRING in the app, or give a --path."
+        )
     forms = [*([form] if form else []), *_form_in(path)]
     if set(forms) <= {"plain"}:
         return KeyRing(path)
     if app is None:
-        raise click.ClickException("Only the app knows the secret of the ring: name it with --app.")
+        raise click.ClickException(
+            "Only the app knows the secret of the key ring. Name the app with --app."
+        )
     return KeyRing(path, wrapping=configured_wrapping(app, forms))
 
 
 def _ring_of_app(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:
-    """The ring of the app's sessions, never to be written so that the app does not open it."""
+    """The ring of the app's sessions. It is never written in a form that the app does not open."""
     store = ring.store.inner
     if not isinstance(store, RingFile):
-        # Kept in a place of the app's own, in its own way.
+        # The app's own store: the app alone decides on the form.
         return ring
     accepted = ring.store.wrapping.forms
     if form not in (None, *accepted):
         raise click.ClickException(
-            f"The app does not open a ring kept as {form!r}: first list it in "
-            "SESSION_ENCRYPTION_KEYRING_WRAPPING, in every worker."
+            f"The app does not open a key ring stored as {form!r}. List this form in "
+            "SESSION_ENCRYPTION_KEYRING_WRAPPING first, in every worker."
         )
     forms = [form or accepted[0], *accepted, *(_form_in(store.path) if from_any else [])]
     return KeyRing(store.path, wrapping=configured_wrapping(app, forms))
 
 
-def _is_kept_in(ring: KeyRing, path: Path) -> bool:
+def _is_stored_in(ring: KeyRing, path: Path) -> bool:
     store = ring.store.inner
     return isinstance(store, RingFile) and os.path.realpath(store.path) == os.path.realpath(path)
 
 
 def _form_in(path: Path) -> list[str]:
-    """How the ring in a file is kept, if there is one."""
+    """The form of the ring in a file, as a list; empty if there is no file."""
     return [wrapping_form(RingFile(path).load())] if os.path.exists(path) else []

@@ -1,4 +1,4 @@
-"""The key command: a program that prints the secrets a key ring is wrapped with."""
+"""The key command: the operator's program that prints the secrets of a wrapped key ring."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from ..settings import SHORT_SECRET
 
 
 def parse_command(command: object, name: str) -> tuple[str, ...]:
-    """A program and its arguments, given as a list or as one text."""
+    """A program and its arguments, from a list or from one text.
+
+    :param command: a list, or a text quoted as for a shell; ``None`` if there is no command.
+    :param name: the setting or argument, for messages.
+    :returns: an empty tuple if ``command`` is ``None``.
+    :raises ConfigurationError: if ``command`` is neither of these, or is empty.
+    """
     if command is None:
         return ()
     try:
@@ -22,21 +28,23 @@ def parse_command(command: object, name: str) -> tuple[str, ...]:
         parts = None
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ConfigurationError(
-            f"{name} is a list of a program and its arguments, or one text with both, quoted as "
-            "for a shell, though none is used."
+            f"{name} must be a list of a program and its arguments, or one text with both, quoted "
+            "as for a shell, although no shell runs it."
         )
     if not parts:
-        raise ConfigurationError(f"{name} is set but empty.")
+        raise ConfigurationError(f"{name} must not be empty.")
     return tuple(parts)
 
 
 def run_key_command(
     command: tuple[str, ...], timeout: float
 ) -> tuple[str | None, tuple[bytes, ...]]:
-    """What is wrong with a key command, or the secrets that it prints, a line each, the newest
-    first.
+    """Runs a key command and reads the secrets that it prints, one a line, the newest first.
 
-    It raises nothing, so that nothing that was printed is in an exception or its traceback.
+    It raises no exception, so that no exception and no traceback holds anything that was printed.
+
+    :param timeout: seconds after which the command and everything that it started is killed.
+    :returns: ``None`` and the secrets; or what went wrong, and no secrets.
     """
     try:
         process = subprocess.Popen(  # noqa: S603 - the operator's own program
@@ -44,7 +52,7 @@ def run_key_command(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            # To be ended with all that it starts.
+            # A process group of its own, so that it can be killed with everything that it starts.
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
@@ -63,11 +71,15 @@ def run_key_command(
         return "The key command printed nothing.", ()
     if any(len(secret) < SHORT_SECRET for secret in secrets):
         return (
-            f"The key command printed a line of fewer than {SHORT_SECRET} bytes, which is "
-            "too short for a secret.",
+            "The key command printed a line that is too short: each secret must have at least "
+            f"{SHORT_SECRET} bytes.",
             (),
         )
     if any(secret.startswith((b"#", b"-----")) for secret in secrets):
-        # A comment, or the first line of a PEM file (RFC 7468): the same for everybody.
-        return "The key command printed a line that begins with '#' or '-----': no secret.", ()
+        # A comment, or the first line of a PEM file (RFC 7468): it is the same for everybody.
+        return (
+            "The key command printed a line that begins with '#' or '-----', which cannot be a "
+            "secret.",
+            (),
+        )
     return None, secrets

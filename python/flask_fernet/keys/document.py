@@ -1,4 +1,4 @@
-"""A key ring as it is kept: a JSON document."""
+"""A key ring as JSON, and what makes a document invalid."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .ring import MAX_SECONDS, Ring, RingKey
 
 
 def encode(ring: Ring) -> str:
-    """The ring as it is kept."""
+    """The document of ``ring``: JSON, with times in UTC (ISO 8601). It holds the keys."""
     document = {
         "version": 1,
         "purpose": ring.purpose,
@@ -32,16 +32,17 @@ def encode(ring: Ring) -> str:
 
 
 def decode(text: str | bytes) -> Ring:
-    """A ring as it was kept.
+    """The ring of a document from :func:`encode`.
 
-    :raises KeyRingError: for anything else. Says what is wrong, never shows a key.
+    :raises KeyRingError: if the document is invalid. The message says why and never shows a key.
     """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        document = KeyRingError("The key ring is not JSON.")
+        document = KeyRingError("The key ring is not valid JSON.")
     if isinstance(document, KeyRingError):
-        # Raised out here: that error has the whole text with it.
+        # Raise outside the except block: a JSONDecodeError holds the document, keys included, and
+        # would become `__context__`.
         raise document
     problem = _invalid_because(document)
     if problem is not None:
@@ -60,31 +61,33 @@ def decode(text: str | bytes) -> Ring:
 
 
 def _invalid_because(document: Any) -> str | None:
-    """What is wrong with a document."""
+    """Why a document is invalid, as the end of a sentence about the ring; ``None`` if it is
+    valid.
+    """
     if not isinstance(document, dict):
-        return "is no JSON object"
+        return "is not a JSON object"
     if document.get("version") != 1:
-        return "is of a version that this release does not know"
+        return "has a version that this release does not know"
     if not isinstance(document.get("purpose"), str):
-        return "does not say what it is for"
+        return "has no valid purpose"
     retention = document.get("retention")
     if type(retention) is not int or not 0 <= retention <= MAX_SECONDS:
-        return "has no retention in whole seconds"
+        return f"has no valid retention: it must be from 0 to {MAX_SECONDS} whole seconds"
     keys = document.get("keys")
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         return "has no list of keys"
     for position, key in enumerate(keys):
         if not isinstance(key.get("id"), str) or not key["id"]:
-            return f"has an entry, number {position}, without an id"
+            return f"has no valid id in keys[{position}]"
         try:
-            # The strict reader, which the session interface uses too.
+            # The same strict reader of keys that the session interface uses.
             SessionKeys([(key["id"], key["key"])], [], b"")
             for name in ("created", "activates"):
                 from_text(key[name])
             if key.get("revoked") is not None:
                 from_text(key["revoked"])
         except (KeyError, TypeError, ValueError):
-            return f"has an entry, number {position}, that is no key with its times"
+            return f"has no valid key with its times in keys[{position}]"
     if len({key["id"] for key in keys}) != len(keys):
         return "has two keys with the same id"
     activations = [key["activates"] for key in keys if key.get("revoked") is None]

@@ -1,4 +1,4 @@
-"""The handle of a key ring."""
+"""``KeyRing``, the handle of a stored key ring: load it, create it, change it, use it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .ring_file import RingFile
 from .ring_store import RingStore
 from .wrapping import WrappedStore, Wrapping
 
-#: Attempts to change a ring that others change at the same time.
+#: How often a change is tried while other writers change the ring at the same time.
 _ATTEMPTS = 20
 
 
 class KeyRing:
-    """A ring and the place where it is kept.
+    """A ring and the place where it is stored.
 
-    :param store: the path of a file, or a :class:`RingStore`.
-    :param secrets: if given, the ring is kept encrypted (AES-256-GCM) under keys derived from
-        these: under the first; it opens under each of them.
-    :param command: the same with the secrets that a program prints, a line each: the program and
-        its arguments.
-    :param wrapping: the same as the settings of an app have it.
+    :param store: the path of a file, or a :class:`~flask_fernet.keys.ring_store.RingStore`.
+    :param secrets: if given, the ring is stored encrypted (AES-256-GCM, ``docs/formats.md``). The
+        first secret encrypts the ring, each of them opens it.
+    :param command: the same with the secrets that a program prints, one a line: the program and
+        its arguments, as a list or as one text. No shell runs it.
+    :param wrapping: the same, as the settings of an app say.
     :raises ConfigurationError: if ``secrets`` or ``command`` cannot be used.
     """
 
@@ -44,11 +44,12 @@ class KeyRing:
             wrapping = Wrapping.from_secrets(secrets)
         elif command is not None:
             wrapping = Wrapping.from_command(command)
-        # A ring that is kept in another way than the one said is refused, with the way to mend it.
+        # Even a plain ring is read through this: a ring that is stored in another form than the
+        # expected one is refused, with a message that names the remedy.
         self.store = WrappedStore(store, wrapping or Wrapping())
 
     def __eq__(self, other: object) -> bool:
-        """Whether both are the ring of the same file, kept in the same way."""
+        """Whether both are the ring of the same file, stored in the same form."""
         return isinstance(other, KeyRing) and self._identity == other._identity
 
     def __hash__(self) -> int:
@@ -60,28 +61,32 @@ class KeyRing:
         return self.store.wrapping, str(store.path) if isinstance(store, RingFile) else id(store)
 
     def load(self) -> Ring:
-        """The ring as it is kept now.
+        """The ring as it is stored now.
 
         :raises KeyRingError: if it cannot be read.
         """
         return decode(self.store.load())
 
     def create(self, ring: Ring) -> None:
-        """Keeps a new ring.
+        """Stores a new ring.
 
-        :raises KeyRingError: if there is one already.
+        :raises KeyRingError: if a ring is stored here already, or ``ring`` is invalid, or it cannot
+            be written.
         """
         document = encode(ring)
-        # What could not be read again is not written.
+        # A ring that could not be read again must not be written.
         decode(document)
         if not self.store.compare_and_set(None, document.encode()):
             raise KeyRingError("There is a key ring already.")
 
     def change(self, change: Callable[[Ring], Ring]) -> Ring:
-        """Replaces the ring by what ``change`` makes of it, whatever others do meanwhile.
+        """Replaces the ring by ``change(ring)``. No change that others make meanwhile is lost.
 
+        :param change: a function of the stored ring. It is called again if another writer was
+            faster.
         :returns: the new ring.
-        :raises KeyRingError: if ``change`` does, or others always come first.
+        :raises KeyRingError: if ``change`` raises it, if the ring cannot be read or written, or if
+            other writers were always faster.
         """
         for _ in range(_ATTEMPTS):
             document = self.store.load()
@@ -91,13 +96,13 @@ class KeyRing:
                 return ring
             if self.store.compare_and_set(document, encode(changed).encode()):
                 return changed
-        raise KeyRingError("Others kept changing the key ring.")
+        raise KeyRingError("Other writers kept changing the key ring. Try again.")
 
     def fernet(self) -> RingFernet:
         """A ``MultiFernet`` that follows this ring, for data of the app's own.
 
-        :raises KeyRingError: if the ring is for sessions: whoever can have a text of their choice
-            encrypted under their key could make one.
+        :raises KeyRingError: if the ring cannot be read, or is for sessions. Whoever can have a
+            text of their choice encrypted under a key of sessions could make a session.
         """
         if self.load().purpose == SESSIONS:
             raise KeyRingError(

@@ -1,6 +1,7 @@
-"""Key rings: the keys of one purpose over years, and which of them does what at a given time.
+"""A key ring: the keys of one purpose over years, and what each of them does at a given time.
 
-What is here decides; it knows no clock and no file.
+A ring is a value. It reads no clock and no file: the time is an argument, and a change returns
+another ring. So every worker that has the same ring gives the same answers.
 """
 
 from __future__ import annotations
@@ -14,28 +15,28 @@ from .._core import Fernet
 from ..errors import KeyRingError
 from ..times import MAX_CLOCK_SKEW
 
-#: What the ring of an app's sessions is for.
+#: The purpose of the ring of an app's sessions.
 SESSIONS = "sessions"
 #: Seconds for which a new key only opens, so that every worker has it before any writes with it.
 ACTIVATION_DELAY = 10
-#: Seconds for which replaced keys are kept unless said otherwise: Flask's default session lifetime.
+#: Default retention, in seconds: 31 days, like Flask's default session lifetime.
 RETENTION = 31 * 24 * 3600
-#: Seconds that a retention or a delay may take: a thousand years.
+#: Maximum retention and maximum delay of an activation, in seconds: a thousand years.
 MAX_SECONDS = 1000 * 365 * 24 * 3600
 
 
 class State(str, enum.Enum):
     """What a key does at a given time."""
 
-    #: Opens; encrypts from its activation on.
+    #: It opens. It will encrypt from its activation on.
     STAGED = "staged"
-    #: Opens and encrypts. Exactly one key of a ring is primary at any time.
+    #: It opens and encrypts. Exactly one key of a ring is primary at any time.
     PRIMARY = "primary"
-    #: Opens, until the ring's retention after it was replaced.
+    #: It has been replaced, and opens until the ring's retention is over.
     RETIRED = "retired"
-    #: Does nothing any more; the next pruning removes it.
+    #: It does nothing any more. The next pruning removes it.
     EXPIRED = "expired"
-    #: Does nothing any more, because somebody said so.
+    #: It does nothing any more, because an operator revoked it.
     REVOKED = "revoked"
 
     def __str__(self) -> str:
@@ -44,34 +45,34 @@ class State(str, enum.Enum):
 
 @dataclass(frozen=True)
 class RingKey:
-    """One key and its times, all in seconds since the epoch."""
+    """A key and its times, all in seconds since the epoch."""
 
     id: str
-    #: What :meth:`Fernet.generate_key` gives.
+    #: The key as :meth:`Fernet.generate_key` returns it.
     key: str = field(repr=False)
     created: int
-    #: From when on it may encrypt. Of two keys in use no two have the same.
+    #: When it may start to encrypt. No two keys that are not revoked share this time.
     activates: int
     revoked: int | None = None
 
 
 @dataclass(frozen=True)
 class Ring:
-    """An immutable ring. Every change gives another one."""
+    """An immutable ring. Every change returns another one."""
 
     purpose: str
-    #: Seconds for which a replaced key goes on opening.
+    #: Seconds for which a replaced key still opens.
     retention: int
-    #: Never empty of keys that are not revoked.
+    #: At least one of them is not revoked. Their order has no meaning.
     keys: tuple[RingKey, ...]
 
-    # What the keys do. A pure function of the ring and the time.
+    # States: pure functions of the ring and the time.
 
     def primary(self, now: float) -> RingKey:
-        """The key that encrypts at ``now``.
+        """The key that encrypts at ``now`` (seconds since the epoch).
 
-        Of those not revoked, the one activated last; before the first activation (on a host
-        whose clock is behind, say) the one to be activated first.
+        This is the key activated last, of those not revoked. Before the first activation (for
+        example on a host whose clock is behind) it is the key that will be activated first.
         """
         usable = [key for key in self.keys if key.revoked is None]
         active = [key for key in usable if key.activates <= now]
@@ -80,7 +81,7 @@ class Ring:
         return min(usable, key=lambda key: key.activates)
 
     def state(self, key: RingKey, now: float) -> State:
-        """What ``key`` does at ``now``."""
+        """The state of ``key`` at ``now`` (seconds since the epoch)."""
         if key.revoked is not None:
             return State.REVOKED
         if key == self.primary(now):
@@ -91,8 +92,8 @@ class Ring:
         return State.EXPIRED if expires is not None and expires <= now else State.RETIRED
 
     def retires(self, key: RingKey) -> int | None:
-        """When the successor of ``key`` takes over or took over, if it has one. One that was
-        revoked before its time is none.
+        """When the next key takes over from ``key``, in seconds since the epoch; ``None`` if no
+        key follows it. A key that was revoked before its activation never takes over.
         """
         successors = (
             other.activates
@@ -103,12 +104,15 @@ class Ring:
         return min(successors, default=None)
 
     def expires(self, key: RingKey) -> int | None:
-        """When a key that has been replaced stops opening."""
+        """When ``key`` stops opening, in seconds since the epoch; ``None`` if no key follows it."""
         retires = self.retires(key)
         return None if retires is None else retires + self.retention
 
     def opening(self, now: float) -> list[RingKey]:
-        """The keys that open at ``now``: the primary, then the others, the newest first."""
+        """The keys that open at ``now``: the primary first, then the others from newest to oldest.
+
+        Newest means activated last.
+        """
         primary = self.primary(now)
         others = [
             key
@@ -118,7 +122,9 @@ class Ring:
         return [primary, *others]
 
     def next_change(self, now: float) -> int | None:
-        """When the next key is activated or expires, if nothing else happens."""
+        """When the next key is activated or expires, in seconds since the epoch; ``None`` if no
+        key will.
+        """
         times = [key.activates for key in self.keys if key.revoked is None]
         times += [at for key in self.keys if (at := self.expires(key)) is not None]
         return min((at for at in times if at > now), default=None)
@@ -126,30 +132,34 @@ class Ring:
     # Changes.
 
     def rotated(self, now: float, activate_in: int = ACTIVATION_DELAY, force: bool = False) -> Ring:
-        """With a new key, which is activated in ``activate_in`` seconds.
+        """This ring with one new key, which will be activated in ``activate_in`` seconds.
 
-        :raises KeyRingError: while a key is staged, or if the clock is behind the one that made
-            the newest key, unless forced.
+        :param force: rotate even in the two cases in which an error is raised.
+        :raises KeyRingError: if a key is still staged, or if the clock is behind the one that made
+            the newest key.
         """
         staged = [key for key in self.keys if self.state(key, now) is State.STAGED]
         if staged and not force:
             raise KeyRingError(
-                f"{staged[0].id} is still staged: a second rotation before the first has spread "
+                f"{staged[0].id} is still staged. A second rotation before the first has spread "
                 "could leave workers without the key that others write with. Wait, or force it."
             )
         if now < max(key.created for key in self.keys) - MAX_CLOCK_SKEW and not force:
             raise KeyRingError(
-                "This host's clock is behind the one that made the newest key: what is activated "
-                "when would be wrong. Set the clock, or force it."
+                "The clock of this host is behind the one that made the newest key, so the new key "
+                "would be activated at the wrong time. Set the clock, or force it."
             )
         return self._with_new(now, activate_in)
 
     def _with_new(self, now: float, activate_in: int) -> Ring:
-        """With a new key after all others. What is still staged comes right before it."""
+        """This ring with a new key that is activated after all others, at consecutive seconds after
+        those that are still staged.
+        """
         usable = [key for key in self.keys if key.revoked is None]
         staged = sorted((k for k in usable if k.activates > now), key=lambda k: k.activates)
         latest = max((key.activates for key in usable if key not in staged), default=0)
-        # None of them before now: until now their predecessor has been writing.
+        # No staged key may be moved to a time before now: until now their predecessor has been
+        # writing, and its retention counts from the activation of its successor.
         at = max(int(now) + activate_in, int(now) + len(staged), latest + len(staged) + 1)
         moved = {
             key.id: replace(key, activates=min(key.activates, at - len(staged) + position))
@@ -159,27 +169,30 @@ class Ring:
         return replace(self, keys=(*keys, _new_key(now, at)))
 
     def revoked(self, key_id: str, now: float) -> Ring:
-        """Without a key, at once. If it was the primary, a new key takes over in the same change.
+        """This ring with a key revoked at once. If it is the primary, the same change adds a new
+        key, which takes over at once.
 
-        :raises KeyRingError: if there is no such key, or it is revoked already.
+        :raises KeyRingError: if the ring has no such key, or it is revoked already.
         """
         found = next((key for key in self.keys if key.id == key_id), None)
         if found is None or found.revoked is not None:
             known = ", ".join(key.id for key in self.keys if key.revoked is None)
-            raise KeyRingError(f"{key_id!r} is none of the keys in use: {known}.")
-        # On a host whose clock is behind it cannot be told whether the last key has taken over: it
-        # is taken for the primary, or an older one might be that again.
+            raise KeyRingError(f"Unknown or revoked key {key_id!r}; keys in use: {known}.")
+        # If this clock is behind we cannot know whether the newest key is primary yet. Assume it
+        # is; otherwise revoking it could make an older key primary again.
         latest = max(key.created for key in self.keys)
         last = max((key for key in self.keys if key.revoked is None), key=lambda k: k.activates)
         was_primary = found == self.primary(now) or (now < latest and found == last)
         now = max(now, latest)
         keys = tuple(replace(key, revoked=int(now)) if key is found else key for key in self.keys)
         without = replace(self, keys=keys)
-        # No worker has to wait for a new key: they look again when they meet its tokens.
+        # The new key needs no delay: a worker that meets a token under it polls the ring at once.
         return without._with_new(now, activate_in=0) if was_primary else without
 
     def pruned(self, now: float) -> Ring:
-        """Without the keys that have expired, and those revoked longer ago than the retention."""
+        """This ring without the keys that have expired, and without those that were revoked longer
+        ago than the retention.
+        """
 
         def gone(key: RingKey) -> bool:
             if key.revoked is not None:
@@ -192,15 +205,18 @@ class Ring:
 def new_ring(
     purpose: str, now: float, retention: int = RETENTION, former: Iterable[str] = ()
 ) -> Ring:
-    """A ring whose first key is active at once.
+    """A ring whose first key is primary at once.
 
-    :param former: keys in use so far, the newest first. They are taken over as they are, so that
-        workers which have the ring and workers which have not yet share what they write; the
-        next rotation brings a fresh one. Without them the first key is fresh.
+    :param now: the time, in seconds since the epoch.
+    :param retention: seconds for which a replaced key still opens.
+    :param former: keys in use so far, the newest first, as :meth:`Fernet.generate_key` returns
+        them. The ring takes them over unchanged, so that workers with the ring and workers that do
+        not have it yet open what the others write; the next rotation adds the first fresh key. If
+        there are none, the first key is fresh.
     :raises KeyRingError: if ``retention`` is not between 0 seconds and a thousand years.
     """
     if not 0 <= retention <= MAX_SECONDS:
-        raise KeyRingError(f"A retention is at most {MAX_SECONDS} seconds.")
+        raise KeyRingError(f"The retention must be from 0 to {MAX_SECONDS} seconds.")
     at = int(now)
     taken_over = [RingKey(_new_id(), key, at, at - age) for age, key in enumerate(former)]
     return Ring(purpose, retention, tuple(reversed(taken_over)) or (_new_key(now, at),))
@@ -208,7 +224,7 @@ def new_ring(
 
 def _new_key(now: float, activates: int) -> RingKey:
     if activates - int(now) > MAX_SECONDS:
-        raise KeyRingError(f"A key is activated within {MAX_SECONDS} seconds.")
+        raise KeyRingError(f"The activation must be within {MAX_SECONDS} seconds.")
     return RingKey(_new_id(), Fernet.generate_key().decode(), int(now), activates)
 
 

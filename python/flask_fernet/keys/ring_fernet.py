@@ -1,4 +1,4 @@
-"""Fernet tokens under the keys of a ring."""
+"""Fernet tokens under the keys of a followed ring."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from .following import FollowedRing
 
 
 class RingFernet:
-    """A ``MultiFernet`` whose keys are those of a ring, and follow it.
+    """A ``MultiFernet`` that always has the keys of a ring: the primary encrypts, and every key
+    that opens now decrypts.
 
-    For data of an app's own. Has the methods of :class:`MultiFernet`, with the same arguments,
-    results and errors.
+    It is for data of an app's own. It has the methods of :class:`MultiFernet`, with the same
+    arguments, results and errors.
+
+    :param followed: the ring.
     """
 
     def __init__(self, followed: FollowedRing) -> None:
         self._followed = followed
+        #: The keys used last, and the ``MultiFernet`` made from them.
         self._cached: tuple[list[str], MultiFernet] | None = None
 
     def _fernet(self, poll_now: bool = False) -> MultiFernet:
@@ -53,8 +57,8 @@ class RingFernet:
         return self._fernet(self._is_unknown(msg)).rotate(msg)
 
     def key_id(self, msg: bytes | str) -> str | None:
-        """Which key of the ring made a token, ``None`` if it is none that opens now: tells which
-        keys old data still needs.
+        """The id of the key that made the token ``msg``, for finding out which keys old data still
+        needs; ``None`` if no key that opens now made it.
         """
         for key in self._followed.current().opening(time.time()):
             try:
@@ -65,7 +69,9 @@ class RingFernet:
         return None
 
     def _is_unknown(self, msg: bytes | str) -> bool:
-        """Whether no key at hand made a token, so that the ring is looked at again at once."""
+        """Whether none of the current keys made ``msg``, so that the ring must be polled at
+        once.
+        """
         try:
             self._fernet().extract_timestamp(msg)
         except InvalidToken:

@@ -1,4 +1,4 @@
-"""A key ring in a file: replaced in one step, never readable by everybody."""
+"""A key ring in a file, which is replaced in one step and never readable by everybody."""
 
 from __future__ import annotations
 
@@ -18,20 +18,21 @@ except ImportError:
     # Windows: sessions and tokens work there; only key rings in files do not.
     fcntl = None  # type: ignore[assignment]
 
-#: Longest document that is read, in bytes.
+#: Maximum length of a document, in bytes.
 MAX_DOCUMENT = 1 << 20
-#: Seconds to wait for another writer.
+#: Seconds for which a writer waits until another one releases the lock.
 LOCK_TIMEOUT = 10
 
 
 class RingFile:
-    """Keeps the document of a key ring in a file.
+    """A :class:`~flask_fernet.keys.ring_store.RingStore` in a file.
 
-    Symbolic links are followed, as container secrets need it. A file that everybody may read is
-    refused. A replaced file keeps its owner, group and mode; a new one is for its owner alone.
+    Symbolic links are followed, because container secrets are mounted as links. A file that
+    everybody may read is refused. A file that is replaced keeps its owner, group and mode; a new
+    one is readable and writable by its owner alone.
 
-    :param path: of the file. Beside it, ``.lock`` appended, is an empty file that writers lock.
-    :raises KeyRingError: where the operating system is not a POSIX system.
+    :param path: the file. Writers lock an empty file beside it, whose name ends with ``.lock``.
+    :raises KeyRingError: if the operating system is not a POSIX system.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -45,30 +46,37 @@ class RingFile:
     def load(self) -> bytes:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
         try:
-            # A pipe in its place would keep a worker waiting.
+            # Non-blocking: a named pipe at this path would otherwise block the worker.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             with os.fdopen(descriptor, "rb") as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
-                    raise KeyRingError(f"{self.path} cannot be read: it is no file.")
+                    raise KeyRingError(
+                        f"The key ring at {self.path} cannot be read: it must be a regular file."
+                    )
                 mode = stat.S_IMODE(status.st_mode)
                 if mode & stat.S_IRWXO:
                     raise KeyRingError(
-                        f"{self.path} is open to everybody (mode {mode:04o}). Make it "
-                        f"0600 or 0640, and replace its keys: others may have them."
+                        f"The key ring at {self.path} is open to everybody: its mode must be 0600 "
+                        f"or 0640, not {mode:04o}. Change the mode, and replace the keys: others "
+                        "may have them."
                     )
                 document = file.read(MAX_DOCUMENT + 1)
         except OSError as error:
             missing = isinstance(error, FileNotFoundError)
             hint = " 'flask fernet ring init' makes a ring." if missing else ""
-            raise KeyRingError(f"{self.path} cannot be read: {error.strerror}.{hint}") from error
+            raise KeyRingError(
+                f"The key ring at {self.path} cannot be read: {error.strerror}.{hint}"
+            ) from error
         if len(document) > MAX_DOCUMENT:
-            raise KeyRingError(f"{self.path} is longer than {MAX_DOCUMENT} bytes.")
+            raise KeyRingError(
+                f"The key ring at {self.path} must be at most {MAX_DOCUMENT} bytes long."
+            )
         return document
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
-        # The file that a link leads to is replaced, not the link.
+        # Replace the file that a link points to, not the link.
         path = Path(os.path.realpath(self.path))
         try:
             with _locked(path):
@@ -80,7 +88,9 @@ class RingFile:
                 return True
         except OSError as error:
             hint = "" if os.path.isdir(path.parent) else " Make its folder first."
-            raise KeyRingError(f"{self.path} cannot be written: {error.strerror}.{hint}") from error
+            raise KeyRingError(
+                f"The key ring at {self.path} cannot be written: {error.strerror}.{hint}"
+            ) from error
 
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
@@ -93,25 +103,29 @@ class RingFile:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Holds the lock that every writer of ``path`` takes; it goes with the process."""
+    """Holds the lock that every writer of ``path`` takes. It ends with the process at the latest.
+
+    :raises KeyRingError: if another writer does not release it.
+    """
     lock = path.with_name(path.name + ".lock")
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(lock, flags, 0o600)
     try:
-        # Of the ring's owner, or the folder's, so that a job of root's locks nobody out.
+        # The lock belongs to the owner of the ring, or else of the folder: a job that runs as root
+        # must not lock the server's user out.
         owner = os.stat(path if os.path.exists(path) else path.parent)
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-        _lock(descriptor, lock)
+        _acquire(descriptor, lock)
         yield
     finally:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, lock: Path) -> None:
-    """Takes a lock.
+def _acquire(descriptor: int, lock: Path) -> None:
+    """Takes the lock on ``descriptor``, waiting at most :data:`LOCK_TIMEOUT` seconds.
 
-    :raises KeyRingError: if another writer does not let go of it.
+    :raises KeyRingError: if another writer does not release it.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT
     while True:
@@ -126,12 +140,12 @@ def _lock(descriptor: int, lock: Path) -> None:
 
 
 def _temporary_affixes(path: Path) -> tuple[str, str]:
-    """How the name of a file begins and ends that is to come in the place of another."""
+    """Prefix and suffix of the name of the temporary file that will replace ``path``."""
     return f".{path.name}.", ".new"
 
 
 def _remove_temporaries(path: Path) -> None:
-    """Removes what writers that died have left, which has keys in it. With the lock held."""
+    """Deletes temporary files of crashed writers; they contain keys. Call with the lock held."""
     prefix, suffix = _temporary_affixes(path)
     for entry in os.scandir(path.parent):
         if entry.name.startswith(prefix) and entry.name.endswith(suffix):
@@ -140,15 +154,15 @@ def _remove_temporaries(path: Path) -> None:
 
 
 def _replace(path: Path, document: bytes) -> None:
-    """Puts a new file in place of the old one: a crash leaves either, whole."""
+    """Replaces ``path`` atomically: a crash leaves the old file or the new one, each complete."""
     before = os.stat(path) if os.path.exists(path) else None
-    # Readable by its owner alone from the first moment.
     prefix, suffix = _temporary_affixes(path)
+    # mkstemp creates the file with mode 0600: no one else can read it at any moment.
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=prefix, suffix=suffix)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            # A job of root's must not lock the server's user out. A new one is for the folder's
-            # owner.
+            # The file keeps its owner; a new one made by root belongs to the folder's owner. A job
+            # that runs as root must not lock the server's user out.
             owner = before or (os.stat(path.parent) if os.geteuid() == 0 else None)
             made = os.fstat(file.fileno())
             if owner and (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid):
@@ -165,7 +179,7 @@ def _replace(path: Path, document: bytes) -> None:
         raise
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        # The new name outlives a loss of power too.
+        # Flush the folder too, so that the new name survives a loss of power.
         os.fsync(folder)
     finally:
         os.close(folder)

@@ -1,4 +1,4 @@
-"""Where a key ring is kept."""
+"""The protocol of a place where a key ring is stored."""
 
 from __future__ import annotations
 
@@ -6,24 +6,34 @@ from typing import Protocol
 
 
 class RingStore(Protocol):
-    """Where a ring is kept. Implement it to keep one elsewhere than in a file, and set
-    ``SESSION_ENCRYPTION_KEYRING`` to a :class:`KeyRing` over it.
+    """A place where the document of a key ring is stored.
 
-    Whatever goes wrong is raised as :class:`~flask_fernet.KeyRingError`, and as nothing else:
-    workers keep what they read last then.
+    Implement this protocol to store a ring elsewhere than in a file, and set
+    ``SESSION_ENCRYPTION_KEYRING`` to a :class:`~flask_fernet.KeyRing` over it.
+
+    Every failure must be raised as :class:`~flask_fernet.KeyRingError`: for that error alone do
+    workers keep the keys that they read last.
     """
 
     def load(self) -> bytes:
-        """The document as it is now.
+        """The document as it is stored now.
 
-        :raises KeyRingError: if there is none, or it cannot or must not be read.
+        :raises KeyRingError: if there is no document, or it cannot or must not be read.
         """
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
-        """Puts ``document`` in place of ``expected``, ``None`` for none at all, in one step.
+        """Replaces ``expected`` by ``document`` in one atomic step.
 
-        :returns: whether ``expected`` was what was there; if not, nothing was changed.
+        :param expected: the document that must be stored now, byte for byte; ``None`` if there
+            must be none.
+        :returns: ``True`` if the document was replaced; ``False`` if something else than
+            ``expected`` was stored, in which case nothing was changed.
+        :raises KeyRingError: if the document cannot be read or written.
         """
 
     def fingerprint(self) -> object:
-        """Something cheap to get that differs once the document has been replaced."""
+        """A value that compares unequal once the document has been replaced.
+
+        Every worker asks for it each second, so it must be cheap. It must not fail: where no
+        document can be read, return a value that says so, for example an error number.
+        """

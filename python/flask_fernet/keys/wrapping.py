@@ -1,79 +1,80 @@
-"""Key rings encrypted where they are stored: a leaked file alone is useless."""
+"""Key rings that are stored encrypted, so that the stored document alone is useless."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .. import settings
 from .._core import unwrap, wrap
 from ..errors import ConfigurationError, KeyRingError
 from .command import parse_command, run_key_command
+from .ring_store import RingStore
 
-if TYPE_CHECKING:
-    from .ring_store import RingStore
-
-#: Seconds that a key command may take.
+#: Seconds for which a key command may run.
 COMMAND_TIMEOUT = 10.0
-#: The same in a worker that has a ring already: a request is waiting.
+#: Seconds for which it may run again because its earlier secrets did not open a ring. This is
+#: shorter because it happens in a worker that already has a ring, while a request waits.
 RETRY_COMMAND_TIMEOUT = 2.0
 
 
 @dataclass(frozen=True)
 class Wrapping:
-    """How a ring is kept."""
+    """The form in which a ring is stored, and the secrets for it."""
 
-    #: What is read, out of :data:`settings.WRAPPINGS`; the first is written.
+    #: The forms that are read, each one of :data:`settings.WRAPPINGS`. The first is written.
     forms: tuple[str, ...] = ("plain",)
-    #: For ``"secret-key"``: the first wraps, all of them unwrap.
+    #: For the form ``"secret-key"``: the first secret wraps, each of them unwraps.
     secrets: tuple[bytes, ...] = field(default=(), repr=False)
-    #: For ``"command"``: a program and its arguments.
+    #: For the form ``"command"``: a program and its arguments.
     command: tuple[str, ...] = ()
 
     @classmethod
     def from_secrets(cls, secrets: Iterable[str | bytes]) -> Wrapping:
-        """Under these secrets, the newest first.
+        """The form ``"secret-key"`` with these secrets, the newest first.
 
-        :raises ConfigurationError: if there is none, or one cannot be used.
+        :raises ConfigurationError: if there are no secrets, or one of them cannot be used.
         """
         if isinstance(secrets, (str, bytes, bytearray)):
-            raise ConfigurationError("secrets is a list; a single one goes into a list too.")
-        made = tuple(settings.secret("a secret of the ring", secret) for secret in secrets)
-        if not made:
-            raise ConfigurationError("There is no secret to wrap the key ring with.")
-        if any(len(secret) < settings.SHORT_SECRET for secret in made):
             raise ConfigurationError(
-                f"A secret of the key ring has fewer than {settings.SHORT_SECRET} bytes: whoever "
-                "holds the file can guess it."
+                f"secrets must be a list of secrets, not {type(secrets).__name__}. Put a single "
+                "one into a list too."
             )
-        return cls(("secret-key",), made)
+        encoded = tuple(settings.secret("A secret of the key ring", secret) for secret in secrets)
+        if not encoded:
+            raise ConfigurationError("secrets must not be empty.")
+        if any(len(secret) < settings.SHORT_SECRET for secret in encoded):
+            raise ConfigurationError(
+                f"A secret of the key ring must have at least {settings.SHORT_SECRET} bytes, or "
+                "someone who holds the file can guess it."
+            )
+        return cls(("secret-key",), encoded)
 
     @classmethod
     def from_command(cls, command: str | Sequence[str]) -> Wrapping:
-        """Under what a command prints.
+        """The form ``"command"`` with the secrets that ``command`` prints.
 
-        :raises ConfigurationError: if it cannot be one.
+        :raises ConfigurationError: if ``command`` is not a program with its arguments.
         """
         return cls(("command",), command=parse_command(command, "command"))
 
 
 class WrappedStore:
-    """Keeps the document of a ring in another store, wrapped.
+    """A :class:`~flask_fernet.keys.ring_store.RingStore` that wraps each document and stores it in
+    another store.
 
-    A :class:`~flask_fernet.keys.ring_store.RingStore`.
-
-    :param inner: where.
-    :param wrapping: how.
+    :param inner: the other store.
+    :param wrapping: the forms that are read and written.
     """
 
     def __init__(self, inner: RingStore, wrapping: Wrapping) -> None:
         self.inner = inner
         self.wrapping = wrapping
-        #: Which of the secrets opened the ring last, the newest being 0.
+        #: Position of the secret that opened the ring last; the newest has position 0.
         self.opened_by = 0
-        #: What the key command printed last.
+        #: The secrets that the key command printed last.
         self._command_secrets: tuple[bytes, ...] = ()
 
     def load(self) -> bytes:
@@ -94,9 +95,11 @@ class WrappedStore:
         return self.inner.fingerprint()
 
     def rewrap(self) -> bool:
-        """Keeps the same ring in the form that is written, under the newest secret.
+        """Stores the same ring again, in the form that is written and under the newest secret.
 
-        :returns: whether nobody else changed it meanwhile; if somebody did, nothing was changed.
+        :returns: ``False`` if another writer changed the ring meanwhile, in which case nothing was
+            changed.
+        :raises KeyRingError: if the ring cannot be read or written.
         """
         stored = self.inner.load()
         return self.inner.compare_and_set(stored, self._wrap(self._unwrap(stored)))
@@ -105,7 +108,7 @@ class WrappedStore:
         form = self.wrapping.forms[0]
         if form == "plain":
             return document
-        # What the command prints may be newer than what it printed last.
+        # Run the key command again before each write: it may print a newer secret by now.
         self._command_secrets = ()
         secret = self._secrets_for(form, COMMAND_TIMEOUT)[0]
         envelope = {"version": 1, "wrapped": form, "ring": wrap(secret, document)}
@@ -115,17 +118,17 @@ class WrappedStore:
         envelope = _parse_envelope(stored)
         form = "plain" if envelope is None else envelope["wrapped"]
         if form not in self.wrapping.forms:
-            accepted = " or ".join(map(repr, self.wrapping.forms))
+            expected = " or ".join(map(repr, self.wrapping.forms))
             raise KeyRingError(
-                f"The key ring is kept as {form!r}, where {accepted} is expected: that is what "
-                "SESSION_ENCRYPTION_KEYRING_WRAPPING says, or KeyRing was told. 'flask fernet ring "
-                "rewrap' changes how it is kept."
+                f"The key ring must be stored as {expected}, not {form!r}. "
+                "SESSION_ENCRYPTION_KEYRING_WRAPPING, or the arguments of KeyRing, say what is "
+                "expected; 'flask fernet ring rewrap' changes how the ring is stored."
             )
         if envelope is None:
             return stored
         document = self._try_secrets(envelope, COMMAND_TIMEOUT)
         if document is None and form == "command":
-            # Asked again, if what it printed before does not do.
+            # The ring may be wrapped under a secret that is newer than those printed last.
             self._command_secrets = ()
             document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT)
         if document is None:
@@ -135,6 +138,7 @@ class WrappedStore:
         return document
 
     def _try_secrets(self, envelope: dict[str, str], timeout: float) -> bytes | None:
+        """The document of ``envelope``, or ``None`` if no secret opens it."""
         for position, secret in enumerate(self._secrets_for(envelope["wrapped"], timeout)):
             document = unwrap(secret, envelope["ring"])
             if document is not None:
@@ -143,6 +147,10 @@ class WrappedStore:
         return None
 
     def _secrets_for(self, form: str, timeout: float) -> tuple[bytes, ...]:
+        """The secrets of ``form``, the newest first. Runs the key command if it has to.
+
+        :raises KeyRingError: if the key command fails.
+        """
         if form == "secret-key":
             return self.wrapping.secrets
         if not self._command_secrets:
@@ -153,17 +161,23 @@ class WrappedStore:
 
 
 def wrapping_form(stored: bytes) -> str:
-    """How a document is stored, out of :data:`settings.WRAPPINGS`."""
+    """The form of a stored document, one of :data:`settings.WRAPPINGS`.
+
+    :raises KeyRingError: if the document is wrapped in an unknown way.
+    """
     envelope = _parse_envelope(stored)
     return "plain" if envelope is None else str(envelope["wrapped"])
 
 
 def _parse_envelope(stored: bytes) -> dict[str, str] | None:
-    """What a wrapped ring is kept in; ``None`` for anything else."""
+    """The JSON object round a wrapped ring; ``None`` if the document is not wrapped.
+
+    :raises KeyRingError: if the document is wrapped in an unknown way.
+    """
     try:
         envelope: Any = json.loads(stored)
     except (ValueError, RecursionError):
-        # For the reader of rings to say.
+        # Whoever decodes the ring reports this.
         return None
     if not isinstance(envelope, dict) or "wrapped" not in envelope:
         return None
