@@ -109,8 +109,7 @@ class WrappedStore:
         if form == "plain":
             return document
         # Run the key command again before each write: it may print a newer secret by now.
-        self._command_secrets = ()
-        secret = self._secrets_for(form, COMMAND_TIMEOUT)[0]
+        secret = self._secrets_for(form, COMMAND_TIMEOUT, again=True)[0]
         envelope = {"version": 1, "wrapped": form, "ring": wrap(secret, document)}
         return json.dumps(envelope, indent=1).encode() + b"\n"
 
@@ -129,35 +128,41 @@ class WrappedStore:
         document = self._try_secrets(envelope, COMMAND_TIMEOUT)
         if document is None and form == "command":
             # The ring may be wrapped under a secret that is newer than those printed last.
-            self._command_secrets = ()
-            document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT)
+            document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT, again=True)
         if document is None:
             raise KeyRingError(
                 f"The key ring does not open: it is damaged, or was wrapped under another {form}."
             )
         return document
 
-    def _try_secrets(self, envelope: dict[str, str], timeout: float) -> bytes | None:
+    def _try_secrets(
+        self, envelope: dict[str, str], timeout: float, again: bool = False
+    ) -> bytes | None:
         """The document of ``envelope``, or ``None`` if no secret opens it."""
-        for position, secret in enumerate(self._secrets_for(envelope["wrapped"], timeout)):
+        for position, secret in enumerate(self._secrets_for(envelope["wrapped"], timeout, again)):
             document = unwrap(secret, envelope["ring"])
             if document is not None:
                 self.opened_by = position
                 return document
         return None
 
-    def _secrets_for(self, form: str, timeout: float) -> tuple[bytes, ...]:
-        """The secrets of ``form``, the newest first. Runs the key command if it has to.
+    def _secrets_for(self, form: str, timeout: float, again: bool = False) -> tuple[bytes, ...]:
+        """The secrets of ``form``, the newest first.
 
-        :raises KeyRingError: if the key command fails.
+        :param timeout: seconds for which the key command may run, if it is run.
+        :param again: run the key command even if it has printed secrets before.
+        :raises KeyRingError: if the key command fails. The secrets that it printed before stay, or
+            the next attempt would be taken for the first and could block a request for longer.
         """
         if form == "secret-key":
             return self.wrapping.secrets
-        if not self._command_secrets:
-            problem, self._command_secrets = run_key_command(self.wrapping.command, timeout)
+        secrets = self._command_secrets
+        if again or not secrets:
+            problem, secrets = run_key_command(self.wrapping.command, timeout)
             if problem:
                 raise KeyRingError(problem)
-        return self._command_secrets
+            self._command_secrets = secrets
+        return secrets
 
 
 def wrapping_form(stored: bytes) -> str:
