@@ -11,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -171,6 +172,30 @@ class TestStates:
             with pytest.raises(KeyRingError) as raised:
                 decode(text)
             assert raised.value.__context__ is None
+
+    @pytest.mark.parametrize("damage", ["cut", "version", "times", "form", "long"])
+    def test_no_key_is_left_in_a_frame(self, tmp_path: Path, damage: str) -> None:
+        """Crash reporters record local variables."""
+        path = tmp_path / "ring.json"
+        KeyRing(path).create(new_ring(SESSIONS, NOW))
+        whole = path.read_text()
+        (key,) = decode(whole).keys
+        path.write_text(
+            {
+                "cut": whole[:-5],
+                "version": whole.replace('"version": 1', '"version": 2'),
+                "times": whole.replace("T", " "),
+                "form": whole,
+                "long": whole + " " * (1 << 20),
+            }[damage]
+        )
+        secrets = ["a secret of more than sixteen bytes"] if damage == "form" else None
+        with pytest.raises(KeyRingError) as raised:
+            KeyRing(path, secrets=secrets).load()
+        frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)][1:]
+        assert frames
+        for frame in frames:
+            assert key.key not in repr(list(frame.f_locals.values()))
 
     def test_revoking_the_primary_puts_another_in_its_place(self) -> None:
         ring = new_ring(SESSIONS, NOW)

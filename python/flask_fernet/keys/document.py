@@ -36,17 +36,25 @@ def decode(text: str | bytes) -> Ring:
 
     :raises KeyRingError: if the document is invalid. The message says why and never shows a key.
     """
+    ring = _ring_or_reason(text)
+    if isinstance(ring, str):
+        # Raise where nothing holds the document, keys included: not in an except block, because a
+        # JSONDecodeError holds it and would become `__context__`; and not in a frame with a local
+        # variable for it, because crash reporters record those.
+        del text
+        raise KeyRingError(f"The key ring {ring}.")
+    return ring
+
+
+def _ring_or_reason(text: str | bytes) -> Ring | str:
+    """The ring of a document; or why it is invalid, as the end of a sentence about the ring."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError):
-        document = KeyRingError("The key ring is not valid JSON.")
-    if isinstance(document, KeyRingError):
-        # Raise outside the except block: a JSONDecodeError holds the document, keys included, and
-        # would become `__context__`.
-        raise document
-    problem = _invalid_because(document)
-    if problem is not None:
-        raise KeyRingError(f"The key ring {problem}.")
+        return "is not valid JSON"
+    reason = _invalid_because(document)
+    if reason is not None:
+        return reason
     keys = tuple(
         RingKey(
             id=key["id"],
@@ -61,9 +69,7 @@ def decode(text: str | bytes) -> Ring:
 
 
 def _invalid_because(document: Any) -> str | None:
-    """Why a document is invalid, as the end of a sentence about the ring; ``None`` if it is
-    valid.
-    """
+    """Why a document is invalid; ``None`` if it is valid."""
     if not isinstance(document, dict):
         return "is not a JSON object"
     if document.get("version") != 1:

@@ -69,6 +69,8 @@ class RingFile:
                 f"The key ring at {self.path} cannot be read: {error.strerror}.{hint}"
             ) from error
         if len(document) > MAX_DOCUMENT:
+            # It may hold keys, and crash reporters record local variables.
+            del document
             raise KeyRingError(
                 f"The key ring at {self.path} must be at most {MAX_DOCUMENT} bytes long."
             )

@@ -117,6 +117,8 @@ class WrappedStore:
         envelope = _parse_envelope(stored)
         form = "plain" if envelope is None else envelope["wrapped"]
         if form not in self.wrapping.forms:
+            # This may be a plain ring, and crash reporters record local variables.
+            del stored
             expected = " or ".join(map(repr, self.wrapping.forms))
             raise KeyRingError(
                 f"The key ring must be stored as {expected}, not {form!r}. "
