@@ -668,9 +668,12 @@ class TestSessions:
                 return same
 
             def fingerprint(self) -> object:
+                if self.document is None:
+                    raise KeyRingError("There is none.")
                 return self.document
 
-        keyring = KeyRing(Memory(), secrets=["a secret of more than sixteen bytes"])
+        memory = Memory()
+        keyring = KeyRing(memory, secrets=["a secret of more than sixteen bytes"])
         app = add_views(Flask(__name__, instance_path=str(tmp_path)))
         app.config["SESSION_ENCRYPTION_KEYRING"] = keyring
         with pytest.raises(ConfigurationError, match="There is none"):
@@ -683,6 +686,18 @@ class TestSessions:
         assert len(keyring.load().keys) == 2
         succeed(app, "ring", "rewrap")
         assert self.wrote(token, keyring) == keyring.load().keys[0].id
+        succeed(app, "doctor")
+        # A store that cannot be asked leaves a worker with the keys that it read last.
+        write(app.test_client(), a=1)
+        memory.document, document = None, memory.document
+        errors: list[Any] = []
+
+        def note(_: object, error: Any) -> None:
+            errors.append(error)
+
+        keyring_unreadable.connect(note)
+        self.until(lambda: write(app.test_client(), a=1) and errors)
+        memory.document = document
         succeed(app, "doctor")
 
     def test_a_revoked_key_that_was_taken_over(self, tmp_path: Path) -> None:

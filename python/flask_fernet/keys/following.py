@@ -117,7 +117,11 @@ class FollowedRing:
         """
         self._extra_polls_left = MAX_EXTRA_POLLS if due else self._extra_polls_left - 1
         # Taken before reading: if the ring is replaced meanwhile, the next poll reads it again.
-        fingerprint = self._store.fingerprint()
+        try:
+            fingerprint = self._store.fingerprint()
+        except KeyRingError as error:
+            # Reading decides whether the ring is unreadable: that reports the error and backs off.
+            fingerprint = str(error)
         unchanged = fingerprint == self._fingerprint
         failed_before = fingerprint == self._bad_fingerprint
         now = time.monotonic()

@@ -34,6 +34,8 @@ class RingStore(Protocol):
     def fingerprint(self) -> object:
         """A value that compares unequal once the document has been replaced.
 
-        Every worker asks for it each second, so it must be cheap. It must not fail: where no
-        document can be read, return a value that says so, for example an error number.
+        Every worker asks for it each second, so it must be cheap. If there is no document, it
+        returns a value that says so.
+
+        :raises KeyRingError: if the store cannot be asked.
         """
