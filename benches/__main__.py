@@ -13,11 +13,12 @@ from pathlib import Path
 
 from benches import (
     charts,
+    fallback,
     formats,
     growth,
     layers,
     memory,
-    portable,
+    policies,
     requests,
     rotation,
     server,
@@ -33,7 +34,8 @@ PARTS = {
         layers,
         sessions,
         formats,
-        portable,
+        fallback,
+        policies,
         rotation,
         requests,
         growth,
@@ -51,11 +53,11 @@ def main() -> int:
     parser.add_argument("--publish", action="store_true", help="draw the charts of the README")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - set(PARTS):
-        parser.error(f"there is no part {', '.join(sorted(unknown))}")
+        parser.error(f"unknown part: {', '.join(sorted(unknown))}")
     table = Table(rounds=5 if arguments.quick else 25)
     about = versions()
     print("  ".join(f"{name} {number}" for name, number in about.items()))
-    print("Ours in microseconds a call; the others as multiples of it.\n")
+    print("Ours in microseconds per call; the others as multiples of it.\n")
     for name, part in PARTS.items():
         if not arguments.parts or name in arguments.parts:
             print((part.__doc__ or "").strip().splitlines()[0])

@@ -12,7 +12,7 @@ CHART = ROOT / "docs" / "benchmarks.svg"
 README = ROOT / "README.md"
 PERFORMANCE = ROOT / "docs" / "performance.md"
 
-#: What is drawn: a row's name and a title.
+#: The rows that the chart shows, each with its title.
 DRAWN = {
     "open + save, Flask-Login": "Open and save a Flask-Login session",
     "open + save, Flask-Login, cart of 20": "The same with a cart of 20 items",
@@ -26,6 +26,52 @@ NAMES = {
     "hand-written": "cryptography, by hand",
     "enciphers": "flask-enciphers",
     "nothing": "no session at all",
+}
+#: The tables of figures that are not times per side: a heading, and patterns of a row's name and a
+#: figure's name, each with the row and the column that show the figure.
+FIGURES = {
+    "Tokens in Rust, without Python": [
+        (
+            r"in Rust: (fernet|xaes-256-gcm) (seal|open)s (\d+): nanoseconds",
+            r"\3 bytes",
+            r"\1, \2 (ns)",
+        ),
+    ],
+    "Other steps in Rust, without Python": [
+        (r"in Rust: base64 (en|de)codes (\d+): \w+", r"base64: \1code \2 bytes", "time (ns)"),
+        (r"in Rust: find a cookie of (\d+): \w+", r"find a cookie of \1 characters", "time (ns)"),
+        (r"in Rust: scan a cart of (\d+): \w+", r"scan a cart of \1 items as JSON", "time (ns)"),
+        (r"in Rust: write a string of (\d+): \w+", r"write a string of \1 characters", "time (ns)"),
+        (r"in Rust: (.*): nanoseconds", r"\1", "time (ns)"),
+    ],
+    "Length of a token": [
+        (r"characters of a token over (\d+) bytes: fernet", r"\1 bytes", "fernet (characters)"),
+        (
+            r"characters of a token over (\d+) bytes: xaes_256_gcm",
+            r"\1 bytes",
+            "xaes-256-gcm (characters)",
+        ),
+    ],
+    "Time by size": [
+        (r"(\d+) bytes: (\w+)_µs", r"\1 bytes", r"\2 (µs)"),
+        (r"(\d+) bytes: ns_a_byte_(\w+)", r"\1 bytes", r"\2, per byte over 16 (ns)"),
+    ],
+    "Encryption throughput": [
+        (r"(\d+) (\w+): MB_a_second_1048576", r"\2: \1", "messages of 1 MiB (MB/s)"),
+        (r"(\d+) (\w+): MB_a_second_(\d+)", r"\2: \1", r"messages of \3 bytes (MB/s)"),
+    ],
+    "Requests per second behind a server": [
+        (r"requests a second behind (\w+): ([\w-]+)", r"\1", r"\2"),
+    ],
+    "Memory and machine": [
+        (r"open \+ save, Flask-Login: cycles", "Flask-Login sessions opened and saved", "figure"),
+        (
+            r"open \+ save, Flask-Login: kB_grown",
+            "growth of the process after these, in kB",
+            "figure",
+        ),
+        ("processors: count", "processors of the machine", "figure"),
+    ],
 }
 WIDTH, LABEL, BAR = 860, 190, 18
 
@@ -50,7 +96,7 @@ def put(page: Path, text: str) -> None:
 
 
 def chart(rows: dict[str, dict[str, float]]) -> str:
-    """Horizontal bars, a group a row, in microseconds."""
+    """Horizontal bars in microseconds, one group per row."""
     parts, y = [], 10
     for name, sides in rows.items():
         parts.append(f'<text x="10" y="{y + 16}" class="title">{escape(DRAWN[name])}</text>')
@@ -84,7 +130,7 @@ def chart(rows: dict[str, dict[str, float]]) -> str:
 
 
 def table(found: dict[str, dict[str, float]], about: dict[str, str]) -> str:
-    """The same figures as text, and more of them."""
+    """The README's table: the rows of the chart and others like them."""
     columns = ["signed", "hand-written", "enciphers", "cryptography", "rfernet", "nothing"]
     lines = [
         "| | ours | " + " | ".join(NAMES.get(column, column) for column in columns) + " |",
@@ -98,7 +144,7 @@ def table(found: dict[str, dict[str, float]], about: dict[str, str]) -> str:
 
 
 def everything(rows: list[dict[str, Any]], about: dict[str, str]) -> str:
-    """Every row as text: times with the others as multiples, and figures that are no times."""
+    """Every row as text: times, with those of the others as multiples, and other figures."""
     lines = [measured_with(about), "", "| | ours | others |", "|---|---|---|"]
     for row in rows:
         sides = row.get("microseconds", {})
@@ -110,16 +156,49 @@ def everything(rows: list[dict[str, Any]], about: dict[str, str]) -> str:
         ]
         if ours is not None:
             lines.append(f"| {row['name']} | {ours:.2f} µs | {', '.join(others)} |")
-    lines += ["", "| | |", "|---|---|"]
-    for row in rows:
-        figures = [
-            f"{name.replace('_', ' ')} {value:,.2f}".removesuffix(".00")
-            for name, value in row.items()
-            if name not in ("name", "microseconds")
-        ]
-        if figures:
-            lines.append(f"| {row['name']} | {', '.join(figures)} |")
+    for heading, figures in grouped(rows).items():
+        columns = list(dict.fromkeys(column for cells in figures.values() for column in cells))
+        lines += ["", f"### {heading}", "", "| | " + " | ".join(columns) + " |"]
+        lines.append("|---|" + "---:|" * len(columns))
+        for name, cells in figures.items():
+            shown = [number(cells[column]) if column in cells else "" for column in columns]
+            lines.append(f"| {name} | " + " | ".join(shown) + " |")
     return "\n".join(lines) + "\n"
+
+
+def grouped(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:
+    """Every figure that is not a time per side, by heading, row and column."""
+    groups: dict[str, dict[str, dict[str, float]]] = {heading: {} for heading in FIGURES}
+    for row in rows:
+        for name, value in row.items():
+            if name not in ("name", "microseconds"):
+                heading, line, column = place(f"{row['name']}: {name}")
+                groups.setdefault(heading, {}).setdefault(line, {})[column] = value
+    return {
+        heading: dict(sorted(group.items(), key=size)) for heading, group in groups.items() if group
+    }
+
+
+def place(figure: str) -> tuple[str, str, str]:
+    """The heading, row and column of a figure."""
+    for heading, patterns in FIGURES.items():
+        for pattern, line, column in patterns:
+            if match := re.fullmatch(pattern, figure):
+                column = match.expand(column)
+                return heading, match.expand(line), NAMES.get(column, column)
+    name, _, column = figure.rpartition(": ")
+    return "Other figures", name, column.replace("_", " ")
+
+
+def size(row: tuple[str, object]) -> int:
+    """Sorts rows that begin with a number by it, and leaves the others in the order of the run."""
+    match = re.match(r"\d+", row[0])
+    return int(match[0]) if match else 0
+
+
+def number(value: float) -> str:
+    """A measured value with two decimals, a count with none."""
+    return f"{value:,.2f}" if isinstance(value, float) else f"{value:,}"
 
 
 def measured_with(about: dict[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""What the apps under load do: count in the session, and say what was counted."""
+"""The views of the apps under load: one counts in the session, one reads the count."""
 
 from __future__ import annotations
 

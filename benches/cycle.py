@@ -24,7 +24,7 @@ def open_and_save(app: Flask, data: dict[str, Any]) -> Callable[[], object]:
     request = request_class(environ)
 
     def call() -> None:
-        # What werkzeug parsed is dropped, as a new request would not have it.
+        # Drop what Werkzeug has parsed: a new request would not have it.
         request.__dict__.pop("cookies", None)
         opened: Any = interface.open_session(app, request)
         opened.accessed = True

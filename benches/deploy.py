@@ -33,12 +33,12 @@ SIGNED: dict[str, object] = {
     "SESSION_ENCRYPTION_ACCEPT": ["fernet"],
 }
 ENCRYPTED: dict[str, object] = {"SESSION_ENCRYPTION_ACCEPT": ["flask-signed"]}
-#: Flask's own interface is ``None``. There in two deploys, to ours alone, and back.
+#: ``None`` stands for Flask's own interface. Getting to ours alone takes two deploys, and back too.
 STEPS: list[dict[str, object] | None] = [None, SIGNED, ENCRYPTED, {}, ENCRYPTED, SIGNED, None]
 
 
 def create_app() -> Flask:
-    """For gunicorn."""
+    """The app, for gunicorn."""
     app = Flask("deploy")
     app.secret_key = "the secret of the rolling deploy"
     config = json.loads(os.environ["DEPLOY_STEP"])
@@ -71,7 +71,7 @@ class Worker:
         raise RuntimeError("a server did not start")
 
     def end(self) -> None:
-        """As a deploy does: requests that it has are answered."""
+        """Stops the server as a deploy does: it answers the requests that it has."""
         self.process.terminate()
         self.process.wait()
 
@@ -88,7 +88,7 @@ class Deploy:
         self.idle: tuple[str, int] | None = None
 
     def get(self, path: str, cookie: str) -> tuple[str, str] | None:
-        """Text and cookie of a request to any of the workers; ``None`` if there was none."""
+        """The text and the cookie of a response from any of the workers; no cookie is ``None``."""
         worker = random.choice(self.ready)
         connection = http.client.HTTPConnection("127.0.0.1", worker.port, timeout=30)
         try:
@@ -96,7 +96,7 @@ class Deploy:
             response = connection.getresponse()
             text = response.read().decode()
         except (OSError, http.client.HTTPException):
-            # The load balancer would have taken another one.
+            # A load balancer would have chosen another worker.
             self.seen["retried requests"] += 1
             return None
         finally:
@@ -116,11 +116,11 @@ class Deploy:
             if int(answer[0]) != count + 1:
                 self.seen["log-outs or lost writes"] += 1
             count, cookie = int(answer[0]), answer[1]
-            # Whichever worker made it, it is of this step or the one before.
+            # The worker that made it was at this step or at the one before.
             self.latest = (cookie, count)
 
     def come_back(self) -> None:
-        """Asks with cookies from before the roll that is going on."""
+        """Sends cookies from before the present roll."""
         while not self.stop.wait(0.01):
             if self.idle is not None:
                 cookie, count = self.idle
@@ -131,7 +131,7 @@ class Deploy:
 
     def roll(self, step: object, pause: float) -> None:
         """Restarts one worker after the other with the configuration of a step."""
-        # All workers are of one step now, so this cookie is of it.
+        # All workers are at one step now, so this cookie belongs to it.
         self.idle = self.latest
         for worker in self.workers:
             self.ready.remove(worker)

@@ -20,7 +20,9 @@ KEY = Fernet.generate_key()
 
 
 def by_size(table: Table) -> None:
-    """Nanoseconds a byte above what the smallest token costs: with no step, it stays the same."""
+    """Nanoseconds per byte, without the cost of the smallest token. They stay equal if time grows
+    linearly.
+    """
     fernet = Fernet(KEY)
     first: dict[str, float] = {}
     for size in SIZES:
@@ -41,7 +43,7 @@ def by_size(table: Table) -> None:
 
 
 def throughput(threads: int, size: int, seconds: float) -> float:
-    """Megabytes encrypted a second, all threads together."""
+    """Megabytes encrypted per second by all threads together."""
     fernet = Fernet(KEY)
     data = bytes(size)
     counts = [0] * threads
@@ -77,7 +79,7 @@ def measure(table: Table) -> None:
         table.note(f"{threads} threads", **figures)
     for processes in (1, 2, 4):
         with ProcessPoolExecutor(processes) as pool:
-            # Once for the processes to start.
+            # The first round starts the processes.
             list(pool.map(throughput, [1] * processes, [256] * processes, [0.05] * processes))
             rates = pool.map(throughput, [1] * processes, [256] * processes, [seconds] * processes)
             table.note(f"{processes} processes", MB_a_second_256=sum(rates))

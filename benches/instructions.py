@@ -2,8 +2,8 @@
 
 Runs itself under callgrind, which starts a new count at each call of ``getpriority``, a function
 of the C library that nothing here needs otherwise. Valgrind knows no SHA instructions and runs
-SHA-256 in portable code, some 3300 instructions a block; so the hash is counted apart, by what a
-longer token's MAC costs more than a shorter one's, and taken off the rest.
+SHA-256 in portable code, some 3300 instructions a block; so the hash is counted apart, as the
+difference between the MACs of a longer and a shorter token, and subtracted from the rest.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from typing import Any
 
 BASELINE = Path(__file__).with_name("instructions.json")
 ROOT = Path(__file__).parents[1]
-#: Calls a case.
+#: Calls per case.
 CALLS = 400
-#: What each case may take more than in the baseline.
-TOLERANCE = 0.03
+#: The share by which a case may exceed its baseline.
+TOLERANCE = 0.02
 #: Bytes in the tokens whose MACs are compared, and in those of the token cases.
 SHORT, LONG, TOKEN = 64, 2048, 256
 
@@ -39,7 +39,7 @@ def mac_blocks(plaintext: int) -> int:
 
 
 def cases() -> dict[str, tuple[Callable[[], object], int]]:
-    """What is counted, each with the blocks of SHA-256 in it besides the outer hash's."""
+    """The calls that are counted, each with its blocks of SHA-256, without the outer hash's."""
     from werkzeug.test import EnvironBuilder
 
     from benches.interfaces import app
@@ -93,14 +93,14 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         "decrypt": (partial(fernet.decrypt, token), mac_blocks(TOKEN)),
         "open": (opening, mac_blocks(sealed)),
         "save": (saving, mac_blocks(sealed)),
-        # Without SHA-256: whole.
+        # These use no SHA-256 and are counted whole.
         "open, xaes-256-gcm": (opening_xaes, 0),
         "save, xaes-256-gcm": (saving_xaes, 0),
     }
 
 
 def run() -> None:
-    """Under callgrind: each case between two calls of the mark."""
+    """Runs under callgrind: each case between two calls of the mark."""
     import gc
 
     all_cases = cases()
@@ -115,7 +115,7 @@ def run() -> None:
 
 
 def count() -> dict[str, int]:
-    """Instructions a call of each case, without the hash."""
+    """The instructions per call of each case, without the hash."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
@@ -125,7 +125,7 @@ def count() -> dict[str, int]:
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
         dumps = [Path(f"{out}.{number}").read_text() for number in range(1, 2 * len(cases()) + 1)]
     totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump, re.M)[-1]) for dump in dumps]
-    # Every other dump ends a case; those between hold what makes it warm.
+    # Every second dump holds a case; the dumps between hold its warm-up.
     counted = {name: totals[2 * number + 1] // CALLS for number, name in enumerate(cases())}
     longer = counted["mac of a long token"] - counted["mac of a short token"]
     a_block = longer / (mac_blocks(LONG) - mac_blocks(SHORT))
@@ -137,7 +137,7 @@ def count() -> dict[str, int]:
 
 
 def versions() -> dict[str, str]:
-    """What the counts depend on."""
+    """The versions on which the counts depend."""
     rust = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True)
     return {"rust": rust.stdout.split()[1], "python": platform.python_version()}
 
@@ -158,7 +158,7 @@ def main() -> int:
     for name, instructions in counted.items():
         before = baseline.get(name)
         change = f"{instructions / before - 1:+.1%}" if before else "new"
-        print(f"{name:<24} {instructions:>8,} instructions a call  {change}")
+        print(f"{name:<24} {instructions:>8,} instructions per call  {change}")
     return 0
 
 

@@ -25,7 +25,7 @@ SECRET = "the secret of the benchmarks"
 
 
 class HandWritten(SecureCookieSessionInterface):
-    """What one finds in articles: `cryptography` round Flask's own serializer."""
+    """The interface of many articles: `cryptography` around Flask's own serializer."""
 
     fernet = Fernet(Fernet.generate_key())
 
@@ -76,7 +76,7 @@ class DoesNothing(SessionInterface):
 
 
 def apps(data: dict[str, Any]) -> dict[str, Flask]:
-    """An app an interface. flask-enciphers is left out where it cannot store the data."""
+    """One app per interface. flask-enciphers is left out if it cannot store the data."""
     made = {}
     interfaces: dict[str, Any] = {
         "ours": EncryptedSessionInterface,

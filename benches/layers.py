@@ -20,14 +20,14 @@ COMMAND = ["cargo", "bench", "--quiet", "--locked", "--no-default-features", "--
 
 
 def in_rust() -> dict[str, float]:
-    """Nanoseconds a call of each layer and of the primitives, from ``benches/layers.rs``."""
+    """The nanoseconds per call of each layer and primitive, from ``benches/layers.rs``."""
     done = subprocess.run(COMMAND, cwd=ROOT, check=True, capture_output=True, text=True)
     found: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
 
 
 def measure(table: Table) -> None:
-    """Best of two runs of the Rust program, with our calls between them."""
+    """Takes the best of two runs of the Rust program, with the calls from Python between them."""
     before = in_rust()
     fernet = Fernet(Fernet.generate_key())
     ours = {}

@@ -1,4 +1,4 @@
-//! Each layer without Python, and the primitives under it: nanoseconds a call, as JSON for the
+//! Each layer without Python, and the primitives below it: nanoseconds per call, as JSON for the
 //! program behind `make bench`. Run alone: `cargo bench --no-default-features`.
 
 use std::hint::black_box;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use aes::Aes128Enc;
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
-use flask_fernet::cookie;
-use flask_fernet::tagged_json::scan::{Scanner, Start};
-use flask_fernet::tagged_json::write;
+use flask_fernet::json::scan::{Scanner, ValueKind};
+use flask_fernet::json::write;
+use flask_fernet::keys::key_set::{Format, KeySet};
 use flask_fernet::token::fernet::{FernetKey, Unverified};
-use flask_fernet::token::key_set::{Format, KeySet};
 use flask_fernet::token::{base64, random};
+use flask_fernet::{cookie, http_date};
 use hmac::{Hmac, Mac};
 use serde_json::{Map, Value};
 use sha2::Sha256;
@@ -22,7 +22,7 @@ const SIZES: [usize; 5] = [32, 256, 1024, 3000, 65536];
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_millis(4);
 
-/// The best round's nanoseconds a call: whatever else the machine does only adds to it.
+/// The nanoseconds per call of the best round: everything else on the machine only adds to them.
 fn nanoseconds(mut call: impl FnMut()) -> f64 {
     let mut count = 1_u32;
     loop {
@@ -42,7 +42,7 @@ fn nanoseconds(mut call: impl FnMut()) -> f64 {
     std::iter::repeat_with(round).take(ROUNDS).fold(f64::INFINITY, f64::min)
 }
 
-/// What a token of this size needs, each called directly, as if nothing else were to do.
+/// The primitives that a token of this size needs, called directly and without anything between.
 fn primitives(size: usize) -> (f64, f64) {
     let plaintext = vec![b'x'; size];
     let padded = (size / 16 + 1) * 16;
@@ -86,27 +86,27 @@ fn primitives(size: usize) -> (f64, f64) {
 }
 
 fn read(scanner: &mut Scanner<'_>, scratch: &mut String) -> Option<()> {
-    match scanner.start().ok()? {
-        Start::String => drop(scanner.string(scratch).ok()?),
-        Start::Number => drop(scanner.number().ok()?),
-        Start::Array => {
+    match scanner.kind().ok()? {
+        ValueKind::String => drop(scanner.string(scratch).ok()?),
+        ValueKind::Number => drop(scanner.number().ok()?),
+        ValueKind::Array => {
             scanner.eat(b'[');
             while !scanner.eat(b']') {
                 read(scanner, scratch)?;
                 scanner.eat(b',');
             }
         }
-        Start::Object => {
+        ValueKind::Object => {
             scanner.eat(b'{');
             while !scanner.eat(b'}') {
-                scanner.start().ok()?;
+                scanner.kind().ok()?;
                 scanner.string(scratch).ok()?;
                 scanner.eat(b':');
                 read(scanner, scratch)?;
                 scanner.eat(b',');
             }
         }
-        Start::True | Start::False | Start::Null => {}
+        ValueKind::True | ValueKind::False | ValueKind::Null => {}
     }
     Some(())
 }
@@ -189,7 +189,7 @@ fn main() {
     rows.insert("find a cookie of 600".into(), find.into());
     let date = nanoseconds(|| {
         out.clear();
-        cookie::append_date(black_box(1_790_000_000), &mut out);
+        http_date::append_date(black_box(1_790_000_000), &mut out);
     });
     rows.insert("write a date".into(), date.into());
     println!("{}", Value::Object(rows));

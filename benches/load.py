@@ -32,16 +32,17 @@ ROOT = Path(__file__).parents[1]
 BROWSERS = 8
 #: Seconds between two changes of the ring; new keys are staged for half of it.
 EVERY = 3.0
-#: Seconds within which a revoked key is out everywhere.
+#: Seconds within which every worker drops a revoked key.
 REVOKED_AFTER = 2.0
-#: Seconds for which replaced keys open, and around the end of which nothing is asked of them.
+#: Seconds for which replaced keys open, and seconds around the end of that time in which they are
+#: not used.
 RETENTION, MARGIN = 8, 2.0
-#: Requests with one cookie that is to be refused: for each of the processes to meet it.
+#: Requests with one cookie that must be refused, so that each process gets one.
 EACH = 8
 
 
 def create_app() -> Flask:
-    """For gunicorn."""
+    """The app, for gunicorn."""
     app = Flask("load", instance_path=os.environ["LOAD_INSTANCE"])
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
     EncryptedSessionInterface(app)
@@ -49,7 +50,7 @@ def create_app() -> Flask:
 
 
 class Browser(threading.Thread):
-    """Counts in its session, and knows what it should be at."""
+    """A user who counts in the session, and knows the right count."""
 
     def __init__(self, load: Load) -> None:
         super().__init__(daemon=True)
@@ -76,7 +77,7 @@ class Browser(threading.Thread):
             self.cookie = cookie
             self.load.keep(cookie, text)
         if int(text) != self.count + 1:
-            # It began again: only because its key was revoked.
+            # The count began again, which only a revoked key may cause.
             expected = self.load.is_revoked(token)
             self.load.seen["ended by revocation" if expected else "lost sessions"] += 1
         elif (at := self.load.revoked_at(token)) is not None and sent > at + REVOKED_AFTER:
@@ -85,7 +86,7 @@ class Browser(threading.Thread):
 
 
 class Idler(threading.Thread):
-    """Comes back with cookies that others had a while ago."""
+    """A user who comes back with cookies that others had earlier."""
 
     def __init__(self, load: Load) -> None:
         super().__init__(daemon=True)
@@ -129,15 +130,15 @@ class Load:
         self.stop = threading.Event()
         self.seen: Counter[str] = Counter()
         self.revoked: dict[str, tuple[float, Fernet]] = {}
-        #: Cookies and what was counted in them, and every key that there ever was.
+        #: Old cookies with their counts, and every key that the ring ever had.
         self.idle: deque[tuple[str, str]] = deque(maxlen=400)
         self.kept = 0.0
         self.keys: dict[str, Fernet] = {}
-        #: Those that the last pruning removed.
+        #: The keys that the last pruning removed.
         self.pruned: set[str] = set()
 
     def get(self, path: str, cookie: str) -> tuple[int, str, str]:
-        """Status, text and new cookie of a request on a connection of its own."""
+        """The status, text and new cookie of a request on its own connection."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
         response = connection.getresponse()
@@ -146,23 +147,23 @@ class Load:
         return response.status, text, (response.headers["Set-Cookie"] or "").partition(";")[0]
 
     def revoked_at(self, token: str) -> float | None:
-        """When the key of a token was revoked, if it was."""
+        """When the key of a token was revoked; ``None`` if it was not."""
         return next((at for at, key in list(self.revoked.values()) if made(key, token)), None)
 
     def keep(self, cookie: str, count: str) -> None:
-        """Keeps some of the cookies for those who come back later."""
+        """Keeps some of the cookies for users who come back later."""
         if time.monotonic() > self.kept + 0.1:
             self.kept = time.monotonic()
             self.idle.append((cookie, count))
 
     def expected(self, token: str) -> str | None:
-        """What the key of a token is, beyond doubt: retired, revoked or expired."""
+        """The state of a token's key, if it is certain: retired, revoked or expired."""
         ring, now = self.ring.load(), time.time()
         self.keys.update({key.id: Fernet(key.key) for key in ring.keys if key.id not in self.keys})
         maker = next((key_id for key_id, key in self.keys.items() if made(key, token)), None)
         key = next((key for key in ring.keys if key.id == maker), None)
         if key is None:
-            # Pruned: some time ago, if it was so at the last change already.
+            # Pruned; long enough ago if that was so at the last change already.
             return "expired" if maker in self.pruned else None
         if key.revoked is not None:
             return "revoked" if now > key.revoked + 1 + REVOKED_AFTER else None
@@ -174,7 +175,7 @@ class Load:
         return "expired" if now > expires + MARGIN else None
 
     def expected_still(self, cookie: str, what: str) -> bool:
-        """Whether it is so after the request too."""
+        """Whether the state is the same after the request."""
         return self.expected(cookie.partition("=")[2]) == what
 
     def is_revoked(self, token: str) -> bool:
@@ -244,7 +245,7 @@ FAULTS = (
     "opened under a key that was revoked",
     "opened under a key that was expired",
 )
-#: Without these nothing was shown.
+#: The run proves nothing unless each of these happened.
 NEEDED = (
     "rotations",
     "revocations",

@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def resident() -> int:
-    """Bytes of this process that are in memory."""
+    """The resident bytes of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * 4096
 
 
 def measure(table: Table) -> None:
-    """Resident bytes before and after; fewer sessions in a quick run."""
+    """The resident bytes before and after. A quick run has fewer sessions."""
     made = app()
     made.session_interface = EncryptedSessionInterface()
     call = open_and_save(made, LOGIN)

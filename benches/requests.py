@@ -42,7 +42,7 @@ def request(app: Flask, data: dict[str, Any]) -> Callable[[], object]:
 
 
 def measure(table: Table) -> None:
-    """One row: every interface, and one that does nothing."""
+    """One row with every interface, and one that does nothing."""
     made = apps(LOGIN)
     nothing = app()
     nothing.session_interface = DoesNothing(LOGIN)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def measure(table: Table) -> None:
-    """A session under the newest key; then a token under the oldest one, in each format."""
+    """Measures a session under the newest key, then a token under the oldest, in each format."""
     newest = Fernet.generate_key()
     older = [Fernet.generate_key() for _ in range(10)]
     sides = {}
@@ -27,7 +27,7 @@ def measure(table: Table) -> None:
         sides[side] = open_and_save(made, LOGIN)
     table.measure("open + save, Flask-Login, 11 keys", sides)
     for format_ in ENCRYPTED_FORMATS:
-        alone = SessionKeys([("oldest", older[-1])], [], "", format_)
+        alone = SessionKeys([("oldest", older[-1])], "", format_)
         keys_: list[tuple[str, str | bytes]] = [
             (str(number), key) for number, key in enumerate([newest, *older])
         ]
@@ -35,7 +35,7 @@ def measure(table: Table) -> None:
         table.measure(
             f"open, {format_}, under the oldest of 11 keys",
             {
-                "ours": partial(SessionKeys(keys_, [], "", format_).open, token, 0, 1, "session"),
+                "ours": partial(SessionKeys(keys_, "", format_).open, token, 0, 1, "session"),
                 "one key": partial(alone.open, token, 0, 1, "session"),
             },
         )

@@ -1,4 +1,4 @@
-"""Server: requests a second behind Granian and gunicorn, each with one worker, from wrk."""
+"""Server: requests per second behind Granian and gunicorn, each with one worker, by wrk."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def create_app(side: str) -> Flask:
-    """For gunicorn: an app that reads and writes its session."""
+    """An app that reads and writes its session, for gunicorn."""
     if side == "nothing":
         made = app()
         made.session_interface = DoesNothing(LOGIN)
@@ -49,7 +49,7 @@ def create_app(side: str) -> Flask:
 
 
 def command(kind: str, side: str, port: int) -> list[str]:
-    """How a server with one worker is started."""
+    """The command that starts a server with one worker."""
     if kind == "granian":
         return [sys.executable, "-m", "granian", "--interface", "wsgi", "--workers", "1",
                 "--blocking-threads", "1", "--host", "127.0.0.1", "--port", str(port),
@@ -117,7 +117,7 @@ def requests_a_second(port: int, header: str, seconds: int) -> float:
 
 
 def measure(table: Table) -> None:
-    """Two rows, if wrk is there."""
+    """Two rows, if wrk is installed."""
     if shutil.which("wrk") is None:
         print("wrk is not installed: left out.")
         return

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def measure(table: Table) -> None:
-    """One row a payload; then the codec alone, against orjson without tags or sorting."""
+    """One row per payload; then the codec alone, against orjson without tags or sorting."""
     for name, data in PAYLOADS.items():
         sides = {side: open_and_save(app, data) for side, app in apps(data).items()}
         table.measure(f"open + save, {name}", sides)

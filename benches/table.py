@@ -1,4 +1,4 @@
-"""Rows of sides that are measured together."""
+"""Rows whose sides are measured together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-#: Seconds that one round of one side takes, about.
+#: The approximate duration of one round of one side, in seconds.
 ROUND = 0.02
 
 
@@ -25,7 +25,7 @@ class Table:
         self.put(name, best_of(self.rounds, sides))
 
     def put(self, name: str, seconds: dict[str, float]) -> None:
-        """Prints and keeps a row that has been measured: seconds a call, a side."""
+        """Prints and keeps a row that has been measured: the seconds per call of each side."""
         ours = seconds["ours"]
         self.rows.append({"name": name, "microseconds": {s: t * 1e6 for s, t in seconds.items()}})
         others = "  ".join(
@@ -34,7 +34,7 @@ class Table:
         print(f"{name:<46} {ours * 1e6:10.2f} µs   {others}", flush=True)
 
     def note(self, name: str, **figures: float) -> None:
-        """Prints and keeps figures that are no times."""
+        """Prints and keeps figures that are not times."""
         self.rows.append({"name": name, **figures})
         shown = "  ".join(
             f"{what.replace('_', ' ')} {value:,.2f}" for what, value in figures.items()
@@ -43,7 +43,7 @@ class Table:
 
 
 def best_of(rounds: int, sides: Mapping[str, Callable[[], object]]) -> dict[str, float]:
-    """Seconds a call of each side's best round."""
+    """The seconds per call of each side, in its best round."""
     counts = {side: _calls_a_round(call) for side, call in sides.items()}
     best = dict.fromkeys(sides, float("inf"))
     for _ in range(rounds):
@@ -69,7 +69,7 @@ def _calls_a_round(call: Callable[[], object]) -> int:
 
 
 def versions() -> dict[str, str]:
-    """What was measured, on what."""
+    """The versions that are measured, and the processor's features."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "orjson",
                     "flask-enciphers", "granian", "gunicorn"):  # fmt: skip

@@ -19,7 +19,7 @@ SIZES = (32, 256, 1024, 3000, 65536)
 
 
 def measure(table: Table) -> None:
-    """One row a size and direction."""
+    """One row per size and direction."""
     ours = flask_fernet.Fernet(KEY)
     crypto = cryptography.fernet.Fernet(KEY)
     other = rfernet.Fernet(KEY.decode())

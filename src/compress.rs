@@ -1,16 +1,50 @@
-//! Compression of a session that would not fit into a cookie otherwise.
+//! Compression of a session that does not fit into a cookie otherwise.
 //!
-//! A compressed payload is a `.` and a zlib stream (RFC 1950): JSON never begins with a dot.
+//! A compressed payload is a `.` and a zlib stream (RFC 1950). JSON never begins with a dot.
 
 use std::io::{Read, Write};
 
-use flate2::{Compression, read::ZlibDecoder, write::ZlibEncoder};
+use flate2::{read::ZlibDecoder, write::ZlibEncoder};
 
 /// First byte of a compressed payload.
 pub const MARK: u8 = b'.';
 
-/// Most bytes that a compressed payload may unpack to: 1 MiB.
+/// Maximum number of bytes that a compressed payload may inflate to: 1 MiB.
 pub const MAX_INFLATED: usize = 1 << 20;
+
+/// When sessions are compressed: `SESSION_COMPRESSION`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Only a session that does not fit into its cookie otherwise.
+    Fit,
+    /// Every session that compression makes shorter.
+    Always,
+    /// None.
+    Never,
+}
+
+impl Compression {
+    /// The value that the setting names.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "fit" => Some(Self::Fit),
+            "always" => Some(Self::Always),
+            "never" => Some(Self::Never),
+            _ => None,
+        }
+    }
+
+    /// Its name in the setting.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fit => "fit",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
 
 /// The mark and the zlib stream over `payload`.
 ///
@@ -18,14 +52,14 @@ pub const MAX_INFLATED: usize = 1 << 20;
 /// Never: writing to memory does not fail.
 #[must_use]
 pub fn deflate(payload: &[u8]) -> Vec<u8> {
-    let mut encoder = ZlibEncoder::new(vec![MARK], Compression::default());
+    let mut encoder = ZlibEncoder::new(vec![MARK], flate2::Compression::default());
     encoder.write_all(payload).expect("memory takes every byte");
     encoder.finish().expect("memory takes every byte")
 }
 
-/// Undoes [`deflate`] for a payload that begins with the mark. `None` when the stream is
-/// broken, is followed by anything, or unpacks to more than [`MAX_INFLATED`] bytes; no more
-/// than one byte above that is ever made.
+/// Undoes [`deflate`] for a payload that begins with the mark. `None` if the stream is broken, is
+/// followed by other bytes, or inflates to more than [`MAX_INFLATED`] bytes; at most one byte above
+/// that limit is ever produced.
 #[must_use]
 pub fn inflate(payload: &[u8]) -> Option<Vec<u8>> {
     let (&MARK, stream) = payload.split_first()? else { return None };

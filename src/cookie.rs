@@ -1,23 +1,23 @@
-//! Finding a cookie in a `Cookie` header, and dates as HTTP writes them.
+//! Finding a cookie in a `Cookie` header.
 
-use crate::bytes::{Word, position};
+use crate::search::{Word, position};
 
-/// What a `Cookie` header says of one name.
+/// The result of looking a name up in a `Cookie` header.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// The first value under that name; empty when it has none.
+pub enum Lookup<'a> {
+    /// The first value under the name; empty for a name without a value.
     Value(&'a str),
     /// The header has no such cookie.
     Absent,
-    /// A quoted value, or characters that no server lets through: for Werkzeug's parser to read.
-    Odd,
+    /// A quoted value, or control characters: Werkzeug's own parser must read the header.
+    LeaveToWerkzeug,
 }
 
-/// Finds `name` in a header the way Werkzeug's `parse_cookie` does: the first of several wins,
-/// blanks around a name and a value are ignored, quoted values of other cookies are stepped
-/// over, and what is not `name` or `name=value` up to the next semicolon is skipped.
+/// Finds `name` in a header like Werkzeug's `parse_cookie`: the first of several cookies wins,
+/// blanks around names and values are ignored, quoted values of other cookies are skipped, and so
+/// is any piece between semicolons that is not `name` or `name=value`.
 #[must_use]
-pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
+pub fn find<'a>(header: &'a str, name: &str) -> Lookup<'a> {
     let mut rest = Rest(header);
     while !rest.0.is_empty() {
         let piece = rest;
@@ -36,8 +36,8 @@ pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
             value = rest.value();
             rest.skip_blanks();
         }
-        if key.bytes().any(is_odd) || matches!(value, Value::Odd) {
-            return Found::Odd;
+        if key.bytes().any(differs_by_version) || matches!(value, Value::Unclear) {
+            return Lookup::LeaveToWerkzeug;
         }
         let is_cookie = !key.is_empty() && (rest.0.is_empty() || rest.eat(b';'));
         if !is_cookie {
@@ -46,26 +46,26 @@ pub fn find<'a>(header: &'a str, name: &str) -> Found<'a> {
             rest.eat(b';');
         } else if key == name {
             return match value {
-                Value::Token(value) => Found::Value(value),
-                Value::Quoted | Value::Odd => Found::Odd,
+                Value::Token(value) => Lookup::Value(value),
+                Value::Quoted | Value::Unclear => Lookup::LeaveToWerkzeug,
             };
         }
     }
-    Found::Absent
+    Lookup::Absent
 }
 
-/// What is left of a header.
+/// The rest of a header, still to be read.
 #[derive(Clone, Copy)]
 struct Rest<'a>(&'a str);
 
 enum Value<'a> {
     Token(&'a str),
     Quoted,
-    Odd,
+    Unclear,
 }
 
-/// What versions of Werkzeug differ about.
-const fn is_odd(byte: u8) -> bool {
+/// Whether versions of Werkzeug disagree about a byte.
+const fn differs_by_version(byte: u8) -> bool {
     byte < b' ' && byte != b'\t'
 }
 
@@ -80,8 +80,8 @@ impl<'a> Rest<'a> {
         here
     }
 
-    fn take_until(&mut self, stops: impl Fn(Word) -> u64) -> &'a str {
-        let stop = position(self.0.as_bytes(), stops).unwrap_or(self.0.len());
+    fn take_until(&mut self, matches: impl Fn(Word) -> u64) -> &'a str {
+        let stop = position(self.0.as_bytes(), matches).unwrap_or(self.0.len());
         let (taken, rest) = self.0.split_at(stop);
         self.0 = rest;
         taken
@@ -89,7 +89,7 @@ impl<'a> Rest<'a> {
 
     fn value(&mut self) -> Value<'a> {
         if !self.0.starts_with('"') {
-            // Blanks, what is odd, the exclamation mark and the quote are all that is below.
+            // Below `#` are only blanks, control characters, the exclamation mark and the quote.
             let whole = self.0;
             loop {
                 self.take_until(|word| word.below(b'#') | word.equal(b';'));
@@ -98,8 +98,8 @@ impl<'a> Rest<'a> {
                 }
             }
             let token = &whole[..whole.len() - self.0.len()];
-            return if self.0.bytes().next().is_some_and(is_odd) {
-                Value::Odd
+            return if self.0.bytes().next().is_some_and(differs_by_version) {
+                Value::Unclear
             } else {
                 Value::Token(token)
             };
@@ -113,94 +113,21 @@ impl<'a> Rest<'a> {
                     self.eat(b'"');
                     return Value::Quoted;
                 }
-                [b'\\', next, ..] if next.is_ascii() && !is_odd(*next) => self.0 = &self.0[2..],
+                [b'\\', next, ..] if next.is_ascii() && !differs_by_version(*next) => {
+                    self.0 = &self.0[2..]
+                }
                 [b'\t', ..] => {
                     self.eat(b'\t');
                 }
                 [] | [b'\\'] => {
-                    // Without its end it is no value.
+                    // Without a closing quote it is not a value.
                     self.0 = whole;
                     return Value::Quoted;
                 }
-                _ => return Value::Odd,
+                _ => return Value::Unclear,
             }
         }
     }
-}
-
-/// Appends an IMF-fixdate (RFC 9110 section 5.6.7), `Sun, 06 Nov 1994 08:49:37 GMT`, for
-/// `time` seconds since the epoch. `false`, with nothing written, outside the years 1 to 9999
-/// that Python's `datetime` knows.
-pub fn append_date(time: i64, out: &mut Vec<u8>) -> bool {
-    const FIRST: i64 = -62_135_596_800;
-    const LAST: i64 = 253_402_300_799;
-    if !(FIRST..=LAST).contains(&time) {
-        return false;
-    }
-    let (days, second) = (time.div_euclid(86_400), time.rem_euclid(86_400));
-    let (year, month, day) = civil_from_days(days);
-    // Day 0 was a Thursday.
-    let weekday = (days + 4).rem_euclid(7);
-    let name = |names: &'static [u8], at: i64| {
-        let at = usize::try_from(at).unwrap_or_default() * 3;
-        &names[at..at + 3]
-    };
-    let mut date = *b"Sun, 00 Jan 0000 00:00:00 GMT";
-    date[..3].copy_from_slice(name(b"SunMonTueWedThuFriSat", weekday));
-    date[5..7].copy_from_slice(&two_digits(day));
-    date[8..11].copy_from_slice(name(b"JanFebMarAprMayJunJulAugSepOctNovDec", month - 1));
-    date[12..14].copy_from_slice(&two_digits(year / 100));
-    date[14..16].copy_from_slice(&two_digits(year % 100));
-    date[17..19].copy_from_slice(&two_digits(second / 3600));
-    date[20..22].copy_from_slice(&two_digits(second / 60 % 60));
-    date[23..25].copy_from_slice(&two_digits(second % 60));
-    out.extend_from_slice(&date);
-    true
-}
-
-/// Reads an IMF-fixdate as [`append_date`] writes it: year, month, day, hour, minute, second.
-/// `None` for every other form, and for years before 1000, which Python's parser takes for
-/// abbreviated ones. Whether the day exists is for the caller to find out.
-#[must_use]
-pub fn parse_date(text: &str) -> Option<[u16; 6]> {
-    const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
-    const DAYS: &[u8; 21] = b"SunMonTueWedThuFriSat";
-    let text: &[u8; 29] = text.as_bytes().try_into().ok()?;
-    let number = |from: usize, to: usize| {
-        text[from..to].iter().try_fold(0, |value: u16, byte| {
-            byte.is_ascii_digit().then(|| value * 10 + u16::from(byte - b'0'))
-        })
-    };
-    let marks = [(3, b','), (4, b' '), (7, b' '), (11, b' '), (16, b' '), (19, b':'), (22, b':')];
-    if marks.iter().any(|(at, mark)| text[*at] != *mark) || &text[25..] != b" GMT" {
-        return None;
-    }
-    DAYS.chunks(3).find(|day| **day == text[..3])?;
-    let month = MONTHS.chunks(3).position(|month| *month == text[8..11])?;
-    let month = u16::try_from(month).ok()? + 1;
-    let year = number(12, 16).filter(|year| *year >= 1000)?;
-    Some([year, month, number(5, 7)?, number(17, 19)?, number(20, 22)?, number(23, 25)?])
-}
-
-fn two_digits(value: i64) -> [u8; 2] {
-    let value = u8::try_from(value).unwrap_or_default();
-    [b'0' + value / 10 % 10, b'0' + value % 10]
-}
-
-/// Days since the epoch to year, month and day of the proleptic Gregorian calendar (Howard
-/// Hinnant, "chrono-Compatible Low-Level Date Algorithms", `civil_from_days`).
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -208,64 +135,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_werkzeug_finds() {
-        // Each expectation is Werkzeug's; tests/test_cookie.py holds the two together on
-        // generated headers.
+    fn finds_the_cookie_that_werkzeug_finds() {
+        // Each expectation is Werkzeug's; tests/codec/test_cookie.py compares the two
+        // on generated headers.
         for (header, expected) in [
-            ("session=abc", Found::Value("abc")),
-            ("a=b; session=abc; c=d", Found::Value("abc")),
-            ("session=first; session=second", Found::Value("first")),
-            (" \tsession \t= \tabc \t", Found::Value("abc")),
-            ("session=a=b==", Found::Value("a=b==")),
-            ("session", Found::Value("")),
-            ("session=", Found::Value("")),
-            ("xsession=abc", Found::Absent),
-            ("session=a b; session=c", Found::Value("c")),
-            ("=session; sess ion=abc", Found::Absent),
-            ("", Found::Absent),
-            (";;;", Found::Absent),
-            ("session=\"abc\"", Found::Odd),
-            ("a=\"session=abc\"", Found::Absent),
-            ("a=\"b;c\\\"d\"; session=abc", Found::Value("abc")),
-            ("a=\"b; session=abc", Found::Value("abc")),
-            ("a=\"b\"c; session=abc", Found::Value("abc")),
-            ("a=\"b\nc\"; session=abc", Found::Odd),
-            ("se\"ssion=a; session=abc", Found::Value("abc")),
-            ("session=a\"b; session=abc", Found::Value("abc")),
-            ("session=a\u{b}", Found::Odd),
-            ("session\n", Found::Odd),
+            ("session=abc", Lookup::Value("abc")),
+            ("a=b; session=abc; c=d", Lookup::Value("abc")),
+            ("session=first; session=second", Lookup::Value("first")),
+            (" \tsession \t= \tabc \t", Lookup::Value("abc")),
+            ("session=a=b==", Lookup::Value("a=b==")),
+            ("session", Lookup::Value("")),
+            ("session=", Lookup::Value("")),
+            ("xsession=abc", Lookup::Absent),
+            ("session=a b; session=c", Lookup::Value("c")),
+            ("=session; sess ion=abc", Lookup::Absent),
+            ("", Lookup::Absent),
+            (";;;", Lookup::Absent),
+            ("session=\"abc\"", Lookup::LeaveToWerkzeug),
+            ("a=\"session=abc\"", Lookup::Absent),
+            ("a=\"b;c\\\"d\"; session=abc", Lookup::Value("abc")),
+            ("a=\"b; session=abc", Lookup::Value("abc")),
+            ("a=\"b\"c; session=abc", Lookup::Value("abc")),
+            ("a=\"b\nc\"; session=abc", Lookup::LeaveToWerkzeug),
+            ("se\"ssion=a; session=abc", Lookup::Value("abc")),
+            ("session=a\"b; session=abc", Lookup::Value("abc")),
+            ("session=a\u{b}", Lookup::LeaveToWerkzeug),
+            ("session\n", Lookup::LeaveToWerkzeug),
         ] {
             assert_eq!(find(header, "session"), expected, "{header:?}");
         }
-    }
-
-    #[test]
-    fn dates() {
-        for (time, expected) in [
-            (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
-            (784_111_777, "Sun, 06 Nov 1994 08:49:37 GMT"),
-            (951_782_400, "Tue, 29 Feb 2000 00:00:00 GMT"),
-            (4_107_542_399, "Sun, 28 Feb 2100 23:59:59 GMT"),
-            (-62_135_596_800, "Mon, 01 Jan 0001 00:00:00 GMT"),
-            (253_402_300_799, "Fri, 31 Dec 9999 23:59:59 GMT"),
-        ] {
-            let mut out = Vec::new();
-            assert!(append_date(time, &mut out));
-            assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
-        }
-        assert_eq!(parse_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some([1994, 11, 6, 8, 49, 37]));
-        for text in [
-            "Sun, 06 Nov 0094 08:49:37 GMT",
-            "Sun, 6 Nov 1994 08:49:37 GMT",
-            "Sun, 06 nov 1994 08:49:37 GMT",
-            "Xxx, 06 Nov 1994 08:49:37 GMT",
-            "Sun, 06 Nov 1994 08:49:37 UTC",
-            "Sun, 06 Nov 1994 08:49:+7 GMT",
-            "",
-        ] {
-            assert_eq!(parse_date(text), None, "{text}");
-        }
-        assert!(!append_date(253_402_300_800, &mut Vec::new()));
-        assert!(!append_date(-62_135_596_801, &mut Vec::new()));
     }
 }

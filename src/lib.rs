@@ -1,13 +1,19 @@
 //! Encrypted sessions for Flask and Fernet tokens for Python.
 //!
-//! The module's table of contents. What needs no Python comes first and is built without the
-//! `python` feature; the boundary to Python is one folder.
+//! This file is the table of contents, from the bottom up. Everything but `python` is pure Rust:
+//! bytes in, bytes out, built and tested without the `python` feature. `python` is the only
+//! folder that names PyO3. docs/architecture.md shows how a cookie travels through these files.
 
-pub mod bytes;
 pub mod compress;
 pub mod cookie;
-pub mod tagged_json;
+pub mod http_date;
+pub mod json;
+pub mod keys;
+pub mod search;
 pub mod token;
+
+#[cfg(test)]
+mod test_vectors;
 
 #[cfg(feature = "python")]
 mod python;

@@ -33,7 +33,7 @@ def make_app(path: str) -> MakeApp:
         app.config.update({"SECRET_KEY": SECRET, **config})
         interface = EncryptedSessionInterface() if interface is None else interface
         if path == "portable":
-            interface._state.leave_to_python()
+            interface._state.disable()
         app.session_interface = interface
         return app
 

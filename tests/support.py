@@ -9,7 +9,7 @@ from flask import Flask
 from werkzeug.wrappers import Response
 
 from flask_fernet import EncryptedSessionInterface
-from flask_fernet._core import SessionKeys
+from flask_fernet._core import SessionKeys, derive_key
 
 SECRET = "a secret of more than sixteen bytes"
 FOREVER = 2**62
@@ -27,7 +27,7 @@ class NativeOnly(EncryptedSessionInterface):
 
 def session_keys(secret: str = SECRET, salt: str = "cookie-session") -> SessionKeys:
     """The keys that an app derives from its secret."""
-    return SessionKeys([], [secret.encode()], salt)
+    return SessionKeys([("secret", derive_key(secret.encode(), salt))], salt)
 
 
 def token_of(set_cookie: str) -> str:
@@ -43,7 +43,7 @@ def set_cookie(response: Response) -> str:
 
 def opened(app: Flask, token: str) -> tuple[bytes, int]:
     """Payload and issue time of a session token of this app."""
-    keys = app.session_interface._sealing(app).keys.made  # type: ignore[attr-defined]
+    keys = app.session_interface._policy(app).keys  # type: ignore[attr-defined]
     # As of a time at which no token is from the future.
     name = app.session_interface.get_cookie_name(app)
     payload, issued_at, *_ = keys.open(token, FOREVER, FOREVER, name)

@@ -419,7 +419,7 @@ class TestRotation:
         write(client, a=1)
         interface: Any = app.session_interface
         former = app.secret_key
-        plain = type(interface)._sealing
+        plain = type(interface)._resolve_policy
 
         def and_then_rotate(interface: Any, app: Flask) -> Any:
             made = plain(interface, app)
@@ -429,7 +429,7 @@ class TestRotation:
 
         app.secret_key = "the next secret, and it is long enough"
         with monkeypatch.context() as patched:
-            patched.setattr(type(interface), "_sealing", and_then_rotate)
+            patched.setattr(type(interface), "_resolve_policy", and_then_rotate)
             client.get("/nothing")
         assert client.get("/read").text == "{'a': 1}"
 

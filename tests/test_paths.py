@@ -68,7 +68,7 @@ class Paths:
             app.json.ensure_ascii = ensure_ascii  # type: ignore[attr-defined]
             app.session_interface = EncryptedSessionInterface(keys=keys)
             if portable:
-                app.session_interface._state.leave_to_python()
+                app.session_interface._state.disable()
             self.apps.append(app)
 
     def saved(self, app: Flask, data: dict[str, Any], accessed: bool, modified: bool) -> Any:

@@ -3,8 +3,8 @@
 import sys as _sys
 
 if _sys.version_info < (3, 12):
-    # Later versions refuse by themselves to load a module that does not support it; earlier ones
-    # would share this interpreter's objects with another, and crash sooner or later.
+    # Later versions of Python refuse to load a module that does not support sub-interpreters.
+    # Earlier ones would share the objects of one interpreter with another, and crash.
     import _xxsubinterpreters as _interpreters  # type: ignore[import-not-found]
 
     if _interpreters.get_current() != _interpreters.get_main():
@@ -20,10 +20,12 @@ from .errors import (
     SessionTooLarge,
 )
 from .fernet import Fernet, MultiFernet
-from .interface import EncryptedSessionInterface
 from .keys.keyring import KeyRing
-from .lifetimes import RegenerateMixin
-from .session import EncryptedSession
+from .keys.ring import new_ring
+from .keys.ring_store import RingStore
+from .sessions.interface import EncryptedSessionInterface
+from .sessions.lifetimes import RegenerateMixin
+from .sessions.session import EncryptedSession
 from .signals import keyring_unreadable, session_migrated, session_rejected
 
 __all__ = [
@@ -38,9 +40,11 @@ __all__ = [
     "MultiFernet",
     "Reason",
     "RegenerateMixin",
+    "RingStore",
     "SessionRejected",
     "SessionTooLarge",
     "keyring_unreadable",
+    "new_ring",
     "session_migrated",
     "session_rejected",
 ]

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from . import settings
+from ._core import MAX_CLOCK_SKEW, Policy
 from .errors import ConfigurationError
-from .interface import EncryptedSessionInterface
 from .keys.ring import State
 from .keys.ring_file import RingFile
 from .keys.wrapping import WrappedStore, wrapping_form
-from .sources import configured_ring
-from .times import MAX_CLOCK_SKEW
+from .sessions.interface import EncryptedSessionInterface
+from .sessions.key_sources import app_secrets, configured_ring
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -54,25 +54,25 @@ def examine(app: Flask) -> list[Check]:
         )
         return [Check("fail", "session_interface", message)]
     try:
-        sealing = interface._sealing(app)
+        policy = interface._policy(app)
     except ConfigurationError as error:
         return [Check("fail", "configuration", str(error))]
     checks = [Check("ok", "session_interface", "encrypts sessions")]
-    if sealing.is_null:
+    if policy.is_null:
         checks.append(Check("fail", "keys", "there is no key: sessions cannot be used"))
-    for name in sealing.weak:
+    for name in policy.short_secrets:
         message = f"must have at least {settings.SHORT_SECRET} bytes, or it can be guessed offline"
         checks.append(Check("fail", name, message))
-    checks += _secrets(app, sealing.weak)
-    if not sealing.weak and not sealing.is_null:
+    checks += _secrets(app, policy.short_secrets)
+    if not policy.short_secrets and not policy.is_null:
         checks.append(Check("ok", "keys", "strong"))
-    if sealing.format == "flask-signed":
+    if policy.writes_signed:
         message = "sessions are signed, not encrypted: this is only for the first of two deploys"
         checks.append(Check("warn", "SESSION_ENCRYPTION_FORMAT", message))
-    for source in sealing.keys.unused:
+    for source in policy.unused_sources:
         message = f"the source {source!r} is set but unused: it neither writes nor opens"
         checks.append(Check("fail", "keys", message))
-    checks += _accepted(app)
+    checks += _accepted(policy)
     checks += _ring(app)
     checks += _cookie(app)
     if time.time() < _EARLIEST:
@@ -82,22 +82,22 @@ def examine(app: Flask) -> list[Check]:
     return checks
 
 
-def _secrets(app: Flask, weak: list[str]) -> Iterator[Check]:
+def _secrets(app: Flask, short: list[str]) -> Iterator[Check]:
     try:
-        secrets = settings.secrets(app)
+        secrets = app_secrets(app)
     except ConfigurationError as error:
-        # No key uses them, or `_sealing` would have raised.
+        # No key uses them, or resolving the policy would have raised.
         yield Check("warn", "SECRET_KEY", str(error))
         return
     for name, secret in secrets.items():
-        if name not in weak and _guessable(secret):
+        if name not in short and _guessable(secret):
             yield Check(
                 "warn", name, "looks like a text that a person chose: use secrets.token_urlsafe(32)"
             )
 
 
-def _accepted(app: Flask) -> Iterator[Check]:
-    for name in settings.accepted(app.config):
+def _accepted(policy: Policy) -> Iterator[Check]:
+    for name in policy.accepted:
         message = f"{name!r} is still accepted: remove it once no such session comes any more"
         yield Check("warn", "SESSION_ENCRYPTION_ACCEPT", message)
 

@@ -1,16 +1,17 @@
-"""Settings read and checked. Every error names the setting and what it may be."""
+"""The settings: their names, and the checks of single values.
+
+Every error names the setting and what it must be. No error shows a value, which may be a key in the
+wrong place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import ConfigurationError
 
-if TYPE_CHECKING:
-    from flask import Flask
-
-#: Every name that begins like ours; any other is a typing error.
+#: Every setting whose name begins with ``SESSION_ENCRYPTION_``; any other such name is a typo.
 ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_ACCEPT",
     "SESSION_ENCRYPTION_FORMAT",
@@ -19,6 +20,7 @@ ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_KEYRING_WRAPPING",
     "SESSION_ENCRYPTION_KEYS",
 )
+#: Every setting that this package adds to Flask's.
 SETTINGS = (
     *ENCRYPTION_SETTINGS,
     "SESSION_COMPRESSION",
@@ -26,12 +28,45 @@ SETTINGS = (
     "SESSION_ABSOLUTE_LIFETIME",
     "SESSION_REFRESH_AFTER",
 )
-#: Where keys may come from, in the order in which they are looked for.
+#: The settings on which opening a session depends.
+OPENING_SETTINGS = (
+    "SECRET_KEY",
+    "SECRET_KEY_FALLBACKS",
+    *ENCRYPTION_SETTINGS,
+    "PERMANENT_SESSION_LIFETIME",
+    "SESSION_ABSOLUTE_LIFETIME",
+    "SESSION_REFRESH_AFTER",
+    "SESSION_COOKIE_NAME",
+    "DEBUG",
+)
+#: The further settings on which saving a session depends.
+SAVING_SETTINGS = (
+    "SESSION_COMPRESSION",
+    "SESSION_OVERFLOW",
+    "SESSION_COOKIE_DOMAIN",
+    "SESSION_COOKIE_PATH",
+    "APPLICATION_ROOT",
+    "SESSION_COOKIE_SECURE",
+    "SESSION_COOKIE_PARTITIONED",
+    "SESSION_COOKIE_SAMESITE",
+    "SESSION_COOKIE_HTTPONLY",
+    "MAX_COOKIE_SIZE",
+    "SESSION_REFRESH_EACH_REQUEST",
+)
+#: Every setting that a policy depends on. The native path compares these, and no others, to tell
+#: whether a cached policy still holds; ``sessions/policy.py`` must not read another one. Misspelt
+#: names are looked for whenever a policy is resolved. A policy also depends on the interface, and
+#: with a key ring on the app's ``instance_path`` and the ring's state, which are read each second.
+POLICY_SETTINGS = (*OPENING_SETTINGS, *SAVING_SETTINGS)
+
+#: Where keys may come from, in the order of precedence.
 KEY_SOURCES = ("keys", "keyring", "secret-key")
-#: The default first.
+#: The encrypted formats, the default first.
 ENCRYPTED_FORMATS = ("fernet", "xaes-256-gcm")
-FORMATS = (*ENCRYPTED_FORMATS, "flask-signed")
-#: How a key ring is kept.
+#: Flask's own format, in which sessions are signed and can be read by anyone.
+SIGNED_FORMAT = "flask-signed"
+FORMATS = (*ENCRYPTED_FORMATS, SIGNED_FORMAT)
+#: How a key ring may be kept, the default first.
 WRAPPINGS = ("plain", "secret-key", "command")
 COMPRESSIONS = ("fit", "always", "never")
 OVERFLOWS = ("error", "warn")
@@ -39,28 +74,22 @@ OVERFLOWS = ("error", "warn")
 SHORT_SECRET = 16
 
 
-def declare(config: Mapping[str, Any]) -> None:
-    """Puts ``None`` for each setting that is not there into a configuration, as Flask extensions
-    put their defaults. What is there is found again at its place, which is cheaper than a look-up
-    at each request. A configuration that is more than a dict is left alone.
-    """
-    if isinstance(config, dict) and type(config).__setitem__ is dict.__setitem__:
-        for name in SETTINGS:
-            dict.setdefault(config, name, None)
+def secrets(secret_key: object, fallbacks: object) -> dict[str, bytes]:
+    """``SECRET_KEY`` and its fallbacks by name, the current one first; empty if it is not set.
 
-
-def secrets(app: Flask) -> dict[str, bytes]:
-    """``SECRET_KEY`` and its fallbacks by name, the current one first; empty where it is not
-    set.
+    :raises ConfigurationError: if one of them cannot be used.
     """
-    if not app.secret_key:
+    if not secret_key:
         return {}
-    found = {"SECRET_KEY": secret("SECRET_KEY", app.secret_key)}
-    fallbacks = app.config["SECRET_KEY_FALLBACKS"] or []
-    if isinstance(fallbacks, (str, bytes, bytearray)) or not isinstance(fallbacks, Iterable):
+    found = {"SECRET_KEY": secret("SECRET_KEY", secret_key)}
+    fallbacks = fallbacks or []
+    if isinstance(fallbacks, (str, bytes, bytearray, Mapping)) or not isinstance(
+        fallbacks, Iterable
+    ):
         raise ConfigurationError(
-            "SECRET_KEY_FALLBACKS is a list of former secret keys; a single one goes into a list "
-            "too, or each of its letters would be taken for a key."
+            "SECRET_KEY_FALLBACKS must be a list of former secret keys, not "
+            f"{type(fallbacks).__name__}. A single one goes into a list too, because each of its "
+            "letters would count as a key."
         )
     for position, value in enumerate(fallbacks):
         name = f"SECRET_KEY_FALLBACKS[{position}]"
@@ -68,44 +97,55 @@ def secrets(app: Flask) -> dict[str, bytes]:
     return found
 
 
-def short_secrets(secrets: dict[str, bytes]) -> list[str]:
-    """The names of those that are too short to be random enough."""
+def short_secrets(secrets: Mapping[str, bytes]) -> list[str]:
+    """The names of those secrets that are too short to be random enough."""
     return [name for name, value in secrets.items() if len(value) < SHORT_SECRET]
 
 
 def secret(name: str, value: object) -> bytes:
-    """One secret as bytes."""
+    """One secret as bytes.
+
+    :raises ConfigurationError: if it cannot be used.
+    """
     if isinstance(value, str):
-        # Not with an error, which would carry the secret.
-        if any("\ud800" <= letter <= "\udfff" for letter in value):
-            raise ConfigurationError(f"{name} has characters that UTF-8 has not.")
+        # Checked by hand: a UnicodeEncodeError would carry the secret.
+        if has_surrogates(value):
+            raise ConfigurationError(f"{name} must not contain lone surrogates.")
         value = value.encode()
     if not isinstance(value, (bytes, bytearray)):
-        raise ConfigurationError(f"{name} is a {type(value).__name__}, not str or bytes.")
+        raise ConfigurationError(f"{name} must be str or bytes, not {type(value).__name__}.")
     if not value:
-        raise ConfigurationError(f"{name} is empty.")
+        raise ConfigurationError(f"{name} must not be empty.")
     return bytes(value)
 
 
+def has_surrogates(text: str) -> bool:
+    """Whether a text has lone surrogates, so that it cannot be encoded as UTF-8."""
+    return any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def named_keys(name: str, value: object) -> list[tuple[str, str | bytes]]:
-    """A list of keys, each with a name for messages. What is in it is not checked."""
+    """A list of keys, each with a name for messages. The keys themselves are not checked.
+
+    :raises ConfigurationError: if it is not a list, or empty.
+    """
     if not isinstance(value, (list, tuple)):
-        # Nothing else has an order and can be read again.
+        # Only these have an order and can be read more than once.
         raise ConfigurationError(
-            f"{name} is a list of keys, the newest first; got a {type(value).__name__}. A single "
-            "key goes into a list too."
+            f"{name} must be a list of keys, the newest first, not {type(value).__name__}. A "
+            "single key goes into a list too."
         )
     keys = [(f"{name}[{position}]", key) for position, key in enumerate(value)]
     if not keys:
         raise ConfigurationError(
-            f"{name} is set but empty. Leave it unset to derive keys from SECRET_KEY, or put in "
-            "what flask_fernet.Fernet.generate_key() gives."
+            f"{name} must not be empty. Leave it unset to derive keys from SECRET_KEY, or add a "
+            "key from flask_fernet.Fernet.generate_key()."
         )
     return keys
 
 
 def split_list(value: object) -> object:
-    """One comma-separated string as a list; anything else as it is."""
+    """A comma-separated ``str`` or ``bytes`` as a list; any other value unchanged."""
     if isinstance(value, bytes):
         value = value.decode("ascii", "replace")
     if isinstance(value, str):
@@ -115,44 +155,57 @@ def split_list(value: object) -> object:
 
 
 def accepted(config: Mapping[str, Any]) -> list[str]:
-    """``SESSION_ENCRYPTION_ACCEPT``: key sources and formats that are opened besides."""
+    """``SESSION_ENCRYPTION_ACCEPT``: key sources and formats that are also opened."""
     return choices(config, "SESSION_ENCRYPTION_ACCEPT", (*KEY_SOURCES, *FORMATS))
 
 
 def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> list[str]:
-    """A setting that lists some of a few words; empty where it is not set."""
+    """A setting that lists some of a few words; empty if it is not set.
+
+    :raises ConfigurationError: if it lists anything else.
+    """
     value = config.get(name)
     if value is None:
         return []
     chosen = split_list(value)
     if not isinstance(chosen, (list, tuple, set, frozenset)):
-        raise ConfigurationError(f"{name} is a list of {one_of(valid)}.")
+        raise ConfigurationError(
+            f"{name} must be a list of {one_of(valid)}, not {type(chosen).__name__}."
+        )
     for word in chosen:
-        # What it is instead is not shown: it may be a key in the wrong place.
         if word not in valid:
-            raise ConfigurationError(f"{name} lists something else than {one_of(valid)}.")
+            raise ConfigurationError(f"{name} must list only {one_of(valid)}, not anything else.")
     return list(chosen)
 
 
 def choice(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> str:
-    """A setting that is one of a few words, the first where it is not set."""
+    """A setting that is one of a few words; the first of them if it is not set.
+
+    :raises ConfigurationError: if it is anything else.
+    """
     value = config.get(name)
     if value is None:
         return valid[0]
     if not isinstance(value, str) or value not in valid:
-        raise ConfigurationError(f"{name} is something else than {one_of(valid)}.")
+        # What another str says is not shown: it may be a key in the wrong place.
+        given = "something else" if isinstance(value, str) else type(value).__name__
+        raise ConfigurationError(f"{name} must be {one_of(valid)}, not {given}.")
     return value
 
 
 def reject_unknown(config: Mapping[str, Any]) -> None:
-    """Refuses settings that begin like ours and are not."""
+    """Refuses a setting whose name begins like one of ours and is not.
+
+    :raises ConfigurationError: with the names that there are.
+    """
     for name in list(config):
-        if name.startswith("SESSION_ENCRYPTION_") and name not in ENCRYPTION_SETTINGS:
+        ours = isinstance(name, str) and name.startswith("SESSION_ENCRYPTION_")
+        if ours and name not in ENCRYPTION_SETTINGS:
             known = ", ".join(ENCRYPTION_SETTINGS)
-            raise ConfigurationError(f"{name} is no setting of flask-fernet; there are: {known}.")
+            raise ConfigurationError(f"Unknown setting {name}; known: {known}.")
 
 
 def one_of(valid: tuple[str, ...]) -> str:
-    """A few words to choose from, for a message."""
+    """The valid words, for a message: ``'a', 'b' or 'c'``."""
     quoted = [repr(word) for word in valid]
     return f"{', '.join(quoted[:-1])} or {quoted[-1]}"

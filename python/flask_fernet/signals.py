@@ -4,8 +4,8 @@ from blinker import Namespace
 
 _signals = Namespace()
 
-#: Sent with the app as sender and ``reason``, a :class:`~flask_fernet.Reason`, each time a
-#: session cookie does not open. Carries nothing of the cookie.
+#: Sent each time a session cookie does not open. The sender is the app, ``reason`` a
+#: :class:`~flask_fernet.Reason`. Nothing of the cookie is sent.
 #:
 #: A receiver takes ``(app, reason)``::
 #:
@@ -14,11 +14,12 @@ _signals = Namespace()
 #:         metrics.increment("session_rejected", reason=reason)
 session_rejected = _signals.signal("session-rejected")
 
-#: Sent with the app as sender and ``format``, one of ``SESSION_ENCRYPTION_ACCEPT``, each time a
-#: session opens that is in another format than the one written. Once it stays away for a session
-#: lifetime, the format can be taken off the list.
+#: Sent each time a session opens that came in another format than the one written. The sender is
+#: the app, ``format`` the format. Once it has not been sent for a session lifetime, the format can
+#: be removed from ``SESSION_ENCRYPTION_ACCEPT``.
 session_migrated = _signals.signal("session-migrated")
 
-#: Sent with the :class:`~flask_fernet.KeyRing` as sender and ``error``, each time a changed key
-#: ring cannot be read. What was read last stays in force.
+#: Sent each time a changed key ring cannot be read. The sender is the
+#: :class:`~flask_fernet.KeyRing`, ``error`` the :class:`~flask_fernet.KeyRingError`. The keys read
+#: last stay in force.
 keyring_unreadable = _signals.signal("keyring-unreadable")

@@ -1,12 +1,12 @@
-"""Times as text, for people and documents, and the difference that clocks may have."""
+"""Times as text, for people and documents."""
 
 from __future__ import annotations
 
 from datetime import datetime, timezone
 
-#: Seconds by which the time of a token may be ahead of this clock. ``src/token/keys.rs`` has the
-#: same number.
-MAX_CLOCK_SKEW = 60
+#: A time later than that of any token, in seconds since the epoch. As a maximum age it bounds
+#: nothing.
+FOREVER = 2**62
 
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 

@@ -1,4 +1,4 @@
-//! The one place where an error of ours becomes a Python exception. The classes are defined in
+//! The one place where the core's errors become Python exceptions. Their classes are defined in
 //! `flask_fernet/errors.py`.
 
 use pyo3::prelude::*;
@@ -22,7 +22,7 @@ where
     }
 }
 
-/// `InvalidToken()`, which never says why.
+/// `InvalidToken()`, which never gives a reason.
 #[cold]
 pub(crate) fn invalid_token(py: Python<'_>) -> PyErr {
     error(py, &INVALID_TOKEN, "InvalidToken", ())
@@ -40,7 +40,7 @@ pub(crate) fn configuration(py: Python<'_>, message: String) -> PyErr {
     error(py, &CONFIGURATION, "ConfigurationError", message)
 }
 
-/// The value of `flask_fernet.Reason` for an error.
+/// The value of the `flask_fernet.Reason` for an error.
 pub(crate) const fn reason_name(reason: TokenError) -> &'static str {
     match reason {
         TokenError::Malformed => "malformed",
@@ -50,6 +50,19 @@ pub(crate) const fn reason_name(reason: TokenError) -> &'static str {
         TokenError::TooLarge => "too_large",
         TokenError::Undecodable => "undecodable",
     }
+}
+
+/// The error for the value of a `flask_fernet.Reason`.
+pub(crate) fn reason_from_name(name: &str) -> Option<TokenError> {
+    let all = [
+        TokenError::Malformed,
+        TokenError::Unauthentic,
+        TokenError::Expired,
+        TokenError::FromFuture,
+        TokenError::TooLarge,
+        TokenError::Undecodable,
+    ];
+    all.into_iter().find(|reason| reason_name(*reason) == name)
 }
 
 impl From<NoRandomness> for PyErr {

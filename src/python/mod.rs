@@ -1,54 +1,67 @@
-//! The boundary to Python: one file a class, everything below it bytes.
+//! The boundary to Python, and the only folder that names PyO3.
+//!
+//! `session` is on top: opening and saving a session natively. It uses `codec` (tagged JSON to and
+//! from Python objects), `flask` (which of Flask's classes an app has overridden) and the pure core.
+//! `fernet` holds the drop-in classes. The files beside this one are shared by all of them.
 
-mod classes;
 mod clock;
 mod codec;
-mod convert;
-mod entries;
+mod dict;
 mod errors;
 mod fernet;
-mod flask_objects;
-mod multi_fernet;
-mod native_path;
-mod open;
-mod origin;
-mod rejections;
-mod save;
-mod sealing;
-mod session_keys;
-mod set_cookie;
-mod settings;
-mod stop;
-mod wrapping;
+mod flask;
+mod keys;
+mod scalar;
+mod session;
+mod unhandled;
 
-pub(crate) use entries::with_entries;
-pub(crate) use stop::Stop;
-
-/// `flask_fernet._core`: for `flask_fernet` to import, not for users.
+/// `flask_fernet._core`. Users import `flask_fernet`.
 #[pyo3::pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::codec::{Codec, deflate, find_cookie, inflate};
+    use super::codec::test_support::{Codec, find_cookie};
     #[pymodule_export]
-    use super::fernet::Fernet;
+    use super::fernet::fernet::Fernet;
     #[pymodule_export]
-    use super::multi_fernet::MultiFernet;
+    use super::fernet::multi_fernet::MultiFernet;
     #[pymodule_export]
-    use super::native_path::{NativePath, NativeState};
+    use super::keys::session_keys::{SessionKeys, derived_key};
     #[pymodule_export]
-    use super::origin::Origin;
+    use super::keys::wrapping::{unwrap, wrap};
     #[pymodule_export]
-    use super::session_keys::{SessionKeys, derived_key};
+    use super::session::compression::{deflate, inflate};
     #[pymodule_export]
-    use super::wrapping::{unwrap, wrap};
+    use super::session::interface::NativeInterface;
+    #[pymodule_export]
+    use super::session::policy::{CookieAttributes, Policy};
+    #[pymodule_export]
+    use super::session::provenance::Provenance;
+    #[pymodule_export]
+    use super::session::state::NativeState;
 
-    /// What is looked up once is looked up now: before anything of Flask's is patched, and
-    /// before another thread can fork in the middle of it.
+    /// First byte of a compressed payload.
+    #[pymodule_export]
+    const COMPRESSED: u8 = crate::compress::MARK;
+    /// Maximum number of bytes that a compressed payload may inflate to.
+    #[pymodule_export]
+    const MAX_INFLATED: usize = crate::compress::MAX_INFLATED;
+    /// Seconds by which a token may be dated ahead of this clock.
+    #[pymodule_export]
+    const MAX_CLOCK_SKEW: u64 = crate::keys::key::MAX_CLOCK_SKEW;
+    /// Key of the note that opening leaves in a session's ``__dict__``.
+    #[pymodule_export]
+    const PROVENANCE: &str = super::session::provenance::PROVENANCE;
+    /// Key of the creation time, in a session's ``__dict__`` and in the payload that carries it.
+    #[pymodule_export]
+    const CREATED: &str = super::session::provenance::CREATED;
+
+    /// Looks up Flask's objects now: before anything of Flask's is patched, and before another
+    /// thread can fork in the middle of a look-up.
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
         crate::token::warm_up();
-        super::classes::Stock::get(module.py())?;
-        super::flask_objects::FlaskObjects::get(module.py())?;
+        super::flask::baseline::FlaskClasses::get(module.py())?;
+        super::flask::objects::FlaskObjects::get(module.py())?;
         Ok(())
     }
 }

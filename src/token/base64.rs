@@ -3,16 +3,16 @@
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, simd::Simd};
 
-/// Canonical only: padding there, no stray bits, so that a token has exactly one spelling.
+/// Canonical form only, with padding and without stray bits: each token has exactly one spelling.
 const CANONICAL: GeneralPurposeConfig = GeneralPurposeConfig::new()
     .with_decode_padding_mode(DecodePaddingMode::RequireCanonical)
     .with_decode_allow_trailing_bits(false);
 
-/// The processor is asked once what it can do.
+/// Chosen once, by the instructions that the processor has.
 static URL_SAFE: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::url_safe(CANONICAL));
 static STANDARD: std::sync::LazyLock<Simd> = std::sync::LazyLock::new(|| Simd::standard(CANONICAL));
 
-/// Asks the processor now.
+/// Chooses now.
 pub(crate) fn warm_up() {
     std::sync::LazyLock::force(&URL_SAFE);
     std::sync::LazyLock::force(&STANDARD);
@@ -30,8 +30,8 @@ pub fn encode_slice(data: &[u8], out: &mut [u8]) {
     debug_assert_eq!(written, Ok(encoded_len(data.len())));
 }
 
-/// Replaces the bytes of `buffer` from `start` on by their URL-safe encoding, which must fill all
-/// of it. What is written never overtakes what is read: of every three bytes there are four.
+/// Replaces the bytes of `buffer` from `start` on with their URL-safe encoding, which must fill the
+/// whole buffer. Writing never overtakes reading, because each three bytes read become four.
 pub fn encode_in_place(buffer: &mut [u8], start: usize) {
     debug_assert_eq!(buffer.len(), encoded_len(buffer.len() - start));
     let mut chunk = [0; 768];

@@ -23,13 +23,13 @@ const IV: std::ops::Range<usize> = 9..25;
 const CIPHERTEXT: usize = 25;
 const BLOCK: usize = 16;
 const MAC: usize = 32;
-/// Bytes that are encrypted at a time: a block of SHA-256.
+/// Bytes encrypted at a time: one block of SHA-256.
 const STRETCH: usize = 64;
 
 /// The two halves of a Fernet key, kept as keyed contexts that each token copies or borrows:
-/// the AES key schedules and the HMAC states after its padded key block. Wiped on drop.
+/// the AES key schedules and the HMAC state after its padded key block. Wiped on drop.
 ///
-/// They stay where they were made until then: what moves is the box.
+/// Boxed, so that moving a key leaves no copy of its schedules behind.
 pub struct FernetKey(Box<Contexts>);
 
 struct Contexts {
@@ -38,7 +38,7 @@ struct Contexts {
     decrypt: Aes128Dec,
 }
 
-/// A decoded token whose MAC nobody has checked yet.
+/// A decoded token whose MAC has not been verified yet.
 #[derive(Clone)]
 pub struct Unverified {
     data: Vec<u8>,
@@ -46,8 +46,8 @@ pub struct Unverified {
 }
 
 impl Unverified {
-    /// Takes decoded bytes; `None` when they cannot be a token: another version byte, or too
-    /// short to hold a time.
+    /// Takes decoded bytes; `None` if they cannot be a token, because the version byte is another
+    /// one or they are too short to hold a time.
     #[must_use]
     pub fn parse(data: Vec<u8>) -> Option<Self> {
         if data.first() != Some(&VERSION) {
@@ -57,8 +57,8 @@ impl Unverified {
         Some(Self { data, issued_at })
     }
 
-    /// The issue time the token claims, in seconds since the epoch. Nothing to act upon, or to
-    /// tell anyone, before [`FernetKey::verify`] has said yes.
+    /// The issue time that the token claims, in seconds since the epoch. It must not be acted upon
+    /// or reported before [`FernetKey::verify`] has accepted the token.
     #[must_use]
     pub const fn issued_at(&self) -> u64 {
         self.issued_at
@@ -83,7 +83,7 @@ const fn raw_len(plaintext: usize) -> usize {
 }
 
 impl FernetKey {
-    /// Signing key first, encryption key second, as the specification has it.
+    /// Takes the signing key first and the encryption key second, as the specification does.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         let (signing, encryption) = key.split_at(16);
@@ -104,16 +104,15 @@ impl FernetKey {
         authenticated[IV].copy_from_slice(iv);
         let (text, padding) = authenticated[CIPHERTEXT..].split_at_mut(plaintext.len());
         text.copy_from_slice(plaintext);
-        // PKCS #7 (RFC 5652 section 6.3): as many bytes as are missing, of that value.
+        // PKCS #7 (RFC 5652 section 6.3): each padding byte holds the number of padding bytes.
         padding.fill(u8::try_from(padding.len()).unwrap_or_default());
         end.copy_from_slice(&self.encrypt_and_mac(authenticated, iv).finalize().into_bytes());
     }
 
-    /// Encrypts what follows the header in place, and authenticates the whole.
+    /// Encrypts everything after the header in place, and authenticates the whole.
     ///
-    /// CBC encryption waits for the result of each block before it can begin the next, and the
-    /// hash does not need the last ones yet: a stretch is hashed while the next is encrypted, and
-    /// the processor does both at once.
+    /// Each stretch is hashed while the next is encrypted. CBC must wait for one block before it
+    /// begins the next, so the processor has room to execute both at once.
     fn encrypt_and_mac(&self, raw: &mut [u8], iv: &[u8; 16]) -> Hmac<Sha256> {
         let mut encryptor = cbc::Encryptor::inner_iv_init(&self.0.encrypt, iv.into());
         let mut mac = self.0.signing.clone();
@@ -123,7 +122,7 @@ impl FernetKey {
             let end = raw.len().min(encrypted + STRETCH);
             let (blocks, _) = Array::slice_as_chunks_mut(&mut raw[encrypted..end]);
             encryptor.encrypt_blocks(blocks);
-            // Whole blocks of the hash, all of them encrypted in an earlier stretch.
+            // Whole blocks of the hash, which an earlier stretch has encrypted.
             let ready = encrypted / STRETCH * STRETCH;
             mac.update(&raw[hashed..ready]);
             hashed = ready;
@@ -133,8 +132,8 @@ impl FernetKey {
         mac
     }
 
-    /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`. The bytes
-    /// are made at its end and spread over the whole.
+    /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`. The raw
+    /// token is made at the end of `out` and encoded in place.
     pub fn seal_slice(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut [u8]) {
         let start = out.len() - raw_len(plaintext.len());
         self.seal_raw(plaintext, issued_at, iv, &mut out[start..]);
@@ -148,7 +147,7 @@ impl FernetKey {
         self.seal_slice(plaintext, issued_at, iv, &mut out[start..]);
     }
 
-    /// Whether the MAC is this key's, compared in constant time.
+    /// Whether this key made the MAC. The comparison takes constant time.
     #[must_use]
     pub fn verify(&self, token: &Unverified) -> bool {
         let Some((authenticated, mac)) = token.data.split_last_chunk::<MAC>() else {
@@ -157,8 +156,8 @@ impl FernetKey {
         self.mac(authenticated).verify_slice(mac).is_ok()
     }
 
-    /// The plaintext of a token that [`verify`](Self::verify) has accepted; `None` when its
-    /// length or padding is wrong, which only a holder of the key can bring about.
+    /// The plaintext of a token that [`verify`](Self::verify) has accepted; `None` if its length
+    /// or padding is wrong, which only a holder of the key can cause.
     #[must_use]
     pub fn decrypt(&self, token: Unverified) -> Option<Plaintext> {
         let mut data = token.data;
@@ -180,22 +179,13 @@ impl FernetKey {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::keys::parse_key;
+    use crate::test_vectors::{number, read_list, text};
     use proptest::prelude::*;
     use serde_json::Value;
 
-    fn vectors(name: &str) -> Vec<Value> {
-        let path = format!("{}/tests/vectors/fernet_{name}.json", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(path).expect("vectors");
-        serde_json::from_str(&text).expect("JSON")
-    }
-
-    fn text<'a>(vector: &'a Value, field: &str) -> &'a str {
-        vector[field].as_str().expect("text")
-    }
-
     fn key(vector: &Value) -> FernetKey {
-        FernetKey::new(&parse_key(text(vector, "secret").as_bytes()).expect("a key"))
+        let key = base64::decode(text(vector, "secret").as_bytes()).expect("base64");
+        FernetKey::new(&key.try_into().expect("32 bytes"))
     }
 
     fn open(key: &FernetKey, token: &str, now: u64, ttl: u64) -> Option<Vec<u8>> {
@@ -213,17 +203,16 @@ mod tests {
         String::from_utf8(token).expect("base64")
     }
 
-    // `now` of each vector in seconds since the epoch stands beside it, so that no date parser
-    // is needed on either side.
+    // Each vector also gives `now` in seconds since the epoch, so that no date parser is needed.
     #[test]
     fn generates_the_vectors_of_the_specification() {
-        for vector in vectors("generate") {
+        for vector in read_list("fernet_generate", 1) {
             let iv: Vec<u8> =
                 serde_json::from_value(vector["iv"].clone()).expect("sixteen numbers");
             let token = seal(
                 &key(&vector),
                 text(&vector, "src").as_bytes(),
-                vector["now_seconds"].as_u64().expect("seconds"),
+                number(&vector, "now_seconds"),
                 &iv.try_into().expect("sixteen"),
             );
             assert_eq!(token, text(&vector, "token"));
@@ -232,9 +221,8 @@ mod tests {
 
     #[test]
     fn verifies_the_vectors_of_the_specification() {
-        for vector in vectors("verify") {
-            let (now, ttl) = (vector["now_seconds"].as_u64(), vector["ttl_sec"].as_u64());
-            let (now, ttl) = (now.expect("now"), ttl.expect("ttl"));
+        for vector in read_list("fernet_verify", 1) {
+            let (now, ttl) = (number(&vector, "now_seconds"), number(&vector, "ttl_sec"));
             let plaintext = open(&key(&vector), text(&vector, "token"), now, ttl);
             assert_eq!(plaintext.as_deref(), Some(text(&vector, "src").as_bytes()));
         }
@@ -242,11 +230,8 @@ mod tests {
 
     #[test]
     fn refuses_the_invalid_vectors_of_the_specification() {
-        let vectors = vectors("invalid");
-        assert!(vectors.len() >= 8);
-        for vector in vectors {
-            let (now, ttl) = (vector["now_seconds"].as_u64(), vector["ttl_sec"].as_u64());
-            let (now, ttl) = (now.expect("now"), ttl.expect("ttl"));
+        for vector in read_list("fernet_invalid", 8) {
+            let (now, ttl) = (number(&vector, "now_seconds"), number(&vector, "ttl_sec"));
             let plaintext = open(&key(&vector), text(&vector, "token"), now, ttl);
             assert_eq!(plaintext, None, "{}", text(&vector, "desc"));
         }

@@ -1,18 +1,18 @@
-//! Whether this process is still the one it was: a page that the kernel empties in every child.
+//! Detects a fork, with a page that the kernel zeroes in every child.
 //!
-//! A pool of random bytes that a forked child inherits would hand parent and child the same
-//! IVs. Python's own fork hooks do not see a fork by C code, and `pthread_atfork` does not see
-//! a raw `clone`, so the answer comes from the kernel: `MADV_WIPEONFORK` (Linux 4.14).
+//! A forked child inherits a pool of random bytes, and would draw the same IVs as its parent.
+//! Python's fork hooks do not see a fork by C code, and `pthread_atfork` does not see a raw `clone`;
+//! the kernel sees each of them: `MADV_WIPEONFORK` (Linux 4.14).
 
 #[cfg(target_os = "linux")]
 mod imp {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    /// Zero in a process that has not looked since it was forked.
+    /// Zero in a process that has not asked for its generation since it was forked.
     static WORD: OnceLock<Option<&'static AtomicU64>> = OnceLock::new();
-    /// An ordinary variable: a child goes on from its parent's value, so that no number that the
-    /// child inherited in a pool is given out again.
+    /// An ordinary variable, which a child inherits: the child counts on from its parent's value
+    /// and never reuses a generation that an inherited pool carries.
     static LAST: AtomicU64 = AtomicU64::new(0);
 
     /// A number that differs between a process and every process forked from it; `None` where
@@ -31,14 +31,14 @@ mod imp {
         }
     }
 
-    #[allow(unsafe_code)]
+    #[expect(unsafe_code, reason = "asks the kernel for a page that it wipes in forked children")]
     fn wiped_on_fork() -> Option<&'static AtomicU64> {
         use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap_anonymous};
         let size = rustix::param::page_size();
-        // SAFETY: a fresh private anonymous mapping of one page aliases nothing. It is never
-        // unmapped, so the reference is good for 'static; it is page-aligned and zeroed, which
-        // is a valid AtomicU64; the kernel writes to it only in a child, before that child runs.
-        // On failure of `madvise` the page is leaked, once a process.
+        // SAFETY: `page` is a fresh private anonymous mapping, so nothing else points into it. It
+        // is never unmapped, so a 'static reference to it stays valid. It is page-aligned and
+        // zeroed, which is a valid AtomicU64. The kernel writes to it only in a forked child, and
+        // before the child runs. If `madvise` fails, the page leaks, once per process.
         unsafe {
             let page = mmap_anonymous(
                 std::ptr::null_mut(),
@@ -55,7 +55,7 @@ mod imp {
 
 #[cfg(not(target_os = "linux"))]
 mod imp {
-    /// The process id: a child never has its parent's. Costs a cheap call into libc.
+    /// The process id, which differs between a child and its parent.
     pub(crate) fn generation() -> Option<u64> {
         Some(u64::from(std::process::id()))
     }

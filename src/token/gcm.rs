@@ -1,11 +1,11 @@
-//! AES-256-GCM (NIST SP 800-38D) for a key that serves one message only, as XAES-256-GCM derives
-//! them: nothing is kept for a second one.
+//! AES-256-GCM (NIST SP 800-38D) for a key that serves a single message, as XAES-256-GCM derives
+//! them.
 //!
-//! The `aes-gcm` crate, which keeps what a second message would need, takes twice as long for a
-//! session of 100 bytes; the tests hold this against it. What takes time there is how often the
-//! block cipher and the hash are called, each time with few blocks. Here the hash's key, the tag's
-//! mask and the key stream are encrypted in one call, and what is authenticated is put side by
-//! side and hashed in one call.
+//! The `aes-gcm` crate prepares a key for many messages and takes twice as long for a session of
+//! 100 bytes, because it calls the block cipher and the hash often, each time for few blocks. This
+//! composition encrypts the hash's key, the tag's mask and the key stream in one call, and hashes
+//! the associated data and the text in one call. The tests compare it with the crate. See the
+//! record in docs/architecture.md.
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -17,16 +17,16 @@ use zeroize::Zeroize;
 /// Bytes of a tag.
 pub(super) const TAG: usize = 16;
 const BLOCK: usize = 16;
-/// Blocks that are encrypted, or hashed, in the first call: enough for most sessions.
-const FIRST: usize = 32;
-/// Blocks of the key stream that are encrypted in each later call.
-const LATER: usize = 64;
-/// The hash's key and the tag's mask come before the key stream.
-const BEFORE: usize = 2;
+/// Blocks encrypted, or hashed, in the first call: enough for most sessions.
+const HEAD_BLOCKS: usize = 32;
+/// Blocks of the key stream encrypted in each later call.
+const CHUNK_BLOCKS: usize = 64;
+/// Blocks before the key stream: the hash's key and the tag's mask.
+const RESERVED_BLOCKS: usize = 2;
 
 type Block = [u8; BLOCK];
 
-/// What is authenticated besides the text: the bytes of these, one after the other.
+/// The associated data: the concatenation of these parts.
 pub(super) type Associated<'a> = [&'a [u8]; 4];
 
 /// One message under its own key.
@@ -34,13 +34,13 @@ pub(super) struct Message<'a> {
     cipher: Aes256Enc,
     nonce: &'a [u8; 12],
     /// The hash's key, the tag's mask, and the beginning of the key stream.
-    first: [Block; FIRST],
+    head: [Block; HEAD_BLOCKS],
 }
 
 impl Drop for Message<'_> {
     fn drop(&mut self) {
-        // The key stream is worth what the text is, which is not wiped either.
-        self.first[..BEFORE].as_flattened_mut().zeroize();
+        // The key stream reveals no more than the text, which is not wiped either.
+        self.head[..RESERVED_BLOCKS].as_flattened_mut().zeroize();
     }
 }
 
@@ -48,12 +48,12 @@ impl<'a> Message<'a> {
     /// For a text of `length` bytes.
     pub(super) fn new(key: &[u8; 32], nonce: &'a [u8; 12], length: usize) -> Self {
         let cipher = Aes256Enc::new(key.into());
-        let mut first = [[0; BLOCK]; FIRST];
-        let blocks = FIRST.min(BEFORE + length.div_ceil(BLOCK));
-        // Block 0 is of zeros (section 7.1, step 1), block 1 the initial counter (step 2).
-        count(&mut first[1..blocks], nonce, 1);
-        cipher.encrypt_blocks(Array::cast_slice_from_core_mut(&mut first[..blocks]));
-        Self { cipher, nonce, first }
+        let mut head = [[0; BLOCK]; HEAD_BLOCKS];
+        let blocks = HEAD_BLOCKS.min(RESERVED_BLOCKS + length.div_ceil(BLOCK));
+        // Block 0 holds zeros (section 7.1, step 1), block 1 the initial counter (step 2).
+        fill_counters(&mut head[1..blocks], nonce, 1);
+        cipher.encrypt_blocks(Array::cast_slice_from_core_mut(&mut head[..blocks]));
+        Self { cipher, nonce, head }
     }
 
     /// Encrypts `text` in place and gives the tag.
@@ -62,7 +62,7 @@ impl<'a> Message<'a> {
         self.tag(associated, text)
     }
 
-    /// Decrypts `text` in place if the tag is right, compared in constant time.
+    /// Decrypts `text` in place if the tag is right. The comparison takes constant time.
     pub(super) fn decrypt(
         &self,
         associated: Associated<'_>,
@@ -74,9 +74,9 @@ impl<'a> Message<'a> {
     }
 
     fn apply_key_stream(&self, text: &mut [u8]) {
-        let own = text.len().min((FIRST - BEFORE) * BLOCK);
-        let (text, rest) = text.split_at_mut(own);
-        xor(text, &self.first[BEFORE..]);
+        let head = text.len().min((HEAD_BLOCKS - RESERVED_BLOCKS) * BLOCK);
+        let (text, rest) = text.split_at_mut(head);
+        xor(text, &self.head[RESERVED_BLOCKS..]);
         if !rest.is_empty() {
             self.apply_later_key_stream(rest);
         }
@@ -84,11 +84,11 @@ impl<'a> Message<'a> {
 
     #[cold]
     fn apply_later_key_stream(&self, text: &mut [u8]) {
-        let mut stream = [[0; BLOCK]; LATER];
-        let mut counter = u32::try_from(FIRST).unwrap_or_default();
-        for chunk in text.chunks_mut(LATER * BLOCK) {
+        let mut stream = [[0; BLOCK]; CHUNK_BLOCKS];
+        let mut counter = u32::try_from(HEAD_BLOCKS).unwrap_or_default();
+        for chunk in text.chunks_mut(CHUNK_BLOCKS * BLOCK) {
             let blocks = chunk.len().div_ceil(BLOCK);
-            count(&mut stream[..blocks], self.nonce, counter);
+            fill_counters(&mut stream[..blocks], self.nonce, counter);
             counter += u32::try_from(blocks).unwrap_or_default();
             self.cipher.encrypt_blocks(Array::cast_slice_from_core_mut(&mut stream[..blocks]));
             xor(chunk, &stream);
@@ -101,8 +101,8 @@ impl<'a> Message<'a> {
         let lengths = u128::from(bits(length)) << 64 | u128::from(bits(text.len()));
         let begin = length.next_multiple_of(BLOCK);
         let end = begin + text.len().next_multiple_of(BLOCK);
-        let mut hash = GHash::new(&self.first[0].into());
-        let mut input = [[0; BLOCK]; FIRST];
+        let mut hash = GHash::new(&self.head[0].into());
+        let mut input = [[0; BLOCK]; HEAD_BLOCKS];
         if end < size_of_val(&input) {
             let bytes = input.as_flattened_mut();
             let mut rest = &mut bytes[..];
@@ -119,19 +119,19 @@ impl<'a> Message<'a> {
             hash.update_padded(text);
             hash.update(&[lengths.to_be_bytes().into()]);
         }
-        let mask = u128::from_ne_bytes(self.first[1]);
+        let mask = u128::from_ne_bytes(self.head[1]);
         (u128::from_ne_bytes(hash.finalize().into()) ^ mask).to_ne_bytes()
     }
 }
 
-/// A length in bits. Nothing that is in memory has too many.
+/// A length in bits. Nothing in memory is long enough to overflow it.
 fn bits(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or_default() * 8
 }
 
-/// Fills `blocks` with counter blocks from `counter` on (section 6.5).
+/// Fills `blocks` with counter blocks, beginning with `counter` (section 6.5).
 #[inline]
-fn count(blocks: &mut [Block], nonce: &[u8; 12], counter: u32) {
+fn fill_counters(blocks: &mut [Block], nonce: &[u8; 12], counter: u32) {
     for (block, counter) in blocks.iter_mut().zip(counter..) {
         block[..12].copy_from_slice(nonce);
         block[12..].copy_from_slice(&counter.to_be_bytes());
@@ -157,7 +157,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// Around the places where one way of doing it ends and another begins, too.
+        /// Lengths cluster around the limits at which the implementation changes its way.
         #[test]
         fn does_what_the_crate_does(
             key: [u8; 32],
@@ -186,7 +186,7 @@ mod tests {
             let message = Message::new(&key, &nonce, length);
             prop_assert!(message.decrypt(associated, &mut back, &tag).is_some());
             prop_assert_eq!(back, plain);
-            // A changed bit anywhere, and nothing is decrypted.
+            // With one bit changed anywhere, nothing is decrypted.
             let mut changed = [&text[..], &tag].concat();
             let at = at.index(changed.len());
             changed[at] ^= 1 << bit;

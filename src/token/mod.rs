@@ -1,24 +1,21 @@
-//! Tokens and the keys that make them: bytes in, bytes out, no Python.
+//! Tokens: bytes in, bytes out.
 
 pub mod base64;
+pub mod derive;
 mod error;
 pub mod fernet;
 mod fork;
 mod gcm;
-pub mod key_set;
-pub mod keys;
 mod plaintext;
 pub mod random;
-pub mod wipe;
-pub mod wrapping;
 pub mod xaes;
 
-/// Does what is otherwise done at first use: asks the processor what it can do, and the kernel
-/// for the page that shows a fork.
+pub use error::TokenError;
+pub use plaintext::Plaintext;
+
+/// Does now what would otherwise happen at first use: asks the processor which instructions it
+/// has, and the kernel for the page that reveals a fork.
 pub fn warm_up() {
     base64::warm_up();
     fork::generation();
 }
-
-pub use error::{KeyError, TokenError};
-pub use plaintext::Plaintext;

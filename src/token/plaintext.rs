@@ -1,4 +1,4 @@
-//! What a token held, left where it was decrypted.
+//! The plaintext of a token, in the buffer in which it was decrypted.
 
 use std::ops::{Deref, Range};
 

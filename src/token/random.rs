@@ -1,15 +1,14 @@
-//! The one place where randomness comes from.
+//! The one source of randomness.
 //!
-//! Keys are drawn from the operating system directly. Initialisation vectors, which travel in
-//! the clear in every token, come from a small pool a thread, filled by the operating system
-//! and thrown away in a forked child: a system call an IV would cost as much as the rest of a
-//! short token.
+//! Keys come from the operating system directly. Initialisation vectors, which every token shows
+//! in the clear, come from a small pool per thread, which the operating system fills and a forked
+//! child discards: one system call per IV would cost as much as the rest of a short token.
 
 use std::cell::RefCell;
 
 use super::fork;
 
-/// Bytes a thread's pool holds: 64 IVs a system call.
+/// Bytes in a thread's pool: 64 IVs per system call.
 const POOL: usize = 1024;
 
 /// The operating system gave no random bytes.
@@ -64,7 +63,7 @@ fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
 impl Pool {
     fn draw(&mut self, generation: u64, out: &mut [u8]) -> Result<(), NoRandomness> {
         if self.used + out.len() > POOL || self.generation != generation {
-            // Spent until filled, so that a failure cannot leave old bytes to be drawn again.
+            // Marked as spent first, so that a failure leaves no old bytes to be drawn again.
             self.used = POOL;
             fill(&mut self.bytes)?;
             self.used = 0;

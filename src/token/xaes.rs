@@ -8,19 +8,18 @@
 //!
 //! Issue time: seconds since the epoch, big endian. Associated data: everything before the
 //! ciphertext, then the length of the salt as four bytes, big endian, the salt, and the cookie's
-//! name. The key hint is the beginning of a hash of the key: it says which key to try, and
-//! nothing else. The whole is URL-safe base64 with padding.
+//! name. The key hint is derived from the key; it tells which key to try and reveals nothing
+//! about it. The whole is URL-safe base64 with padding.
 
 use aes::Aes256Enc;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
-use hkdf::Hkdf;
-use sha2::Sha256;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::derive::derive;
 use super::gcm::{Associated, Message, TAG};
 use super::{Plaintext, base64};
 
-/// First byte of a token. Others never begin so: a Fernet token has 0x80.
+/// First byte of a token. A Fernet token begins with 0x80.
 pub const VERSION: u8 = 0xa1;
 const HINT: std::ops::Range<usize> = 1..5;
 const TIME: std::ops::Range<usize> = 5..13;
@@ -29,7 +28,7 @@ const CIPHERTEXT: usize = 37;
 /// Bytes of a nonce.
 pub const NONCE_LEN: usize = 24;
 
-/// A key as XAES-256-GCM uses it: what each message's own key is derived with. Wiped on drop.
+/// A key of XAES-256-GCM, from which each message's own key is derived. Wiped on drop.
 pub struct XaesKey(Box<Contexts>);
 
 struct Contexts {
@@ -54,7 +53,7 @@ const fn raw_len(payload: usize) -> usize {
     CIPHERTEXT + payload + TAG
 }
 
-/// What a token is bound to besides its header.
+/// The context that a token is bound to, in addition to its header.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {
     /// The session interface's salt.
@@ -68,26 +67,24 @@ impl<'a> Context<'a> {
         u32::try_from(self.salt.len()).unwrap_or(u32::MAX).to_be_bytes()
     }
 
-    /// All that a token with this header is bound to.
+    /// The associated data of a token with this header.
     fn associated(self, header: &'a [u8], salt_length: &'a [u8; 4]) -> Associated<'a> {
         [header, salt_length, self.salt, self.name]
     }
 }
 
 impl XaesKey {
-    /// The key of a session interface out of a key as people keep it: HKDF-SHA256 (RFC 5869), no
-    /// salt of HKDF's own, `info` being `flask-fernet:xaes-256-gcm:` and the interface's salt. So
-    /// what serves `fernet` tokens too is another key here.
+    /// Derives a session interface's key from a key of its configuration: HKDF-SHA256 (RFC 5869),
+    /// `info` is `flask-fernet:xaes-256-gcm:` followed by the interface's salt. A configured key
+    /// that also serves `fernet` tokens is therefore never used directly here.
     #[must_use]
     pub fn derive(key: &[u8; 32], salt: &[u8]) -> Self {
         let mut derived = Zeroizing::new([0; 32]);
-        Hkdf::<Sha256>::new(None, key)
-            .expand_multi_info(&[b"flask-fernet:xaes-256-gcm:", salt], &mut *derived)
-            .expect("32 bytes are fewer than HKDF can give");
+        derive(key, &[b"flask-fernet:xaes-256-gcm:", salt], &mut *derived);
         Self::new(&derived)
     }
 
-    /// The key as it is.
+    /// Uses a key without derivation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
         let cipher = Aes256Enc::new(key.into());
@@ -96,14 +93,12 @@ impl XaesKey {
         let doubled = u128::from_be_bytes(block.into());
         let carry = if doubled >> 127 == 1 { 0b1000_0111 } else { 0 };
         let mut hint = [0; 4];
-        Hkdf::<Sha256>::new(None, key)
-            .expand(b"flask-fernet:xaes-256-gcm:hint", &mut hint)
-            .expect("four bytes are fewer than HKDF can give");
+        derive(key, &[b"flask-fernet:xaes-256-gcm:hint"], &mut hint);
         block.zeroize();
         Self(Box::new(Contexts { cipher, subkey: (doubled << 1 ^ carry).to_be_bytes(), hint }))
     }
 
-    /// One message of `length` bytes: its key is derived from the first half of the nonce.
+    /// A message of `length` bytes. Its key is derived from the first half of the nonce.
     fn message<'n>(&self, nonce: &'n [u8; NONCE_LEN], length: usize) -> Message<'n> {
         let mut key = Zeroizing::new([[0; 16]; 2]);
         for (half, number) in key.iter_mut().zip(1_u8..) {
@@ -144,7 +139,7 @@ impl XaesKey {
     }
 }
 
-/// A decoded token that nobody has authenticated yet.
+/// A decoded token that has not been authenticated yet.
 pub struct Unverified(Vec<u8>);
 
 impl Unverified {
@@ -181,9 +176,8 @@ impl Unverified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::keys::parse_key;
+    use crate::test_vectors::{number, read, text};
     use proptest::prelude::*;
-    use serde_json::Value;
     use shake::digest::{ExtendableOutput, Update, XofReader};
 
     fn hex(text: &str) -> Vec<u8> {
@@ -194,11 +188,6 @@ mod tests {
 
     fn to_hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    fn vectors() -> Value {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/xaes_256_gcm.json");
-        serde_json::from_str(&std::fs::read_to_string(path).expect("vectors")).expect("JSON")
     }
 
     fn sealed(key: &XaesKey, nonce: &[u8; 24], plaintext: &[u8], associated: &[u8]) -> Vec<u8> {
@@ -214,22 +203,22 @@ mod tests {
 
     #[test]
     fn the_vectors_of_the_specification() {
-        let vectors = vectors();
+        let vectors = read("xaes_256_gcm");
         let cases = vectors["c2sp"].as_array().expect("a list");
         assert_eq!(cases.len(), 2);
         for case in cases {
-            let field = |name: &str| hex(case[name].as_str().expect("hex"));
+            let field = |name: &str| hex(text(case, name));
             let key = XaesKey::new(&field("key").try_into().expect("32"));
             let nonce = field("nonce").try_into().expect("24");
             let ciphertext = sealed(&key, &nonce, &field("plaintext"), &field("associated"));
-            assert_eq!(to_hex(&ciphertext), case["ciphertext"].as_str().expect("hex"));
+            assert_eq!(to_hex(&ciphertext), text(case, "ciphertext"));
         }
     }
 
-    /// Of the specification too: many random messages, and a hash over all ciphertexts.
+    /// From the specification too: many random messages, and a hash over all ciphertexts.
     #[test]
     fn the_accumulated_vectors() {
-        let vectors = vectors();
+        let vectors = read("xaes_256_gcm");
         let vectors = vectors["accumulated"].as_array().expect("a list");
         assert_eq!(vectors.len(), 2);
         let mut source = shake::Shake128::default().finalize_xof();
@@ -241,7 +230,7 @@ mod tests {
         };
         let mut rounds = 0;
         for vector in vectors {
-            while rounds < vector["iterations"].as_u64().expect("a number") {
+            while rounds < number(vector, "iterations") {
                 let key = XaesKey::new(&draw(32).try_into().expect("32"));
                 let nonce = draw(24).try_into().expect("24");
                 let length = usize::from(draw(1)[0]);
@@ -253,25 +242,26 @@ mod tests {
             }
             let mut hash = [0; 32];
             all.clone().finalize_xof().read(&mut hash);
-            assert_eq!(to_hex(&hash), vector["hash"].as_str().expect("hex"));
+            assert_eq!(to_hex(&hash), text(vector, "hash"));
         }
     }
 
     #[test]
     fn tokens_as_the_vectors_have_them() {
-        let vectors = vectors();
+        let vectors = read("xaes_256_gcm");
         let cases = vectors["tokens"].as_array().expect("a list");
         assert!(cases.len() >= 3);
         for case in cases {
-            let field = |name: &str| case[name].as_str().expect("text");
+            let field = |name: &str| text(case, name);
             let salt = field("salt").as_bytes();
-            let key = parse_key(field("key").as_bytes()).expect("a key");
+            let key = base64::decode(field("key").as_bytes()).expect("base64");
+            let key = key.try_into().expect("32 bytes");
             let key = XaesKey::derive(&key, salt);
             let context = Context { salt, name: field("cookie").as_bytes() };
             let mut token = Vec::new();
             key.seal_append(
                 field("payload").as_bytes(),
-                case["issued_at"].as_u64().expect("seconds"),
+                number(case, "issued_at"),
                 &hex(field("nonce")).try_into().expect("24"),
                 context,
                 &mut token,

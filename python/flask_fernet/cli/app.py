@@ -10,8 +10,8 @@ import click
 from flask.cli import NoAppException, ScriptInfo
 
 from ..errors import ConfigurationError
-from ..interface import EncryptedSessionInterface
-from ..sources import setting_up
+from ..sessions.interface import EncryptedSessionInterface
+from ..sessions.key_sources import allow_missing_ring
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 @contextlib.contextmanager
 def missing_ring_allowed() -> Iterator[None]:
     """Within this context an app loads even if its key ring is missing or unreadable."""
-    token = setting_up.set(True)
+    token = allow_missing_ring.set(True)
     try:
         yield
     finally:
-        setting_up.reset(token)
+        allow_missing_ring.reset(token)
 
 
 def load_app(ctx: click.Context) -> Flask:

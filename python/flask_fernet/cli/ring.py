@@ -13,11 +13,11 @@ from pathlib import Path
 import click
 from flask.cli import NoAppException
 
-from .. import inspection
 from .._core import Fernet
 from ..errors import InvalidToken
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
-from ..sources import alone
+from ..sessions import inspection
+from ..sessions.key_sources import single_key
 from .app import interface_of, load_app, load_app_if_any, missing_ring_allowed
 from .output import json_option, print_ring, print_table
 from .which_ring import find_keyring, path_option, wrapping_option
@@ -199,7 +199,7 @@ def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], 
         interface = interface_of(app)
         name, salt = interface.get_cookie_name(app), interface.salt
         return [
-            (key.id, partial(inspection.has_made, alone(key.id, key.key, salt), name))
+            (key.id, partial(inspection.has_made, single_key(key.id, key.key, salt), name))
             for key in usable
         ]
     return [(key.id, partial(_has_made, Fernet(key.key))) for key in usable]

@@ -8,8 +8,8 @@ import sys
 import click
 
 from .. import doctor as doctor_module
-from .. import inspection
 from ..errors import ConfigurationError
+from ..sessions import inspection
 from .app import interface_of, load_app, missing_ring_allowed
 from .output import json_option, print_table
 

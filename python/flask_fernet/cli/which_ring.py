@@ -11,8 +11,8 @@ import click
 from ..keys.keyring import KeyRing
 from ..keys.ring_file import RingFile
 from ..keys.wrapping import wrapping_form
+from ..sessions.key_sources import configured_ring, configured_wrapping
 from ..settings import WRAPPINGS
-from ..sources import configured_ring, configured_wrapping
 from .app import load_app, load_app_if_any, missing_ring_allowed
 
 if TYPE_CHECKING:

@@ -87,7 +87,7 @@ def _invalid_because(document: Any) -> str | None:
             return f"has no valid id in keys[{position}]"
         try:
             # The same strict reader of keys that the session interface uses.
-            SessionKeys([(key["id"], key["key"])], [], b"")
+            SessionKeys([(key["id"], key["key"])], b"")
             for name in ("created", "activates"):
                 from_text(key[name])
             if key.get("revoked") is not None:

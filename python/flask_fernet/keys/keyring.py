@@ -21,7 +21,7 @@ _ATTEMPTS = 20
 class KeyRing:
     """A ring and the place where it is stored.
 
-    :param store: the path of a file, or a :class:`~flask_fernet.keys.ring_store.RingStore`.
+    :param store: the path of a file, or a :class:`~flask_fernet.RingStore`.
     :param secrets: if given, the ring is stored encrypted (AES-256-GCM, ``docs/formats.md``). The
         first secret encrypts the ring, each of them opens it.
     :param command: the same with the secrets that a program prints, one a line: the program and

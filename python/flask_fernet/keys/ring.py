@@ -11,9 +11,8 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from .._core import Fernet
+from .._core import MAX_CLOCK_SKEW, Fernet
 from ..errors import KeyRingError
-from ..times import MAX_CLOCK_SKEW
 
 #: The purpose of the ring of an app's sessions.
 SESSIONS = "sessions"

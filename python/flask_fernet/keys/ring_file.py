@@ -25,7 +25,7 @@ LOCK_TIMEOUT = 10
 
 
 class RingFile:
-    """A :class:`~flask_fernet.keys.ring_store.RingStore` in a file.
+    """A :class:`~flask_fernet.RingStore` in a file.
 
     Symbolic links are followed, because container secrets are mounted as links. A file that
     everybody may read is refused. A file that is replaced keeps its owner, group and mode; a new
@@ -44,7 +44,7 @@ class RingFile:
         return f"{type(self).__name__}({str(self.path)!r})"
 
     def load(self) -> bytes:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         try:
             # Non-blocking: a named pipe at this path would otherwise block the worker.
             descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -77,7 +77,7 @@ class RingFile:
         return document
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         # Replace the file that a link points to, not the link.
         path = Path(os.path.realpath(self.path))
         try:
@@ -95,7 +95,7 @@ class RingFile:
             ) from error
 
     def fingerprint(self) -> object:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         try:
             status = os.stat(self.path)
         except OSError as error:

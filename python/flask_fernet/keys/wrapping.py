@@ -62,7 +62,7 @@ class Wrapping:
 
 
 class WrappedStore:
-    """A :class:`~flask_fernet.keys.ring_store.RingStore` that wraps each document and stores it in
+    """A :class:`~flask_fernet.RingStore` that wraps each document and stores it in
     another store.
 
     :param inner: the other store.
@@ -78,11 +78,11 @@ class WrappedStore:
         self._command_secrets: tuple[bytes, ...] = ()
 
     def load(self) -> bytes:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         return self._unwrap(self.inner.load())
 
     def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         if expected is None:
             return self.inner.compare_and_set(None, self._wrap(document))
         stored = self.inner.load()
@@ -91,7 +91,7 @@ class WrappedStore:
         return self.inner.compare_and_set(stored, self._wrap(document))
 
     def fingerprint(self) -> object:
-        """See :class:`~flask_fernet.keys.ring_store.RingStore`."""
+        """See :class:`~flask_fernet.RingStore`."""
         return self.inner.fingerprint()
 
     def rewrap(self) -> bool:

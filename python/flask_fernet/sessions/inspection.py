@@ -1,0 +1,117 @@
+"""The properties of a session cookie, for people who have the app's keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys
+from ..errors import Reason, SessionRejected, UnreadablePayload
+from ..settings import SIGNED_FORMAT
+from ..times import FOREVER, to_text
+from .lifetimes import take_creation
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from .interface import EncryptedSessionInterface
+
+
+def inspect(
+    interface: EncryptedSessionInterface, app: Flask, token: str, show: bool = False
+) -> dict[str, Any]:
+    """The format, key, issue time, age and end of a cookie, and its contents if ``show`` is true.
+
+    For a cookie that no key opens the result holds only the reason, as ``refused``.
+    """
+    try:
+        properties, payload = _open(interface, app, token)
+    except SessionRejected as error:
+        return {"refused": error.reason.value}
+    policy = interface._policy(app)
+    now, issued_at = time.time(), properties["issued_at"]
+    lifetime = int(policy.lifetime.total_seconds())
+    expires = issued_at + lifetime
+    found: dict[str, Any] = {
+        "format": properties["format"],
+        "key": properties["key"],
+        "issued": to_text(issued_at),
+        "age": int(now) - issued_at,
+        "expires": to_text(expires),
+        "size": properties["size"],
+    }
+    readable, contents, created = _read(interface, app, payload, issued_at)
+    absolute = policy.absolute_lifetime
+    if absolute is not None:
+        found["created"] = to_text(created)
+        found["expires"] = to_text(int(min(expires, created + absolute)))
+    reason = _refusal(policy, properties["format"], found["age"], now - created, readable)
+    if reason is not None:
+        found["refused"] = reason
+    if show and readable:
+        found["contents"] = repr(contents)
+    return found
+
+
+def _refusal(
+    policy: Policy, token_format: str, age: int, since_creation: float, readable: bool
+) -> str | None:
+    """Why the app refuses an authentic cookie; ``None`` if it opens it."""
+    absolute = policy.absolute_lifetime
+    if token_format not in (policy.format, *policy.accepted):
+        return "not accepted"
+    if age > int(policy.lifetime.total_seconds()):
+        return Reason.EXPIRED.value
+    if absolute is not None and since_creation > absolute:
+        return Reason.EXPIRED.value
+    if age < -MAX_CLOCK_SKEW:
+        return Reason.FROM_FUTURE.value
+    return None if readable else Reason.UNDECODABLE.value
+
+
+def _read(
+    interface: EncryptedSessionInterface, app: Flask, payload: bytes, issued_at: int
+) -> tuple[bool, Any, int]:
+    """Whether an authentic payload can be read, its contents, and when the session was created."""
+    try:
+        data = interface._load(app, payload)
+    except UnreadablePayload:
+        return False, None, issued_at
+    return isinstance(data, Mapping), *take_creation(data, issued_at)
+
+
+def has_made(keys: SessionKeys, cookie: str, token: str) -> bool:
+    """Whether one of these keys made a token of the session cookie."""
+    try:
+        keys.inspect(token, cookie)
+    except SessionRejected as error:
+        return error.reason is Reason.UNDECODABLE
+    return True
+
+
+def _open(
+    interface: EncryptedSessionInterface, app: Flask, token: str
+) -> tuple[dict[str, Any], bytes]:
+    """The properties and the payload of a cookie of any age.
+
+    :raises SessionRejected: if no key opens it.
+    """
+    if "." in token:
+        payload, issued_at = interface._signed_cookies(app).open(token, FOREVER, FOREVER)
+        properties = {
+            "format": SIGNED_FORMAT,
+            "key": "SECRET_KEY or a fallback",
+            "issued_at": issued_at,
+            "size": len(payload),
+        }
+        return properties, payload
+    reason = Reason.UNAUTHENTIC
+    cookie = interface.get_cookie_name(app)
+    for name, keys in interface._sources.each(app, interface.salt):
+        try:
+            properties = {**keys.inspect(token, cookie), "key": name}
+            return properties, keys.open(token, FOREVER, FOREVER, cookie)[0]
+        except SessionRejected as error:
+            reason = error.reason
+    raise SessionRejected(reason)

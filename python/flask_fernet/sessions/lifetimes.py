@@ -1,0 +1,122 @@
+"""The lifetimes of a session: since it was last issued, and since it was created."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from .._core import CREATED
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+
+def idle_lifetime(app: Flask) -> timedelta:
+    """``PERMANENT_SESSION_LIFETIME``: the maximum age of a token.
+
+    :raises ConfigurationError: if it is neither a ``timedelta`` nor a number of seconds.
+    """
+    try:
+        lifetime = app.permanent_session_lifetime
+    except (TypeError, ValueError, OverflowError):
+        # Flask could not convert the setting.
+        lifetime = None
+    if not isinstance(lifetime, timedelta):
+        value = app.config.get("PERMANENT_SESSION_LIFETIME")
+        raise ConfigurationError(
+            "PERMANENT_SESSION_LIFETIME must be a timedelta or a finite number of seconds, not "
+            f"{_shown(value)}."
+        )
+    return lifetime
+
+
+def absolute_lifetime(config: Mapping[str, Any]) -> float | None:
+    """``SESSION_ABSOLUTE_LIFETIME`` in seconds, ``None`` if it is not set.
+
+    :raises ConfigurationError: if it cannot be used.
+    """
+    value = lifetime = config.get("SESSION_ABSOLUTE_LIFETIME")
+    if isinstance(lifetime, timedelta):
+        lifetime = lifetime.total_seconds()
+    if lifetime is None or (_is_number(lifetime) and lifetime > 0):
+        return lifetime
+    raise ConfigurationError(
+        "SESSION_ABSOLUTE_LIFETIME must be a timedelta or a number of seconds above 0, not "
+        f"{_shown(value)}."
+    )
+
+
+def refresh_from(config: Mapping[str, Any], lifetime: timedelta) -> float:
+    """The minimum age, in seconds, at which an unchanged permanent session is sent again:
+    ``SESSION_REFRESH_AFTER``, a share of ``lifetime``.
+
+    :raises ConfigurationError: if the setting cannot be used.
+    """
+    share = config.get("SESSION_REFRESH_AFTER")
+    if share is not None and not (_is_number(share) and 0 <= share < 1):
+        raise ConfigurationError(
+            f"SESSION_REFRESH_AFTER must be a number from 0 to less than 1, not {_shown(share)}. "
+            "It is the share of PERMANENT_SESSION_LIFETIME after which a session is refreshed."
+        )
+    return lifetime.total_seconds() * (share or 0)
+
+
+def _is_number(value: object) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        # An int that no float can hold.
+        return False
+
+
+def _shown(value: object) -> str:
+    """A value for a message: numbers themselves, of everything else only the type."""
+    if isinstance(value, float) or (isinstance(value, int) and abs(value) < 10**15):
+        return repr(value)
+    return type(value).__name__
+
+
+class RegenerateMixin:
+    """A session whose absolute lifetime can begin again. A mixin for a ``session_class``."""
+
+    modified: bool
+
+    def regenerate(self) -> None:
+        """Begins ``SESSION_ABSOLUTE_LIFETIME`` again. Call it after a log-in; Flask-Login's log-in
+        calls it automatically.
+        """
+        self.__dict__[CREATED] = None
+        self.modified = True
+
+
+def take_creation(data: Any, issued_at: int) -> tuple[Any, int]:
+    """Splits a payload's data into the data without the creation time, and that time in seconds
+    since the epoch. It is the issue time for a session that has none, because it was created before
+    the setting was on, or in another format.
+    """
+    if not isinstance(data, dict) or CREATED not in data:
+        return data, issued_at
+    data = dict(data)
+    created = data.pop(CREATED)
+    return data, created if type(created) is int else issued_at
+
+
+def regenerate_at_login() -> None:
+    """Connects Flask-Login's log-in with :meth:`RegenerateMixin.regenerate`, if Flask-Login has
+    been imported. Connecting twice changes nothing.
+    """
+    if "flask_login" in sys.modules:
+        sys.modules["flask_login"].user_logged_in.connect(_regenerate)
+
+
+def _regenerate(app: object, **_: object) -> None:
+    from flask import session
+
+    if isinstance(session._get_current_object(), RegenerateMixin):  # type: ignore[attr-defined]
+        session.regenerate()  # type: ignore[attr-defined]

@@ -1,0 +1,278 @@
+//! The keys of one app's sessions, and the formats that they open and write.
+
+use zeroize::Zeroizing;
+
+use super::key::{KEY, MAX_CLOCK_SKEW};
+use crate::token::fernet::{self, FernetKey};
+use crate::token::random::{self, NoRandomness};
+use crate::token::xaes::{self, Context, XaesKey};
+use crate::token::{Plaintext, TokenError, base64};
+
+/// Longest session token that is decoded, in bytes of base64: 1 MiB.
+pub const MAX_TOKEN: usize = 1 << 20;
+
+/// A session payload with the authenticated properties of its token.
+pub struct Opened {
+    /// The decrypted bytes.
+    pub payload: Plaintext,
+    /// Authenticated issue time, in seconds since the epoch.
+    pub issued_at: u64,
+    /// Position in the set of the key that made the token; 0 is the newest.
+    pub key: usize,
+    /// The token's format.
+    pub format: Format,
+}
+
+/// The format of an encrypted session token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// See [`crate::token::fernet`].
+    Fernet,
+    /// See [`crate::token::xaes`].
+    Xaes,
+}
+
+impl Format {
+    /// The format that a setting names.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "fernet" => Some(Self::Fernet),
+            "xaes-256-gcm" => Some(Self::Xaes),
+            _ => None,
+        }
+    }
+
+    /// Its name in settings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Fernet => "fernet",
+            Self::Xaes => "xaes-256-gcm",
+        }
+    }
+}
+
+/// One key, ready for both formats.
+struct SessionKey {
+    fernet: FernetKey,
+    xaes: XaesKey,
+}
+
+/// The keys of one app's sessions: the first encrypts, all open.
+pub struct KeySet {
+    keys: Vec<SessionKey>,
+    salt: Box<[u8]>,
+    writes: Format,
+    opens: Vec<Format>,
+}
+
+impl KeySet {
+    /// The keys of an interface with this salt, the newest first; `None` if there is no key. The
+    /// set opens the format that it writes, and the `others`.
+    #[must_use]
+    pub fn new(
+        keys: &[Zeroizing<[u8; KEY]>],
+        salt: &[u8],
+        writes: Format,
+        others: &[Format],
+    ) -> Option<Self> {
+        let both = |key: &Zeroizing<[u8; KEY]>| SessionKey {
+            fernet: FernetKey::new(key),
+            xaes: XaesKey::derive(key, salt),
+        };
+        let opens = [&[writes], others].concat();
+        let keys: Vec<_> = keys.iter().map(both).collect();
+        (!keys.is_empty()).then_some(Self { keys, salt: salt.into(), writes, opens })
+    }
+
+    /// The format of the tokens that this set writes.
+    #[must_use]
+    pub const fn writes(&self) -> Format {
+        self.writes
+    }
+
+    /// Number of base64 characters of a token over `payload` bytes.
+    #[must_use]
+    pub const fn token_len(&self, payload: usize) -> usize {
+        match self.writes {
+            Format::Fernet => fernet::token_len(payload),
+            Format::Xaes => xaes::token_len(payload),
+        }
+    }
+
+    /// Appends a token over `payload`, under the newest key, for the cookie `name`, to `out`.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the operating system has none to give.
+    pub fn seal(
+        &self,
+        payload: &[u8],
+        issued_at: u64,
+        name: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoRandomness> {
+        let SessionKey { fernet, xaes } = &self.keys[0];
+        match self.writes {
+            Format::Fernet => fernet.seal_append(payload, issued_at, &random::iv()?, out),
+            Format::Xaes => {
+                let context = Context { salt: &self.salt, name };
+                xaes.seal_append(payload, issued_at, &random::nonce()?, context, out);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens a token of the cookie `name` that is at most `max_age` seconds old at `now`.
+    ///
+    /// # Errors
+    /// [`TokenError`]. The token's age is judged only after it is authenticated.
+    pub fn open(
+        &self,
+        token: &[u8],
+        now: i128,
+        max_age: i64,
+        name: &[u8],
+    ) -> Result<Opened, TokenError> {
+        if token.len() > MAX_TOKEN {
+            return Err(TokenError::TooLarge);
+        }
+        let raw = base64::decode(token).ok_or(TokenError::Malformed)?;
+        let format =
+            if raw.first() == Some(&xaes::VERSION) { Format::Xaes } else { Format::Fernet };
+        if !self.opens.contains(&format) {
+            return Err(TokenError::Malformed);
+        }
+        let in_time = |issued_at: u64| {
+            let age = now.saturating_sub(i128::from(issued_at));
+            if age > i128::from(max_age) {
+                Err(TokenError::Expired)
+            } else if age < -i128::from(MAX_CLOCK_SKEW) {
+                Err(TokenError::FromFuture)
+            } else {
+                Ok(())
+            }
+        };
+        let (payload, issued_at, key) = match format {
+            Format::Fernet => {
+                let token = fernet::Unverified::parse(raw).ok_or(TokenError::Malformed)?;
+                let key = self.keys.iter().position(|key| key.fernet.verify(&token));
+                let key = key.ok_or(TokenError::Unauthentic)?;
+                let issued_at = token.issued_at();
+                in_time(issued_at)?;
+                let payload = self.keys[key].fernet.decrypt(token);
+                (payload.ok_or(TokenError::Undecodable)?, issued_at, key)
+            }
+            Format::Xaes => {
+                let token = xaes::Unverified::parse(raw).ok_or(TokenError::Malformed)?;
+                let keys = self.keys.iter().map(|key| &key.xaes).enumerate();
+                let context = Context { salt: &self.salt, name };
+                let opened = token.open(keys, context).ok_or(TokenError::Unauthentic)?;
+                in_time(opened.1)?;
+                opened
+            }
+        };
+        Ok(Opened { payload, issued_at, key, format })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(keys: &[u8]) -> KeySet {
+        set_of(keys, Format::Fernet, &[])
+    }
+
+    fn set_of(keys: &[u8], writes: Format, others: &[Format]) -> KeySet {
+        let keys: Vec<_> = keys.iter().map(|byte| Zeroizing::new([*byte; KEY])).collect();
+        KeySet::new(&keys, b"salt", writes, others).expect("keys")
+    }
+
+    fn sealed(keys: &KeySet, issued_at: u64) -> Vec<u8> {
+        let mut token = Vec::new();
+        keys.seal(b"{}", issued_at, b"session", &mut token).expect("random");
+        token
+    }
+
+    #[test]
+    fn the_first_key_seals_and_every_key_opens() {
+        let token = sealed(&set(&[1, 2]), 100);
+        assert_eq!(set(&[1]).open(&token, 100, 0, b"session").map(|opened| opened.key), Ok(0));
+        assert_eq!(
+            set(&[3, 2, 1]).open(&token, 100, 0, b"session").map(|opened| opened.key),
+            Ok(2)
+        );
+        assert_eq!(
+            set(&[2]).open(&token, 100, 0, b"session").map(|opened| opened.key),
+            Err(TokenError::Unauthentic)
+        );
+    }
+
+    #[test]
+    fn age_is_judged_after_the_mac() {
+        let keys = set(&[1]);
+        let token = sealed(&keys, 1000);
+        let verdict = |keys: &KeySet, now| {
+            keys.open(&token, now, 10, b"session").map(|opened| opened.issued_at)
+        };
+        assert_eq!(verdict(&keys, 1010), Ok(1000));
+        assert_eq!(verdict(&keys, 1011), Err(TokenError::Expired));
+        assert_eq!(verdict(&keys, 940), Ok(1000));
+        assert_eq!(verdict(&keys, 939), Err(TokenError::FromFuture));
+        assert_eq!(verdict(&set(&[2]), 1011), Err(TokenError::Unauthentic));
+        assert_eq!(verdict(&set(&[2]), 939), Err(TokenError::Unauthentic));
+    }
+
+    #[test]
+    fn times_at_the_ends_of_the_range_do_not_overflow() {
+        let keys = set(&[1]);
+        for (issued_at, now) in [(u64::MAX, 0), (u64::MAX, i128::MIN), (0, i128::MAX)] {
+            let verdict =
+                keys.open(&sealed(&keys, issued_at), now, 1, b"session").map(|opened| opened.key);
+            assert!(verdict.is_err());
+        }
+        assert!(keys.open(&sealed(&keys, 0), i64::MAX.into(), i64::MAX, b"session").is_ok());
+    }
+
+    #[test]
+    fn a_token_over_the_limit_is_not_decoded() {
+        let keys = set(&[1]);
+        let limit = keys.open(&vec![b'!'; MAX_TOKEN], 0, 0, b"session").map(|opened| opened.key);
+        assert_eq!(limit, Err(TokenError::Malformed));
+        let beyond =
+            keys.open(&vec![b'!'; MAX_TOKEN + 1], 0, 0, b"session").map(|opened| opened.key);
+        assert_eq!(beyond, Err(TokenError::TooLarge));
+    }
+
+    #[test]
+    fn each_format_opens_where_it_is_listed() {
+        for (made, reads, other, opens) in [
+            (Format::Xaes, Format::Xaes, None, true),
+            (Format::Xaes, Format::Fernet, None, false),
+            (Format::Xaes, Format::Fernet, Some(Format::Xaes), true),
+            (Format::Fernet, Format::Xaes, None, false),
+            (Format::Fernet, Format::Xaes, Some(Format::Fernet), true),
+        ] {
+            let token = sealed(&set_of(&[2], made, &[]), 100);
+            assert_eq!(token.len(), set_of(&[2], made, &[]).token_len(2));
+            let keys = set_of(&[1, 2], reads, other.as_slice());
+            let opened = keys.open(&token, 100, 0, b"session");
+            let opened = opened.map(|opened| (opened.payload.to_vec(), opened.key, opened.format));
+            let expected =
+                if opens { Ok((b"{}".to_vec(), 1, made)) } else { Err(TokenError::Malformed) };
+            assert_eq!(opened, expected);
+        }
+    }
+
+    #[test]
+    fn an_xaes_token_is_for_one_cookie_and_has_a_time() {
+        let keys = set_of(&[1], Format::Xaes, &[]);
+        let token = sealed(&keys, 1000);
+        let verdict = |now, name| keys.open(&token, now, 10, name).map(|opened| opened.issued_at);
+        assert_eq!(verdict(1000, b"session"), Ok(1000));
+        assert_eq!(verdict(1011, b"session"), Err(TokenError::Expired));
+        assert_eq!(verdict(939, b"session"), Err(TokenError::FromFuture));
+        assert_eq!(verdict(1011, b"another"), Err(TokenError::Unauthentic));
+    }
+}

@@ -1,0 +1,4 @@
+//! Keys and wrapped documents, for the Python side.
+
+pub(crate) mod session_keys;
+pub(crate) mod wrapping;

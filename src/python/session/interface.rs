@@ -1,0 +1,108 @@
+//! `NativeInterface`: a session opened and saved without running Python code, where all the Python
+//! code that would run is Flask's own.
+//!
+//! It is the first base of `EncryptedSessionInterface`, whose other base, `FallbackInterface`, does
+//! the same in Python, step for step. A native step that declines has changed nothing.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+
+use super::open::open;
+use super::resolve::{Admitted, Purpose, style_without_policy};
+use super::save::save;
+use super::state::NativeState;
+use crate::python::codec::decode::decode_into;
+use crate::python::codec::encode::encode_dict;
+use crate::python::unhandled::OrNone;
+
+/// The native half of a session interface.
+///
+/// It is stateless on purpose; the state is a `NativeState` in a slot of the subclass. If this base
+/// had a `__traverse__`, CPython would not visit the instance's heap type (`subtype_traverse` in
+/// `Objects/typeobject.c` leaves that to a base with a `tp_traverse` of its own), and cycles through
+/// a user's subclass would leak.
+#[pyclass(frozen, subclass, module = "flask_fernet._core")]
+pub(crate) struct NativeInterface;
+
+#[pymethods]
+impl NativeInterface {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    const fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self
+    }
+
+    /// Opens the session in the request's cookie. The session is new if there is no cookie or the
+    /// cookie does not open, and ``None`` if the app has no key.
+    fn open_session<'py>(
+        slf: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+        request: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        match open(state(slf)?.get(), slf, app, request).or_none()? {
+            Some(session) => Ok(session),
+            None => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
+        }
+    }
+
+    /// Sets the session's cookie on the response, deletes it, or leaves it alone.
+    ///
+    /// :raises SessionTooLarge: if the cookie would be longer than ``MAX_COOKIE_SIZE``.
+    fn save_session<'py>(
+        slf: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+        session: &Bound<'py, PyAny>,
+        response: &Bound<'py, PyAny>,
+    ) -> PyResult<()> {
+        if save(state(slf)?.get(), slf, app, session, response).or_none()?.is_none() {
+            slf.call_method1(intern!(slf.py(), "_save"), (app, session, response))?;
+        }
+        Ok(())
+    }
+
+    /// The policy of ``app``, cached while nothing that it depends on changes; ``None`` if the
+    /// native path cannot tell.
+    fn _cached_policy<'py>(
+        slf: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let state = state(slf)?;
+        let admitted = Admitted::new(state.get(), slf, app);
+        let policy = admitted.and_then(|admitted| admitted.policy(Purpose::Save)).or_none()?;
+        Ok(policy.map(|policy| policy.python().bind(slf.py()).clone().into_any()))
+    }
+
+    /// A session as bytes; ``None`` if only the serializer can write it.
+    fn _dump_natively<'py>(
+        slf: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+        data: &Bound<'py, PyDict>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let (py, state) = (slf.py(), state(slf)?);
+        let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
+        let Some(style) = style else { return Ok(None) };
+        let mut payload = Vec::with_capacity(512);
+        let written = encode_dict(data, style, &state.get().codec.layouts, &mut payload)?;
+        Ok(written.map(|()| PyBytes::new(py, &payload)))
+    }
+
+    /// The dict in a payload that is not compressed; ``None`` if only the serializer can read it.
+    fn _load_natively<'py>(
+        slf: &Bound<'py, Self>,
+        app: &Bound<'py, PyAny>,
+        payload: &[u8],
+    ) -> PyResult<Option<Bound<'py, PyDict>>> {
+        let state = state(slf)?;
+        let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
+        let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
+        let data = PyDict::new(slf.py());
+        Ok(decode_into(&data, text, &state.get().codec.keys)?.map(|()| data))
+    }
+}
+
+/// The state, which `EncryptedSessionInterface.__new__` puts into the slot `_state`.
+fn state<'py>(interface: &Bound<'py, NativeInterface>) -> PyResult<Bound<'py, NativeState>> {
+    let state = interface.getattr(intern!(interface.py(), "_state"))?;
+    Ok(state.cast_into::<NativeState>()?)
+}

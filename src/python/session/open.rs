@@ -1,0 +1,178 @@
+//! Opening a session natively.
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyInt, PyString};
+
+use super::policy::Policy;
+use super::provenance::{CREATED, PROVENANCE, Provenance, remember};
+use super::resolve::{Admitted, Purpose};
+use super::state::NativeState;
+use crate::compress;
+use crate::cookie::{self, Lookup};
+use crate::keys::key_set::{Format, Opened};
+use crate::python::clock::{self, Now};
+use crate::python::codec::decode::decode_into;
+use crate::python::errors::reason_name;
+use crate::python::flask::objects::FlaskObjects;
+use crate::python::flask::roles::Role;
+use crate::python::unhandled::Unhandled;
+use crate::token::TokenError;
+
+/// The session in the request's cookie. Declines whatever the native path does not know exactly.
+pub(super) fn open<'py>(
+    state: &NativeState,
+    interface: &Bound<'py, PyAny>,
+    app: &Bound<'py, PyAny>,
+    request: &Bound<'py, PyAny>,
+) -> Result<Bound<'py, PyAny>, Unhandled> {
+    let py = app.py();
+    let flask = FlaskObjects::get(py)?;
+    let admitted = Admitted::new(state, interface, app)?;
+    let [of_request] = state.classes.overrides_of([(Role::Request, request)])?;
+    if !of_request.none() || admitted.hooks.has_cookie_name() {
+        return Err(Unhandled::Declined);
+    }
+    let resolved = admitted.policy(Purpose::Open)?;
+    let policy = resolved.policy();
+    if policy.debug() {
+        return Err(Unhandled::Declined);
+    }
+    let Some(keys) = policy.native_keys() else {
+        return if policy.python_may_open() { Err(Unhandled::Declined) } else { Ok(none(py)) };
+    };
+    let name = policy.cookie_name().ok_or(Unhandled::Declined)?;
+    let class = resolved.session_class()?;
+    let header = flask.cookie_header(request)?;
+    let Some(token) = token_in(header.as_ref(), name)? else {
+        return Ok(class.empty(py, flask)?);
+    };
+    let now = clock::now(py)?;
+    let max_age = policy.lifetime_microseconds().ok_or(Unhandled::Declined)? / 1_000_000;
+    let opened = match keys.open(token.as_bytes(), now.seconds()?, max_age, name.as_bytes()) {
+        Ok(opened) => opened,
+        Err(_) if policy.python_may_open() => return Err(Unhandled::Declined),
+        Err(reason) => return reject(state, &admitted, reason),
+    };
+    if admitted.style(&resolved)?.is_none() {
+        return restore(&admitted, &opened);
+    }
+    let data = class.dict_to_fill(py, flask)?;
+    if decode(state, &data, &opened)?.is_none() {
+        return restore(&admitted, &opened);
+    }
+    let created = take_creation(&data)?;
+    let created = match policy.absolute_lifetime() {
+        None => None,
+        Some(lifetime) => {
+            let created = match created {
+                Some(created) => created,
+                None => opened.issued_at.into_pyobject(py).map_err(PyErr::from)?.into_any(),
+            };
+            if is_older(&created, lifetime, &now)? {
+                return reject(state, &admitted, TokenError::Expired);
+            }
+            Some(created)
+        }
+    };
+    let session = class.session_with(data)?;
+    if let Some(created) = created {
+        remember(&session, intern!(py, CREATED), created)?;
+    }
+    note_provenance(&admitted, policy, keys.writes(), &session, &opened)?;
+    Ok(session)
+}
+
+fn none(py: Python<'_>) -> Bound<'_, PyAny> {
+    py.None().into_bound(py)
+}
+
+/// The value of the cookie `name`; `None` if it is missing or empty. Declines a header that is not
+/// ASCII (few are), or that only Werkzeug's parser reads.
+fn token_in<'a>(
+    header: Option<&'a Bound<'_, PyString>>,
+    name: &str,
+) -> Result<Option<&'a str>, Unhandled> {
+    let Some(header) = header else { return Ok(None) };
+    let header = header.to_str().ok().filter(|header| header.is_ascii());
+    match cookie::find(header.ok_or(Unhandled::Declined)?, name) {
+        Lookup::Value(value) => Ok(Some(value).filter(|value| !value.is_empty())),
+        Lookup::Absent => Ok(None),
+        Lookup::LeaveToWerkzeug => Err(Unhandled::Declined),
+    }
+}
+
+/// A new session in place of one that did not open. The interface's `_rejected` logs and signals.
+#[cold]
+fn reject<'py>(
+    state: &NativeState,
+    admitted: &Admitted<'_, 'py>,
+    reason: TokenError,
+) -> Result<Bound<'py, PyAny>, Unhandled> {
+    let name = intern!(admitted.app.py(), "_rejected");
+    let arguments = (admitted.app, reason_name(reason), state.count(reason));
+    Ok(admitted.interface.call_method1(name, arguments)?)
+}
+
+/// The session in an authentic payload that only the interface's serializer can read.
+#[cold]
+fn restore<'py>(
+    admitted: &Admitted<'_, 'py>,
+    opened: &Opened,
+) -> Result<Bound<'py, PyAny>, Unhandled> {
+    let py = admitted.app.py();
+    let payload = PyBytes::new(py, &opened.payload);
+    let is_newest = opened.key == 0;
+    let arguments = (admitted.app, payload, opened.issued_at, is_newest, opened.format.name());
+    Ok(admitted.interface.call_method1(intern!(py, "_restore"), arguments)?)
+}
+
+/// Reads an authentic payload into `data`; `None` if Python must read it.
+fn decode(state: &NativeState, data: &Bound<'_, PyDict>, opened: &Opened) -> PyResult<Option<()>> {
+    let inflated;
+    let payload: &[u8] = if opened.payload.first() == Some(&compress::MARK) {
+        match compress::inflate(&opened.payload) {
+            Some(payload) => inflated = payload,
+            None => return Ok(None),
+        }
+        &inflated
+    } else {
+        &opened.payload
+    };
+    let Ok(text) = std::str::from_utf8(payload) else { return Ok(None) };
+    decode_into(data, text, &state.codec.keys)
+}
+
+/// Removes the creation time from the data and returns it. Like `lifetimes.take_creation`.
+fn take_creation<'py>(data: &Bound<'py, PyDict>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let name = intern!(data.py(), CREATED);
+    let Some(created) = data.get_item(name)? else { return Ok(None) };
+    data.del_item(name)?;
+    Ok(created.is_exact_instance_of::<PyInt>().then_some(created))
+}
+
+/// Whether a session has outlived its absolute lifetime.
+fn is_older(created: &Bound<'_, PyAny>, lifetime: f64, now: &Now<'_>) -> Result<bool, Unhandled> {
+    let created = created.extract::<i64>().map_err(|_| Unhandled::Declined)?;
+    Ok(now.float()? - created as f64 > lifetime)
+}
+
+/// Leaves a note on the session if saving needs to know how it came.
+fn note_provenance<'py>(
+    admitted: &Admitted<'_, 'py>,
+    policy: &Policy,
+    written: Format,
+    session: &Bound<'py, PyAny>,
+    opened: &Opened,
+) -> Result<(), Unhandled> {
+    let py = session.py();
+    if opened.key > 0 || opened.format != written {
+        let payload = PyBytes::new(py, &opened.payload);
+        let arguments = (admitted.app, session, opened.issued_at, payload, opened.format.name());
+        admitted.interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
+    } else if policy.refresh_from() > 0.0 {
+        let provenance = Provenance::new(None, opened.issued_at, false);
+        remember(session, intern!(py, PROVENANCE), Bound::new(py, provenance)?)?;
+    }
+    Ok(())
+}
