@@ -9,7 +9,7 @@ from flask import Flask
 from hypothesis import settings
 
 from flask_fernet import EncryptedSessionInterface
-from tests.support import SECRET
+from tests.apps import SECRET
 
 # Timing on a busy machine says nothing about correctness.
 settings.register_profile("default", deadline=None, max_examples=200)

@@ -9,9 +9,9 @@ from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask, session
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
+from tests.apps import SECRET
 from tests.conftest import MakeApp
-from tests.support import SECRET
-from tests.test_interface import add_views, derived_key, write
+from tests.sessions.test_interface import add_views, derived_key, write
 
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
 

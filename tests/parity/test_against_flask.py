@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_fernet import EncryptedSessionInterface
+from tests.apps import SECRET, token_of, without_values
 from tests.conftest import MakeApp
 from tests.strategies import EVERYTHING
-from tests.support import SECRET, token_of, without_values
 
 NOW = 1_790_000_000.25
 

@@ -31,9 +31,9 @@ from flask_fernet import (
     keyring_unreadable,
 )
 from flask_fernet.keyring import SESSIONS, Ring, State, new_ring
-from tests.support import SECRET, set_cookie, token_of
-from tests.test_cli import succeed
-from tests.test_interface import add_views, derived_key, write
+from tests.apps import SECRET, set_cookie, token_of
+from tests.cli.test_ring import succeed
+from tests.sessions.test_interface import add_views, derived_key, write
 
 NOW = 1_790_000_000
 

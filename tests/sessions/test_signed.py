@@ -20,10 +20,10 @@ from flask_fernet import (
     session_migrated,
 )
 from flask_fernet.settings import FORMATS
+from tests.apps import SECRET, opened, set_cookie, token_of
 from tests.conftest import MakeApp
+from tests.sessions.test_interface import add_views, write
 from tests.strategies import EVERYTHING
-from tests.support import SECRET, opened, set_cookie, token_of
-from tests.test_interface import add_views, write
 
 NOW = 1_790_000_000
 

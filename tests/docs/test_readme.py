@@ -15,7 +15,7 @@ from flask_fernet import EncryptedSessionInterface, Fernet
 from flask_fernet.settings import ENCRYPTION_SETTINGS
 from tests.strategies import EVERYTHING
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 

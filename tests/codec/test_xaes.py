@@ -12,9 +12,9 @@ from flask import Flask
 from flask_fernet import EncryptedSessionInterface, Fernet
 from flask_fernet._core import SessionKeys
 from tests.conftest import MakeApp
-from tests.test_interface import add_views, write
+from tests.sessions.test_interface import add_views, write
 
-VECTORS = json.loads((Path(__file__).parent / "vectors/xaes_256_gcm.json").read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/xaes_256_gcm.json").read_text())
 
 
 @pytest.mark.parametrize("vector", VECTORS["tokens"], ids=lambda vector: vector["cookie"])

@@ -12,8 +12,8 @@ from flask import Flask
 from benches.memory import resident
 from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, MultiFernet
 from flask_fernet._core import Codec
+from tests.apps import SECRET
 from tests.strategies import EVERYTHING
-from tests.support import SECRET
 
 CALLS = 30_000
 #: A leak of the smallest object, at each call, would be more.

@@ -19,9 +19,9 @@ from flask_fernet import (
     Reason,
     RegenerateMixin,
 )
+from tests.apps import SECRET, opened, token_of
 from tests.conftest import MakeApp
-from tests.support import SECRET, opened, token_of
-from tests.test_interface import add_views, write
+from tests.sessions.test_interface import add_views, write
 
 DAY = 24 * 3600
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()

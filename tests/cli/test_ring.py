@@ -20,8 +20,8 @@ from flask.testing import FlaskCliRunner
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
 from flask_fernet.cli import fernet as command
-from tests.support import SECRET
-from tests.test_interface import add_views, derived_key, write
+from tests.apps import SECRET
+from tests.sessions.test_interface import add_views, derived_key, write
 
 
 @pytest.fixture

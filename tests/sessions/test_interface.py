@@ -36,9 +36,9 @@ from flask_fernet import (
     session_rejected,
 )
 from flask_fernet._core import deflate
+from tests.apps import SECRET, NativeOnly, opened, set_cookie, token_of
 from tests.conftest import MakeApp
 from tests.strategies import EVERYTHING
-from tests.support import SECRET, NativeOnly, opened, set_cookie, token_of
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 

@@ -18,11 +18,11 @@ from flask import Flask
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, KeyRing, KeyRingError
 from flask_fernet._core import unwrap, wrap
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.support import SECRET
-from tests.test_cli import run, states, succeed
-from tests.test_interface import add_views, write
+from tests.apps import SECRET
+from tests.cli.test_ring import run, states, succeed
+from tests.sessions.test_interface import add_views, write
 
-VECTORS = json.loads(Path(__file__, "../vectors/wrapped_rings.json").resolve().read_text())
+VECTORS = json.loads((Path(__file__).parents[1] / "vectors/wrapped_rings.json").read_text())
 OTHER = "another secret of more than sixteen bytes"
 NAME = "session-keys.json"
 

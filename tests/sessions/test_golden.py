@@ -1,6 +1,7 @@
 """Tokens of every release stay readable for good.
 
-`python -m tests.test_golden VERSION` writes those of a release, once; they are never changed.
+`python -m tests.sessions.test_golden VERSION` writes those of a release, once; they are
+never changed.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from flask import Flask
 from flask.json.tag import TaggedJSONSerializer
 
 from flask_fernet import EncryptedSessionInterface, Fernet, MultiFernet
+from tests.apps import token_of
 from tests.conftest import MakeApp
 from tests.strategies import EVERYTHING, FLASK_LOGIN
-from tests.support import token_of
 
-VECTORS = Path(__file__).parent / "vectors"
+VECTORS = Path(__file__).parents[1] / "vectors"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
 SECRET = "the secret of the golden tokens"
 CASES: list[dict[str, Any]] = [

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_fernet import EncryptedSessionInterface, Fernet
+from tests.apps import SECRET, readable
 from tests.strategies import EVERYTHING, FLASK_LOGIN, sessions
-from tests.support import SECRET, readable
 
 NOW = 1_790_000_000.75
 

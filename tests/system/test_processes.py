@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import EncryptedSessionInterface, Fernet
-from tests.support import SECRET, NativeOnly
+from tests.apps import SECRET, NativeOnly
 
 IVS = 300
 
