@@ -1,33 +1,110 @@
-"""What several test modules need."""
+"""Apps with sessions, their views, and what is read out of their responses."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from flask import Flask
+from flask import Flask, make_response, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask.testing import FlaskClient
 from werkzeug.wrappers import Response
 
 from flask_fernet import EncryptedSessionInterface
-from flask_fernet._core import SessionKeys
 
 SECRET = "a secret of more than sixteen bytes"
+#: Later than the issue time of any token, in seconds since the epoch.
 FOREVER = 2**62
+#: The file of the key ring of :func:`ring_app`, in the app's instance folder.
+RING_NAME = "session-keys.json"
+
+#: The type of the fixture ``make_app``.
+MakeApp = Callable[..., Flask]
 
 
 class NativeOnly(EncryptedSessionInterface):
     """An interface that may not leave anything to Python."""
 
     def _open(self, *_: object) -> Any:
-        raise AssertionError("opened by the portable path")
+        raise AssertionError("opened by the fallback")
 
     def _save(self, *_: object) -> Any:
-        raise AssertionError("saved by the portable path")
+        raise AssertionError("saved by the fallback")
 
 
-def session_keys(secret: str = SECRET, salt: str = "cookie-session") -> SessionKeys:
-    """The keys that an app derives from its secret."""
-    return SessionKeys([], [secret.encode()], salt)
+def encrypted_app(
+    interface: EncryptedSessionInterface | None = None,
+    *,
+    implementation: str = "native",
+    **config: object,
+) -> Flask:
+    """An app with encrypted sessions.
+
+    :param implementation: ``"fallback"`` leaves every request to Python.
+    """
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    interface = EncryptedSessionInterface() if interface is None else interface
+    if implementation == "fallback":
+        interface._state.leave_to_python()
+    app.session_interface = interface
+    return app
+
+
+def signed_app(**config: object) -> Flask:
+    """An app with Flask's own sessions, and views."""
+    app = add_views(Flask(__name__))
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    # Not the instance that all apps share: tests set hooks on it.
+    app.session_interface = SecureCookieSessionInterface()
+    return app
+
+
+def ring_app(instance_path: Path, **config: object) -> Flask:
+    """An app whose key ring is in its instance folder, with views. Nothing is read yet."""
+    app = add_views(Flask(__name__, instance_path=str(instance_path)))
+    app.config.update({"SESSION_ENCRYPTION_KEYRING": RING_NAME, **config})
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+def add_views(app: Flask) -> Flask:
+    """Adds the views that most tests need: they read, write, or leave the session alone."""
+
+    @app.get("/read")
+    def read() -> str:
+        return repr(dict(session))
+
+    @app.get("/nothing")
+    def nothing() -> str:
+        return "nothing"
+
+    @app.post("/write")
+    def write() -> str:
+        session.update(request.get_json())
+        return ""
+
+    @app.get("/public")
+    def public() -> Any:
+        response = make_response(repr(dict(session)))
+        response.cache_control.public = True
+        return response
+
+    return app
+
+
+def write(client: FlaskClient, **data: Any) -> str:
+    """Puts data into the session and gives its token."""
+    return token_of(set_cookie(client.post("/write", json=data)))
+
+
+def works(app: Flask) -> None:
+    """Demands that a session is written and read back."""
+    client = app.test_client()
+    write(client, a=1)
+    assert client.get("/read").text == "{'a': 1}"
 
 
 def token_of(set_cookie: str) -> str:
@@ -51,7 +128,7 @@ def opened(app: Flask, token: str) -> tuple[bytes, int]:
 
 
 def readable(app: Flask, header: str) -> str:
-    """A ``Set-Cookie`` header with what its token holds in place of the token."""
+    """A ``Set-Cookie`` header with the content of its token in place of the token."""
     token = token_of(header)
     if not token:
         return header
@@ -60,5 +137,5 @@ def readable(app: Flask, header: str) -> str:
 
 
 def without_values(header: str) -> str:
-    """A ``Set-Cookie`` header without its value: what a signed and an encrypted one share."""
+    """A ``Set-Cookie`` header without its value: all that a signed and an encrypted one share."""
     return re.sub(r"^([^=]*)=[^;]+", r"\1=…", header)

@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask, session
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
-from tests.apps import SECRET
-from tests.conftest import MakeApp
-from tests.sessions.test_interface import add_views, derived_key, write
+from tests.apps import SECRET, MakeApp, add_views, write
+from tests.oracles import OracleFernet, derived_key
 
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
 

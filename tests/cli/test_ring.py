@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
-from flask.testing import FlaskCliRunner
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
-from flask_fernet.cli import fernet as command
-from tests.apps import SECRET
-from tests.sessions.test_interface import add_views, derived_key, write
+from tests.apps import SECRET, add_views, signed_app, write
+from tests.clock import Clock
+from tests.commands import run, states, succeed
+from tests.oracles import OracleFernet, derived_key
 
 
 @pytest.fixture
@@ -30,22 +29,6 @@ def app(tmp_path: Path) -> Flask:
     app.secret_key = SECRET
     app.session_interface = EncryptedSessionInterface()
     return app
-
-
-def run(app: Flask, *arguments: str, **options: Any) -> Any:
-    return FlaskCliRunner(app).invoke(command, list(arguments), **options)
-
-
-def succeed(app: Flask, *arguments: str, **options: Any) -> str:
-    result = run(app, *arguments, **options)
-    assert result.exit_code == 0, result.output
-    output: str = result.stdout
-    return output
-
-
-def states(app: Flask) -> list[str]:
-    listed = json.loads(succeed(app, "ring", "list", "--json"))
-    return [key["state"] for key in listed["keys"]]
 
 
 def test_generate_key(app: Flask) -> None:
@@ -236,10 +219,7 @@ class TestInspect:
         assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
 
     def test_flasks_own(self, app: Flask) -> None:
-        other = add_views(Flask(__name__))
-        other.secret_key = SECRET
-        other.session_interface = SecureCookieSessionInterface()
-        token = write(other.test_client(), user="ada")
+        token = write(signed_app().test_client(), user="ada")
         result = run(app, "inspect", token)
         assert result.exit_code == 1
         assert "refused:   not accepted" in result.stdout
@@ -272,14 +252,13 @@ class TestInspect:
         assert result.exit_code == 1
         assert json.loads(result.output)["refused"] == "expired"
 
-    def test_the_absolute_lifetime(self, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_absolute_lifetime(self, app: Flask, clock: Clock) -> None:
         app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
         token = write(app.test_client(), a=1)
         shown = json.loads(succeed(app, "inspect", "--show", "--json", token))
         assert shown["contents"] == "{'a': 1}"
         assert shown["created"] == shown["issued"]
-        now = time.time() + 150
-        monkeypatch.setattr("time.time", lambda: now)
+        clock.now += 150
         late = run(app, "inspect", "--json", token)
         assert (late.exit_code, json.loads(late.stdout)["refused"]) == (1, "expired")
 

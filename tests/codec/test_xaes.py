@@ -11,8 +11,7 @@ from flask import Flask
 
 from flask_fernet import EncryptedSessionInterface, Fernet
 from flask_fernet._core import SessionKeys
-from tests.conftest import MakeApp
-from tests.sessions.test_interface import add_views, write
+from tests.apps import MakeApp, add_views, token_of, write
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/xaes_256_gcm.json").read_text())
 
@@ -62,5 +61,5 @@ def test_older_keys(make_app: MakeApp) -> None:
     assert response.text == "{'a': 1}"
     assert "Set-Cookie" in response.headers
     newest = add_views(make_app(EncryptedSessionInterface(keys=keys[:1]), **config)).test_client()
-    newest.set_cookie("session", response.headers["Set-Cookie"].partition("=")[2].partition(";")[0])
+    newest.set_cookie("session", token_of(response.headers["Set-Cookie"]))
     assert newest.get("/read").text == "{'a': 1}"

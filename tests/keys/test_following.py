@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -31,11 +30,10 @@ from flask_fernet import (
     keyring_unreadable,
 )
 from flask_fernet.keyring import SESSIONS, Ring, State, new_ring
-from tests.apps import SECRET, set_cookie, token_of
-from tests.cli.test_ring import succeed
-from tests.sessions.test_interface import add_views, derived_key, write
-
-NOW = 1_790_000_000
+from tests.apps import SECRET, add_views, ring_app, set_cookie, token_of, write
+from tests.clock import NOW, Clock, until
+from tests.commands import succeed
+from tests.oracles import OracleFernet, derived_key, maker_of
 
 #: Things that happen to a ring: what, and after how many seconds.
 events = st.lists(
@@ -373,45 +371,28 @@ class TestSessions:
         return ring
 
     def app(self, tmp_path: Path, **config: Any) -> Flask:
-        app = add_views(Flask(__name__, instance_path=str(tmp_path)))
-        app.config.update(SESSION_ENCRYPTION_KEYRING="session-keys.json", **config)
+        app = ring_app(tmp_path, **config)
         EncryptedSessionInterface(app)
         return app
-
-    def until(self, happens: Any) -> None:
-        deadline = time.monotonic() + 10
-        while not happens():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-
-    def wrote(self, token: str, ring: KeyRing) -> str:
-        """The id of the key that made a token, found with `cryptography`."""
-        for key in ring.load().keys:
-            try:
-                OracleFernet(key.key).extract_timestamp(token)
-            except Exception:
-                continue
-            return key.id
-        raise AssertionError
 
     def test_a_rotation_is_followed_without_a_restart(self, tmp_path: Path, ring: KeyRing) -> None:
         app = self.app(tmp_path)
         client = app.test_client()
         (first,) = ring.load().keys
-        assert self.wrote(write(client, a=1), ring) == first.id
+        assert maker_of(write(client, a=1), ring) == first.id
         second = ring.change(lambda ring: ring.rotated(time.time(), activate_in=1)).keys[-1]
         # Staged: it opens, and the first still writes.
         other = app.test_client()
         other.set_cookie("session", OracleFernet(second.key).encrypt(b'{"a":2}').decode())
         assert other.get("/read").text == "{'a': 2}"
-        assert self.wrote(write(client, a=1), ring) == first.id
-        self.until(lambda: self.wrote(write(client, a=1), ring) == second.id)
+        assert maker_of(write(client, a=1), ring) == first.id
+        until(lambda: maker_of(write(client, a=1), ring) == second.id)
         # The first goes on opening, and what is used is written again under the second.
         old = app.test_client()
         old.set_cookie("session", OracleFernet(first.key).encrypt(b'{"a":3}').decode())
         response = old.get("/read")
         assert response.text == "{'a': 3}"
-        assert self.wrote(token_of(set_cookie(response)), ring) == second.id
+        assert maker_of(token_of(set_cookie(response)), ring) == second.id
 
     def test_a_revoked_key_is_out_within_two_seconds(self, tmp_path: Path, ring: KeyRing) -> None:
         app = self.app(tmp_path)
@@ -426,7 +407,7 @@ class TestSessions:
             fresh.set_cookie("session", token)
             return fresh.get("/read").text == "{}"
 
-        self.until(refused)
+        until(refused)
         assert time.monotonic() - began < 2
         interface: Any = app.session_interface
         assert interface.rejections[Reason.UNAUTHENTIC] >= 1
@@ -444,7 +425,7 @@ class TestSessions:
         assert client.get("/read").text == "{'a': 1}"
 
     def test_unknown_tokens_do_not_keep_a_worker_looking(
-        self, tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+        self, tmp_path: Path, ring: KeyRing, clock: Clock, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         from flask_fernet import following
         from flask_fernet.ring_file import RingFile
@@ -457,9 +438,8 @@ class TestSessions:
             looks += 1
             return fingerprint(file)
 
-        clock = time.monotonic()
         monkeypatch.setattr(RingFile, "fingerprint", counted)
-        monkeypatch.setattr("flask_fernet.following.time.monotonic", lambda: clock)
+        clock.freeze_monotonic()
         app = self.app(tmp_path)
         client = app.test_client()
         client.get("/read")
@@ -470,7 +450,7 @@ class TestSessions:
             assert client.get("/read").text == "{}"
         assert looks == following._MOST_LOOKS + 1
         # And after the next look that is due it may look again.
-        clock += following.INTERVAL
+        clock.monotonic += following.INTERVAL
         for _ in range(3):
             client.get("/read")
         assert looks == following._MOST_LOOKS + 4
@@ -488,7 +468,7 @@ class TestSessions:
         client = behind.test_client()
         client.set_cookie("session", token)
         assert client.get("/read").text == "{'a': 1}"
-        assert self.wrote(write(client, a=2), ring) == ring.load().keys[-1].id
+        assert maker_of(write(client, a=2), ring) == ring.load().keys[-1].id
 
     def test_a_child_forked_while_another_thread_looks(self, tmp_path: Path, ring: KeyRing) -> None:
         app = self.app(tmp_path)
@@ -538,7 +518,7 @@ class TestSessions:
                 assert client.get("/read").text == f"{{'count': {count}}}"
                 count += 1
                 cookie = write(client, count=count)
-        assert self.wrote(cookie, ring)
+        assert maker_of(cookie, ring)
 
     def test_a_ring_that_is_set_and_not_used(
         self, tmp_path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture
@@ -595,7 +575,7 @@ class TestSessions:
                 }[damage]
             )
         # A worker that has it goes on.
-        self.until(lambda: client.get("/read").text == "{'a': 1}" and errors)
+        until(lambda: client.get("/read").text == "{'a': 1}" and errors)
         assert len([r for r in caplog.records if "Keeping the keys" in r.message]) == 1
         assert json.loads(whole)["keys"][0]["key"] not in caplog.text
         write(client, a=2)
@@ -609,7 +589,7 @@ class TestSessions:
         path.write_bytes(whole)
         path.chmod(0o600)
         new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
-        self.until(lambda: self.wrote(write(client, a=1), ring) == new.id)
+        until(lambda: maker_of(write(client, a=1), ring) == new.id)
 
     def test_a_ring_for_something_else(self, tmp_path: Path) -> None:
         KeyRing(tmp_path / "session-keys.json").create(new_ring("data", time.time()))
@@ -624,7 +604,7 @@ class TestSessions:
             client.set_cookie("session", token)
             response = client.get("/read")
             assert response.text == text
-        assert self.wrote(token_of(set_cookie(response)), ring)
+        assert maker_of(token_of(set_cookie(response)), ring)
 
     def test_a_ring_kept_elsewhere(self, tmp_path: Path) -> None:
         """A store of the app's own."""
@@ -657,7 +637,7 @@ class TestSessions:
         succeed(app, "ring", "rotate", "--activate-in", "0")
         assert len(keyring.load().keys) == 2
         succeed(app, "ring", "rewrap")
-        assert self.wrote(token, keyring) == keyring.load().keys[0].id
+        assert maker_of(token, keyring) == keyring.load().keys[0].id
         succeed(app, "doctor")
 
     def test_a_revoked_key_that_was_taken_over(self, tmp_path: Path) -> None:
@@ -680,7 +660,7 @@ class TestSessions:
             client.set_cookie("session", token)
             return bool(client.get("/read").text == "{}")
 
-        self.until(refused)
+        until(refused)
 
 
 class TestData:

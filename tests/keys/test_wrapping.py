@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import sys
 import time
@@ -10,34 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Flask
 
-from flask_fernet import ConfigurationError, EncryptedSessionInterface, KeyRing, KeyRingError
+from flask_fernet import ConfigurationError, KeyRing, KeyRingError
 from flask_fernet._core import unwrap, wrap
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.apps import SECRET
-from tests.cli.test_ring import run, states, succeed
-from tests.sessions.test_interface import add_views, write
+from tests.apps import RING_NAME, SECRET, ring_app, works, write
+from tests.clock import until
+from tests.commands import run, states, succeed
+from tests.oracles import OracleFernet, OracleInvalidToken, read_wrapped_ring
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/wrapped_rings.json").read_text())
 OTHER = "another secret of more than sixteen bytes"
-NAME = "session-keys.json"
-
-
-def derived(secret: bytes, info: bytes, length: int) -> bytes:
-    return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(secret)
-
-
-def read_as_documented(secret: str, wrapped: str) -> bytes:
-    """A wrapped ring, read with another implementation as the documentation has it."""
-    raw = base64.urlsafe_b64decode(wrapped)
-    key = derived(secret.encode(), b"flask-fernet:ring", 32)
-    assert raw[:1] == b"\xa2"
-    assert raw[1:5] == derived(key, b"flask-fernet:ring:hint", 4)
-    return AESGCM(key).decrypt(raw[5:17], raw[17:], raw[:17])
 
 
 @pytest.mark.parametrize("vector", VECTORS)
@@ -47,13 +30,13 @@ def test_vectors(vector: dict[str, str]) -> None:
     assert unwrap(secret + b"!", vector["wrapped"]) is None
     made = wrap(secret, document)
     assert made != wrap(secret, document)
-    assert read_as_documented(vector["secret"], made) == document
+    assert read_wrapped_ring(vector["secret"], made) == document
 
 
 class TestRing:
     @pytest.fixture
     def path(self, tmp_path: Path) -> Path:
-        path = tmp_path / NAME
+        path = tmp_path / RING_NAME
         KeyRing(path, secrets=[SECRET]).create(new_ring("data", time.time()))
         return path
 
@@ -61,7 +44,7 @@ class TestRing:
         (key,) = KeyRing(path, secrets=[SECRET]).load().keys
         assert key.key not in path.read_text()
         assert key.id not in path.read_text()
-        document = read_as_documented(SECRET, json.loads(path.read_text())["ring"])
+        document = read_wrapped_ring(SECRET, json.loads(path.read_text())["ring"])
         assert json.loads(document)["keys"][0]["key"] == key.key
         for ring in (KeyRing(path, secrets=[OTHER]), KeyRing(path)):
             with pytest.raises(KeyRingError):
@@ -129,29 +112,12 @@ def app(tmp_path: Path) -> Flask:
 
 
 def configured(tmp_path: Path, **config: Any) -> Flask:
-    app = add_views(Flask(__name__, instance_path=str(tmp_path)))
-    defaults = {"TESTING": True, "SECRET_KEY": SECRET, "SESSION_ENCRYPTION_KEYRING": NAME}
-    app.config.update({**defaults, **config})
-    app.session_interface = EncryptedSessionInterface()
-    return app
-
-
-def works(app: Flask) -> None:
-    client = app.test_client()
-    write(client, a=1)
-    assert client.get("/read").text == "{'a': 1}"
-
-
-def until(happens: Any) -> None:
-    deadline = time.monotonic() + 10
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    return ring_app(tmp_path, **{"TESTING": True, "SECRET_KEY": SECRET, **config})
 
 
 class TestApp:
     def test_a_life_under_the_secret_key(self, app: Flask, tmp_path: Path) -> None:
-        path = tmp_path / NAME
+        path = tmp_path / RING_NAME
         succeed(app, "ring", "init")
         assert json.loads(path.read_text())["wrapped"] == "secret-key"
         works(app)
@@ -218,14 +184,14 @@ class TestApp:
         self, app: Flask, tmp_path: Path
     ) -> None:
         # By its path it is the app's ring all the same.
-        succeed(app, "ring", "init", "--path", str(tmp_path / NAME))
+        succeed(app, "ring", "init", "--path", str(tmp_path / RING_NAME))
         works(app)
         refused = run(app, "ring", "rewrap", "--wrapping", "plain")
         assert (refused.exit_code, "does not open" in refused.stderr) == (1, True)
         works(configured(tmp_path, **app.config))
         # And one that it does not open is made such that it does.
-        (tmp_path / NAME).unlink()
-        KeyRing(tmp_path / NAME).create(new_ring(SESSIONS, time.time()))
+        (tmp_path / RING_NAME).unlink()
+        KeyRing(tmp_path / RING_NAME).create(new_ring(SESSIONS, time.time()))
         assert run(app, "ring", "list").exit_code == 1
         succeed(app, "ring", "rewrap")
         works(configured(tmp_path, **app.config))
@@ -262,7 +228,7 @@ class TestApp:
         ],
     )
     def test_odd_settings(self, tmp_path: Path, config: dict[str, Any]) -> None:
-        KeyRing(tmp_path / NAME).create(new_ring(SESSIONS, time.time()))
+        KeyRing(tmp_path / RING_NAME).create(new_ring(SESSIONS, time.time()))
         with pytest.raises(ConfigurationError, match=r"KEYRING|SECRET_KEY") as raised:
             configured(tmp_path, **config).session_interface.init_app(  # type: ignore[attr-defined]
                 configured(tmp_path, **config)
@@ -304,19 +270,17 @@ class TestCommand:
         app, command_line = self.app(tmp_path, program), self.app(tmp_path, program)
         succeed(command_line, "ring", "init")
         works(app)
-        assert json.loads((tmp_path / NAME).read_text())["wrapped"] == "command"
+        assert json.loads((tmp_path / RING_NAME).read_text())["wrapped"] == "command"
         # The new one comes first, the former one stays until the ring is rewrapped.
         printed.write_text(f"{OTHER}\n{SECRET}\n")
         succeed(command_line, "ring", "rotate", "--activate-in", "0")
-        ring = json.loads((tmp_path / NAME).read_text())["ring"]
-        (_, new) = json.loads(read_as_documented(OTHER, ring))["keys"]
+        ring = json.loads((tmp_path / RING_NAME).read_text())["ring"]
+        (_, new) = json.loads(read_wrapped_ring(OTHER, ring))["keys"]
 
         def written_under_the_new_one() -> bool:
-            from cryptography.fernet import Fernet, InvalidToken
-
             try:
-                Fernet(new["key"]).decrypt(write(app.test_client(), a=1))
-            except InvalidToken:
+                OracleFernet(new["key"]).decrypt(write(app.test_client(), a=1))
+            except OracleInvalidToken:
                 return False
             return True
 
@@ -348,7 +312,7 @@ class TestCommand:
         assert failed.exit_code == 1
         assert says in failed.stderr
         assert "the secret" not in failed.output.replace("prints the secret", "")
-        assert not (tmp_path / NAME).exists()
+        assert not (tmp_path / RING_NAME).exists()
 
     def test_it_is_missing(self, tmp_path: Path) -> None:
         app = self.app(tmp_path, "")
@@ -433,7 +397,7 @@ class TestCommand:
         succeed(app, "ring", "init")
         works(app)
         printed.unlink()
-        path = tmp_path / NAME
+        path = tmp_path / RING_NAME
         KeyRing(tmp_path / "other.json", secrets=[OTHER]).create(new_ring(SESSIONS, time.time()))
         other = (tmp_path / "other.json").read_text()
         path.write_text(other.replace("secret-key", "command"))

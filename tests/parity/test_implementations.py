@@ -1,11 +1,10 @@
-"""The native path and the portable one: the same cookie for the same session and clock.
+"""The native implementation and the fallback: the same cookie for the same session and clock.
 
 The initialisation vector is random, so tokens are compared by what they hold.
 """
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -14,10 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_fernet import EncryptedSessionInterface, Fernet
-from tests.apps import SECRET, readable
+from tests.apps import SECRET, encrypted_app, readable
+from tests.clock import MID_SECOND, Clock
 from tests.strategies import EVERYTHING, FLASK_LOGIN, sessions
 
-NOW = 1_790_000_000.75
+pytestmark = pytest.mark.usefixtures("frozen")
 
 configurations = st.fixed_dictionaries(
     {},
@@ -42,36 +42,24 @@ configurations = st.fixed_dictionaries(
 )
 
 
-@pytest.fixture(autouse=True)
-def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    from datetime import datetime
-
-    class Frozen(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(time.time(), tz)
-
-    monkeypatch.setattr(time, "time", lambda: NOW)
-    monkeypatch.setattr("flask.sessions.datetime", Frozen)
-
-
-class Paths:
-    """One app a path, with the same keys."""
+class Implementations:
+    """An app for each implementation, with the same keys."""
 
     def __init__(self, sort_keys: bool = True, ensure_ascii: bool = True, **config: Any) -> None:
         self.apps = []
         keys = [Fernet.generate_key(), Fernet.generate_key()]
-        for portable in (False, True):
-            app = Flask(__name__)
-            app.config.update({"SECRET_KEY": SECRET, **config})
+        for implementation in ("native", "fallback"):
+            interface = EncryptedSessionInterface(keys=keys)
+            app = encrypted_app(interface, implementation=implementation, **config)
             app.json.sort_keys = sort_keys  # type: ignore[attr-defined]
             app.json.ensure_ascii = ensure_ascii  # type: ignore[attr-defined]
-            app.session_interface = EncryptedSessionInterface(keys=keys)
-            if portable:
-                app.session_interface._state.leave_to_python()
             self.apps.append(app)
 
-    def saved(self, app: Flask, data: dict[str, Any], accessed: bool, modified: bool) -> Any:
+    def saved(self, data: dict[str, Any], accessed: bool, modified: bool) -> list[Any]:
+        """What each of them makes of a session: see ``_saved``."""
+        return [self._saved(app, data, accessed, modified) for app in self.apps]
+
+    def _saved(self, app: Flask, data: dict[str, Any], accessed: bool, modified: bool) -> Any:
         """All headers of a response to which a session was saved, and the session read back."""
         interface: Any = app.session_interface
         with app.test_request_context():
@@ -113,26 +101,26 @@ def test_the_same_cookie(
 ) -> None:
     if permanent is not None:
         data["_permanent"] = permanent
-    paths = Paths(sort_keys, ensure_ascii, **config)
-    native, portable = (paths.saved(app, data, accessed, modified) for app in paths.apps)
-    assert native == portable
+    implementations = Implementations(sort_keys, ensure_ascii, **config)
+    native, fallback = implementations.saved(data, accessed, modified)
+    assert native == fallback
 
 
 @pytest.mark.parametrize("data", [{}, {"a": 1}, FLASK_LOGIN, EVERYTHING, {"a": "b" * 9000}])
 @pytest.mark.parametrize("accessed", [False, True])
 @pytest.mark.parametrize("modified", [False, True])
 def test_known_sessions(data: dict[str, Any], accessed: bool, modified: bool) -> None:
-    paths = Paths()
-    native, portable = (paths.saved(app, data, accessed, modified) for app in paths.apps)
-    assert native == portable
+    implementations = Implementations()
+    native, fallback = implementations.saved(data, accessed, modified)
+    assert native == fallback
     names = {name for name, _ in native[0]}
     assert ("Vary" in names) is (accessed or modified or "_permanent" in data)
     assert ("Set-Cookie" in names) is (modified or "_permanent" in data)
 
 
 def test_a_session_of_one_path_opens_on_the_other() -> None:
-    native, portable = Paths().apps
-    for writer, reader in [(native, portable), (portable, native)]:
+    native, fallback = Implementations().apps
+    for writer, reader in [(native, fallback), (fallback, native)]:
 
         @writer.get("/")
         def view() -> str:
@@ -174,9 +162,10 @@ def test_lifetimes(
 ) -> None:
     """A session made with one setting, opened and written with another, and opened again."""
 
-    def life(app: Flask, patched: pytest.MonkeyPatch) -> list[Any]:
+    def life(app: Flask, clock: Clock) -> list[Any]:
         interface: Any = app.session_interface
         app.config["SESSION_ABSOLUTE_LIFETIME"] = made_with
+        made_at = clock.now
         made = interface.session_class(data)
         made.modified = True
         response = Response()
@@ -187,7 +176,7 @@ def test_lifetimes(
         cookie = ""
         for age in ages:
             cookie = response.headers.get("Set-Cookie", "").partition(";")[0] or cookie
-            patched.setattr(time, "time", lambda age=age: NOW + age)
+            clock.now = made_at + age
             with app.test_request_context(environ_overrides={"HTTP_COOKIE": cookie}) as context:
                 opened = interface.open_session(app, context.request)
             seen += [dict(opened), vars(opened).get("flask-fernet:created"), interface.rejections]
@@ -206,9 +195,9 @@ def test_lifetimes(
         return seen
 
     seen = []
-    for app in Paths(PERMANENT_SESSION_LIFETIME=7200).apps:
-        with pytest.MonkeyPatch.context() as patched, app.app_context():
-            seen.append(life(app, patched))
+    for app in Implementations(PERMANENT_SESSION_LIFETIME=7200).apps:
+        with pytest.MonkeyPatch.context() as patches, app.app_context():
+            seen.append(life(app, Clock(patches, MID_SECOND)))
     assert seen[0] == seen[1]
 
 

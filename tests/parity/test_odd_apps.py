@@ -13,18 +13,11 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from flask.wrappers import Request
 
 from flask_fernet import EncryptedSessionInterface
-from tests.conftest import MakeApp
-from tests.parity.test_against_flask import (
-    PATHS,
-    ComplexTag,
-    Pair,
-    add_views,
-    compare,
-    frozen_clock,
-    seen,
-)
+from tests.apps import MakeApp
+from tests.clock import Clock
+from tests.parity.pairs import PATHS, ComplexTag, Pair, add_compared_views, compare, seen
 
-__all__ = ["frozen_clock"]
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 class TestHooksThatDoThings:
@@ -68,7 +61,7 @@ class TestHooksThatDoThings:
 
         counted = []
         for client in Pair(make_app, Interface, SESSION_OVERFLOW="warn").clients():
-            for path in ["/write/a", "/read", "/nothing", "/permanent/1", "/clear"]:
+            for path in ["/write/a", "/items", "/nothing", "/permanent/1", "/clear"]:
                 client.get(path)
             counted.append(calls.copy())
             calls.clear()
@@ -94,7 +87,7 @@ class TestPatched:
     def test_a_method_of_ours(self, make_app: MakeApp) -> None:
         with mock.patch.object(EncryptedSessionInterface, "get_cookie_secure", return_value=True):
             app = make_app()
-            add_views(app)
+            add_compared_views(app)
             assert "; Secure" in app.test_client().get("/write/a").headers["Set-Cookie"]
 
     def test_a_tag(self, make_app: MakeApp) -> None:
@@ -111,7 +104,7 @@ class TestPatched:
                 app.add_url_rule("/set", "set", lambda: str(session.setdefault("at", moment)))
             for client in (signed, encrypted):
                 client.get("/set")
-                assert client.get("/read").text == f"[('at', {moment!r})]"
+                assert client.get("/items").text == f"[('at', {moment!r})]"
 
     def test_default_tags(self, make_app: MakeApp) -> None:
         tags = [*TaggedJSONSerializer.default_tags, ComplexTag]
@@ -121,7 +114,7 @@ class TestPatched:
             for app, client in zip(pair.apps, pair.clients(), strict=True):
                 app.add_url_rule("/set", "set", lambda: str(session.setdefault("number", 3 + 1j)))
                 client.get("/set")
-                assert client.get("/read").text == "[('number', (3+1j))]"
+                assert client.get("/items").text == "[('number', (3+1j))]"
 
     def test_a_tag_put_in_place_of_another(self, make_app: MakeApp) -> None:
         class Loud(TagDateTime):
@@ -137,7 +130,7 @@ class TestPatched:
 
         pair = Pair(make_app)
         pair.both(change)
-        compare(pair, ["/everything", "/read"])
+        compare(pair, ["/everything", "/items"])
 
 
 def test_a_serializer_with_an_instance_method(make_app: MakeApp) -> None:
@@ -152,7 +145,7 @@ def test_a_serializer_with_an_instance_method(make_app: MakeApp) -> None:
 
     pair = Pair(make_app)
     pair.both(change)
-    compare(pair, ["/write/a", "/read"])
+    compare(pair, ["/write/a", "/items"])
 
 
 def test_set_cookie_replaced_on_one_response(make_app: MakeApp) -> None:
@@ -185,7 +178,7 @@ def test_cookies_in_another_kind_of_dict(make_app: MakeApp) -> None:
             for value in ("one", "two")
         ]
         fresh = app.test_client(use_cookies=False)
-        found.append(fresh.get("/read", headers={"Cookie": "; ".join(tokens)}).text)
+        found.append(fresh.get("/items", headers={"Cookie": "; ".join(tokens)}).text)
     assert found == ["[('value', 'two')]"] * 2
 
 
@@ -250,7 +243,7 @@ def test_debug_mode_with_a_serializer_that_never_writes_the_same(
     pair = Pair(make_app, interface, DEBUG=True)
     for client in pair.clients():
         client.get("/write/a")
-        client.get("/read")
+        client.get("/items")
     assert caplog.records == []
 
 
@@ -262,11 +255,11 @@ def test_a_copied_interface(make_app: MakeApp) -> None:
     import copy
 
     app = make_app()
-    add_views(app)
+    add_compared_views(app)
     client = app.test_client()
     client.get("/write/a")
     app.session_interface = copy.deepcopy(app.session_interface)
-    assert client.get("/read").text == "[('value', 'a')]"
+    assert client.get("/items").text == "[('value', 'a')]"
 
 
 class TestSigningSerializer:
@@ -290,19 +283,17 @@ class TestSigningSerializer:
             assert made.tzinfo is not None
             assert serializer.loads_unsafe(token[:-2] + "AA")[0] is False
 
-    def test_time(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_time(self, make_app: MakeApp, clock: Clock) -> None:
         from itsdangerous import SignatureExpired
-
-        import tests.parity.test_against_flask as module
 
         for serializer in self.pair(make_app):
             token = serializer.dumps({"a": 1})
+            made = int(clock.now)
             for later in (1000, -1000):
-                with monkeypatch.context() as patched:
-                    patched.setattr("time.time", lambda later=later: module.NOW + later)
+                with clock.at(clock.now + later):
                     assert serializer.loads(token) == {"a": 1}
                     with pytest.raises(SignatureExpired) as raised:
                         serializer.loads(token, max_age=900)
                     assert raised.value.date_signed is not None
-                    assert raised.value.date_signed.timestamp() == int(module.NOW)
+                    assert raised.value.date_signed.timestamp() == made
                     assert raised.value.payload is not None

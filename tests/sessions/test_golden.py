@@ -16,8 +16,7 @@ from flask import Flask
 from flask.json.tag import TaggedJSONSerializer
 
 from flask_fernet import EncryptedSessionInterface, Fernet, MultiFernet
-from tests.apps import token_of
-from tests.conftest import MakeApp
+from tests.apps import MakeApp, token_of
 from tests.strategies import EVERYTHING, FLASK_LOGIN
 
 VECTORS = Path(__file__).parents[1] / "vectors"

@@ -1,4 +1,4 @@
-"""What `EncryptedSessionInterface` does that Flask's own does not, through both paths."""
+"""What `EncryptedSessionInterface` does that Flask's own does not, through both implementations."""
 
 from __future__ import annotations
 
@@ -17,13 +17,9 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet as OracleFernet
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from flask import Config, Flask, session
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
-from flask.testing import FlaskClient
 from itsdangerous import BadPayload, BadSignature, SignatureExpired
 
 from flask_fernet import (
@@ -36,60 +32,21 @@ from flask_fernet import (
     session_rejected,
 )
 from flask_fernet._core import deflate
-from tests.apps import SECRET, NativeOnly, opened, set_cookie, token_of
-from tests.conftest import MakeApp
+from tests.apps import (
+    SECRET,
+    MakeApp,
+    NativeOnly,
+    add_views,
+    opened,
+    set_cookie,
+    token_of,
+    write,
+)
+from tests.clock import Clock
+from tests.oracles import OracleFernet, derived_key, fernet_token
 from tests.strategies import EVERYTHING
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
-
-
-def derived_key(secret: bytes, salt: str = "cookie-session") -> bytes:
-    """As the README tells people to derive it."""
-    info = b"flask-fernet:fernet:" + salt.encode()
-    return base64.urlsafe_b64encode(
-        HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(secret)
-    )
-
-
-def add_views(app: Flask) -> Flask:
-    @app.get("/read")
-    def read() -> str:
-        return repr(dict(session))
-
-    @app.get("/nothing")
-    def nothing() -> str:
-        return ""
-
-    @app.post("/write")
-    def write() -> str:
-        from flask import request
-
-        session.update(request.get_json())
-        return ""
-
-    @app.get("/public")
-    def public() -> Any:
-        from flask import make_response
-
-        response = make_response(repr(dict(session)))
-        response.cache_control.public = True
-        return response
-
-    return app
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Any:
-    class Clock:
-        now = 1_790_000_000.0
-
-    monkeypatch.setattr(time, "time", lambda: Clock.now)
-    return Clock
-
-
-def write(client: FlaskClient, **data: Any) -> str:
-    """Puts data into the session and gives its token."""
-    return token_of(set_cookie(client.post("/write", json=data)))
 
 
 class TestReadableByOthers:
@@ -262,7 +219,7 @@ class TestRejections:
         for at in (0, 2**40):
             assert self.rejected(app, self.seal(b"{}", at, OLD)) == [Reason.UNAUTHENTIC]
 
-    def test_expired(self, app: Flask, clock: Any) -> None:
+    def test_expired(self, app: Flask, clock: Clock) -> None:
         app.permanent_session_lifetime = timedelta(seconds=100)
         client = app.test_client()
         write(client, a=1)
@@ -273,7 +230,7 @@ class TestRejections:
         assert token is not None
         assert self.rejected(app, token.value) == [Reason.EXPIRED]
 
-    def test_from_future(self, app: Flask, clock: Any) -> None:
+    def test_from_future(self, app: Flask, clock: Clock) -> None:
         now = int(clock.now)
         assert self.rejected(app, self.seal(b"{}", now + 60)) == []
         assert self.rejected(app, self.seal(b"{}", now + 61)) == [Reason.FROM_FUTURE]
@@ -295,29 +252,21 @@ class TestRejections:
         assert self.rejected(app, self.seal(payload)) == [Reason.UNDECODABLE]
 
     def test_authentic_but_no_padding(self, app: Flask) -> None:
-        import hashlib
-        import hmac
-
-        key = base64.urlsafe_b64decode(NEW)
         body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
         for ciphertext in (b"", bytes(15), bytes(16)):
-            signed = body + ciphertext
-            signed += hmac.digest(key[:16], signed, hashlib.sha256)
-            token = base64.urlsafe_b64encode(signed).decode()
-            assert self.rejected(app, token) == [Reason.UNDECODABLE]
+            assert self.rejected(app, fernet_token(NEW, body + ciphertext)) == [Reason.UNDECODABLE]
 
     def test_a_log_line_a_minute(
-        self, app: Flask, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+        self, app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
     ) -> None:
-        now = 1000.0
-        monkeypatch.setattr(time, "monotonic", lambda: now)
+        clock.freeze_monotonic()
         secret = self.seal(b"the contents", key=OLD)
         with caplog.at_level(logging.INFO, "flask_fernet"):
             for _ in range(5):
                 self.rejected(app, secret)
                 self.rejected(app, "malformed-text")
             assert len(caplog.records) == 2
-            now += 61
+            clock.monotonic += 61
             self.rejected(app, secret)
         assert len(caplog.records) == 3
         assert caplog.records[-1].getMessage() == (
@@ -328,7 +277,7 @@ class TestRejections:
 
 
 class TestRotation:
-    def test_reissued_under_the_newest_key(self, make_app: MakeApp, clock: Any) -> None:
+    def test_reissued_under_the_newest_key(self, make_app: MakeApp, clock: Clock) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
         issued_at = int(clock.now) - 1000
         token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', issued_at).decode()
@@ -347,7 +296,7 @@ class TestRotation:
         assert response.headers["Vary"] == "Cookie"
         assert "Set-Cookie" not in client.get("/read").headers
 
-    def test_a_changed_session_is_issued_now(self, make_app: MakeApp, clock: Any) -> None:
+    def test_a_changed_session_is_issued_now(self, make_app: MakeApp, clock: Clock) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
         client = app.test_client()
         token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', int(clock.now) - 1000)
@@ -372,7 +321,7 @@ class TestRotation:
         assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
         assert opened(app, token_of(set_cookie(response)))[1] == issued_at
 
-    def test_an_expiration_of_its_own_is_kept(self, make_app: MakeApp, clock: Any) -> None:
+    def test_an_expiration_of_its_own_is_kept(self, make_app: MakeApp, clock: Clock) -> None:
         end = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
         class Fixed(EncryptedSessionInterface):
@@ -606,7 +555,7 @@ class TestSigningSerializer:
             token = serializer.dumps(EVERYTHING)
             assert serializer.loads(token.encode())["_flashes"] == EVERYTHING["_flashes"]
 
-    def test_raises_the_errors_of_itsdangerous(self, app: Flask, clock: Any) -> None:
+    def test_raises_the_errors_of_itsdangerous(self, app: Flask, clock: Clock) -> None:
         serializer = self.serializer(app)
         token = serializer.dumps({"a": 1})
         for bad in ("", "x", token[:-4], token + "x", "é", "\ud800"):
@@ -732,7 +681,7 @@ def test_a_session_of_every_type(make_app: MakeApp) -> None:
         assert isinstance(transaction, EncryptedSession)
 
 
-def test_init_app_and_the_constructor_set_it(path: str) -> None:
+def test_init_app_and_the_constructor_set_it() -> None:
     app = Flask(__name__)
     app.secret_key = SECRET
     interface = EncryptedSessionInterface(app)

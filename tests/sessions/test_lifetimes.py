@@ -7,9 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask, session
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface
+from flask.sessions import SecureCookieSession
 from flask_login import LoginManager, UserMixin, login_user
 
 from flask_fernet import (
@@ -19,23 +18,12 @@ from flask_fernet import (
     Reason,
     RegenerateMixin,
 )
-from tests.apps import SECRET, opened, token_of
-from tests.conftest import MakeApp
-from tests.sessions.test_interface import add_views, write
+from tests.apps import SECRET, MakeApp, add_views, opened, signed_app, token_of, write
+from tests.clock import Clock
+from tests.oracles import OracleFernet
 
 DAY = 24 * 3600
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
-
-
-class Clock:
-    now = 1_790_000_000.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> type[Clock]:
-    monkeypatch.setattr(Clock, "now", 1_790_000_000.0)
-    monkeypatch.setattr("time.time", lambda: Clock.now)
-    return Clock
 
 
 class Browser:
@@ -82,7 +70,7 @@ class TestAbsolute:
         config.setdefault("PERMANENT_SESSION_LIFETIME", 2 * DAY)
         return views(make_app(*interface, **config))
 
-    def test_refreshing_does_not_prolong_it(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_refreshing_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
         app = self.app(make_app)
         browser = Browser(app)
         browser.get("/start")
@@ -96,7 +84,7 @@ class TestAbsolute:
         interface: Any = app.session_interface
         assert interface.rejections[Reason.EXPIRED] == 1
 
-    def test_hidden_from_the_session(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_hidden_from_the_session(self, make_app: MakeApp, clock: Clock) -> None:
         app = self.app(make_app)
         browser = Browser(app)
         browser.get("/start")
@@ -110,7 +98,7 @@ class TestAbsolute:
         later.get("/touch")
         assert b"created" not in opened(off, later.token or "")[0]
 
-    def test_regenerating_begins_it_again(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_regenerating_begins_it_again(self, make_app: MakeApp, clock: Clock) -> None:
         browser = Browser(self.app(make_app))
         browser.get("/start")
         for _ in range(4):
@@ -118,9 +106,7 @@ class TestAbsolute:
             browser.get("/regenerate")
         assert "ada" in browser.get("/read")
 
-    def test_a_key_rotation_does_not_prolong_it(
-        self, make_app: MakeApp, clock: type[Clock]
-    ) -> None:
+    def test_a_key_rotation_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
         before = self.app(make_app, EncryptedSessionInterface(keys=[OLD]))
         first = Browser(before)
         first.get("/start")
@@ -135,12 +121,9 @@ class TestAbsolute:
         assert browser.get("/read") == "{}"
 
     def test_what_was_taken_over_starts_at_its_issue_time(
-        self, make_app: MakeApp, clock: type[Clock]
+        self, make_app: MakeApp, clock: Clock
     ) -> None:
-        signed = add_views(Flask(__name__))
-        signed.secret_key = SECRET
-        signed.session_interface = SecureCookieSessionInterface()
-        cookie = write(signed.test_client(), user="ada", _permanent=True)
+        cookie = write(signed_app().test_client(), user="ada", _permanent=True)
         clock.now += DAY
         app = self.app(make_app, SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
         browser = Browser(app, cookie)
@@ -151,7 +134,7 @@ class TestAbsolute:
         clock.now += 1
         assert browser.get("/read") == "{}"
 
-    def test_a_session_class_with_the_mixin(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_a_session_class_with_the_mixin(self, make_app: MakeApp, clock: Clock) -> None:
         class Own(RegenerateMixin, SecureCookieSession):
             pass
 
@@ -164,7 +147,7 @@ class TestAbsolute:
             browser.get("/regenerate")
         assert "ada" in browser.get("/read")
 
-    def test_a_log_in_regenerates(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_a_log_in_regenerates(self, make_app: MakeApp, clock: Clock) -> None:
         class User(UserMixin):  # type: ignore[misc]
             id = "1"
 
@@ -187,7 +170,7 @@ class TestAbsolute:
 class TestRefreshAfter:
     @pytest.mark.parametrize(("share", "refreshed_at"), [(None, 1), (0, 1), (0.5, 500), (0.9, 900)])
     def test_only_when_that_share_has_gone(
-        self, make_app: MakeApp, clock: type[Clock], share: float | None, refreshed_at: int
+        self, make_app: MakeApp, clock: Clock, share: float | None, refreshed_at: int
     ) -> None:
         app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=share))
         browser = Browser(app)
@@ -201,14 +184,14 @@ class TestRefreshAfter:
         assert browser.written
         assert opened(app, browser.token or "")[1] == int(clock.now)
 
-    def test_a_change_is_always_written(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_a_change_is_always_written(self, make_app: MakeApp, clock: Clock) -> None:
         app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=0.5))
         browser = Browser(app)
         browser.get("/start")
         browser.get("/touch")
         assert browser.written
 
-    def test_an_older_key_is_still_replaced(self, make_app: MakeApp, clock: type[Clock]) -> None:
+    def test_an_older_key_is_still_replaced(self, make_app: MakeApp, clock: Clock) -> None:
         token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', int(clock.now)).decode()
         app = views(make_app(EncryptedSessionInterface(keys=[KEY, OLD]), SESSION_REFRESH_AFTER=0.5))
         browser = Browser(app, token)

@@ -20,38 +20,22 @@ from flask_fernet import (
     session_migrated,
 )
 from flask_fernet.settings import FORMATS
-from tests.apps import SECRET, opened, set_cookie, token_of
-from tests.conftest import MakeApp
-from tests.sessions.test_interface import add_views, write
+from tests.apps import MakeApp, add_views, opened, set_cookie, signed_app, token_of, write
+from tests.clock import NOW, Clock
 from tests.strategies import EVERYTHING
 
-NOW = 1_790_000_000
+pytestmark = pytest.mark.usefixtures("clock")
 
 
-@pytest.fixture(autouse=True)
-def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("time.time", lambda: NOW + 0.5)
-
-
-def signed_app(**config: Any) -> Flask:
-    """An app with Flask's own sessions."""
-    app = add_views(Flask(__name__))
-    app.config.update({"SECRET_KEY": SECRET, **config})
-    app.session_interface = SecureCookieSessionInterface()
-    return app
-
-
-def cookie_at(age: int, app: Flask, monkeypatch: pytest.MonkeyPatch, **values: Any) -> str:
-    with monkeypatch.context() as patched:
-        patched.setattr("time.time", lambda: NOW - age)
+def cookie_at(age: int, app: Flask, clock: Clock, **values: Any) -> str:
+    """The cookie of a session that was written a while ago."""
+    with clock.at(NOW - age):
         return write(app.test_client(), **values)
 
 
 class TestFromSigned:
-    def test_reissued_encrypted_in_the_same_response(
-        self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        cookie = cookie_at(1000, signed_app(), monkeypatch, user="ada")
+    def test_reissued_encrypted_in_the_same_response(self, make_app: MakeApp, clock: Clock) -> None:
+        cookie = cookie_at(1000, signed_app(), clock, user="ada")
         app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
         seen: list[Any] = []
         client = app.test_client()
@@ -109,11 +93,11 @@ class TestFromSigned:
         interface: Any = app.session_interface
         return {reason: count for reason, count in interface.rejections.items() if count}
 
-    def test_age(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_age(self, make_app: MakeApp, clock: Clock) -> None:
         config = {"PERMANENT_SESSION_LIFETIME": 100}
-        old = cookie_at(101, signed_app(), monkeypatch, user="ada")
+        old = cookie_at(101, signed_app(), clock, user="ada")
         assert self.refused(make_app, old, **config) == {Reason.EXPIRED: 1}
-        ahead = cookie_at(-61, signed_app(), monkeypatch, user="ada")
+        ahead = cookie_at(-61, signed_app(), clock, user="ada")
         assert self.refused(make_app, ahead, **config) == {Reason.FROM_FUTURE: 1}
 
     def test_changed_or_of_another_secret(self, make_app: MakeApp) -> None:

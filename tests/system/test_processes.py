@@ -15,7 +15,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import EncryptedSessionInterface, Fernet
-from tests.apps import SECRET, NativeOnly
+from tests.apps import SECRET, NativeOnly, set_cookie, token_of
 
 IVS = 300
 
@@ -84,7 +84,7 @@ def test_forked_workers_of_an_app() -> None:
     for _ in range(10):
         reader, writer = os.pipe()
         if os.fork() == 0:
-            token = app.test_client().get("/").headers["Set-Cookie"][8:].partition(";")[0]
+            token = token_of(set_cookie(app.test_client().get("/")))
             os.write(writer, token.encode())
             os._exit(0)
         os.close(writer)
