@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response
 from flask_fernet import EncryptedSessionInterface
 
 SECRET = "a secret of more than sixteen bytes"
+OTHER_SECRET = "another secret of more than sixteen bytes"
 #: Later than the issue time of any token, in seconds since the epoch.
 FOREVER = 2**62
 #: The file of the key ring of :func:`ring_app`, in the app's instance folder.
@@ -68,6 +69,18 @@ def ring_app(instance_path: Path, **config: object) -> Flask:
     app.config.update({"SESSION_ENCRYPTION_KEYRING": RING_NAME, **config})
     app.session_interface = EncryptedSessionInterface()
     return app
+
+
+def started_ring_app(instance_path: Path, **config: object) -> Flask:
+    """The same, and its ring is read, as at the start of a worker."""
+    app = ring_app(instance_path, **config)
+    EncryptedSessionInterface(app)
+    return app
+
+
+def secret_ring_app(instance_path: Path, **config: object) -> Flask:
+    """An app as :func:`ring_app` makes it, which has a secret to wrap its ring with."""
+    return ring_app(instance_path, **{"TESTING": True, "SECRET_KEY": SECRET, **config})
 
 
 def add_views(app: Flask) -> Flask:

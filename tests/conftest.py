@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
+from pathlib import Path
 
 import pytest
+from flask import Flask
 from hypothesis import settings
 
-from tests.apps import MakeApp, encrypted_app
+from flask_fernet import EncryptedSessionInterface, KeyRing
+from flask_fernet.keyring import SESSIONS, new_ring
+from tests.apps import RING_NAME, SECRET, MakeApp, add_views, encrypted_app
 from tests.clock import Clock
 
 # Timing on a busy machine says nothing about correctness.
@@ -25,6 +30,23 @@ def implementation(request: pytest.FixtureRequest) -> str:
 def make_app(implementation: str) -> MakeApp:
     """Makes an app with encrypted sessions, natively and in Python: see ``encrypted_app``."""
     return partial(encrypted_app, implementation=implementation)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """An app with an instance folder of its own, as the command line loads it."""
+    app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+    app.secret_key = SECRET
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    """A key ring for sessions, where ``ring_app`` looks for it, made a while ago."""
+    ring = KeyRing(tmp_path / RING_NAME)
+    ring.create(new_ring(SESSIONS, time.time() - 100))
+    return ring
 
 
 @pytest.fixture

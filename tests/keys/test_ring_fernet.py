@@ -1,0 +1,39 @@
+"""``KeyRing.fernet``: data of an app's own under a ring that changes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from flask_fernet import (
+    InvalidToken,
+    KeyRing,
+    KeyRingError,
+)
+from flask_fernet.keyring import SESSIONS, new_ring
+from tests.oracles import OracleFernet
+
+
+def test_follows_its_ring(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "data-keys.json")
+    ring.create(new_ring("data", time.time() - 100))
+    fernet = ring.fernet()
+    token = fernet.encrypt(b"a secret")
+    (first,) = ring.load().keys
+    assert fernet.key_id(token) == first.id
+    new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+    assert fernet.decrypt(OracleFernet(new.key).encrypt(b"new")) == b"new"
+    assert fernet.decrypt(token) == b"a secret"
+    assert fernet.key_id(fernet.rotate(token)) == new.id
+    assert fernet.key_id(OracleFernet(OracleFernet.generate_key()).encrypt(b"")) is None
+    with pytest.raises(InvalidToken):
+        fernet.decrypt(b"no token")
+
+
+def test_not_from_a_ring_for_sessions(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "session-keys.json")
+    ring.create(new_ring(SESSIONS, time.time()))
+    with pytest.raises(KeyRingError, match="ring of its own"):
+        ring.fernet()

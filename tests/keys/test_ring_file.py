@@ -1,0 +1,178 @@
+"""A key ring in a file: who may read it, and writers that die."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from flask_fernet import (
+    KeyRing,
+    KeyRingError,
+)
+from flask_fernet.keyring import SESSIONS, new_ring
+
+
+class TestFile:
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        path = tmp_path / "session-keys.json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        return path
+
+    def rotate(self, path: Path) -> None:
+        KeyRing(path).change(lambda ring: ring.rotated(time.time(), force=True))
+
+    def test_a_new_one_is_for_its_owner(self, path: Path) -> None:
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with pytest.raises(KeyRingError, match="already"):
+            KeyRing(path).create(new_ring(SESSIONS, time.time()))
+
+    def test_owner_group_and_mode_are_kept(self, path: Path) -> None:
+        path.chmod(0o640)
+        if os.geteuid() == 0:
+            os.chown(path, 12345, 54321)
+        before = path.stat()
+        self.rotate(path)
+        after = path.stat()
+        assert after.st_ino != before.st_ino
+        assert (after.st_mode, after.st_uid, after.st_gid) == (
+            before.st_mode,
+            before.st_uid,
+            before.st_gid,
+        )
+
+    @pytest.mark.parametrize("mode", [0o604, 0o606, 0o644])
+    def test_one_for_everybody_is_refused(self, path: Path, mode: int) -> None:
+        path.chmod(mode)
+        with pytest.raises(KeyRingError, match="open to everybody"):
+            KeyRing(path).load()
+        path.chmod(0o640)
+        KeyRing(path).load()
+
+    def test_a_lock_made_by_root_is_the_owners(self, path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        lock = path.with_name(path.name + ".lock")
+        lock.unlink()
+        os.chown(path, 12345, 54321)
+        self.rotate(path)
+        assert (lock.stat().st_uid, lock.stat().st_gid) == (12345, 54321)
+        lock.unlink()
+        elsewhere = path.with_name("elsewhere")
+        lock.symlink_to(elsewhere)
+        with pytest.raises(KeyRingError, match="cannot be written"):
+            self.rotate(path)
+        assert not elsewhere.exists()
+
+    def test_what_a_dead_writer_left_is_removed(self, path: Path) -> None:
+        left = path.with_name(f".{path.name}.abcdef.new")
+        left.write_text("keys")
+        self.rotate(path)
+        assert not left.exists()
+
+    def test_what_others_have_there_stays(self, tmp_path: Path) -> None:
+        path = tmp_path / "k[1].json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        theirs = [tmp_path / ".k[1].json.swp", tmp_path / ".k1.json.x.new"]
+        ours = tmp_path / ".k[1].json.x.new"
+        for file in (*theirs, ours):
+            file.write_text("")
+        self.rotate(path)
+        assert not ours.exists()
+        assert all(file.exists() for file in theirs)
+
+    def test_a_new_one_made_by_root_is_the_folders_owners(self, tmp_path: Path) -> None:
+        if os.geteuid() != 0:
+            pytest.skip("only root can give files away")
+        os.chown(tmp_path, 12345, 54321)
+        path = tmp_path / "ring.json"
+        KeyRing(path).create(new_ring(SESSIONS, time.time()))
+        status = path.stat()
+        assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o600)
+
+    def test_a_writer_that_does_not_let_go(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        import fcntl
+
+        monkeypatch.setattr("flask_fernet.ring_file._PATIENCE", 0.1)
+        with open(path.with_name(path.name + ".lock"), "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            with pytest.raises(KeyRingError, match="Another writer has held"):
+                self.rotate(path)
+        self.rotate(path)
+
+    def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
+        with pytest.raises(KeyRingError, match="Make its folder first"):
+            KeyRing(tmp_path / "no" / "ring.json").create(new_ring(SESSIONS, time.time()))
+
+    def test_symbolic_links_are_followed(self, path: Path, tmp_path: Path) -> None:
+        link = tmp_path / "link.json"
+        link.symlink_to(path)
+        self.rotate(link)
+        assert link.is_symlink()
+        assert len(KeyRing(path).load().keys) == len(KeyRing(link).load().keys) == 2
+
+    def test_what_cannot_be_read_is_an_error(self, path: Path, tmp_path: Path) -> None:
+        for other in (tmp_path / "missing.json", tmp_path):
+            with pytest.raises(KeyRingError, match="cannot be read"):
+                KeyRing(other).load()
+        path.write_bytes(b" " * ((1 << 20) + 1))
+        with pytest.raises(KeyRingError, match="longer than"):
+            KeyRing(path).load()
+
+    def test_writers_at_the_same_time_lose_nothing(self, path: Path) -> None:
+        threads = [threading.Thread(target=self.rotate, args=(path,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(KeyRing(path).load().keys) == 9
+
+    def test_a_writer_that_dies_at_any_step(self, path: Path) -> None:
+        """Every call into the operating system in turn is the last one that is made."""
+        script = textwrap.dedent(
+            """
+            import os, sys, time
+            from flask_fernet import KeyRing
+            import flask_fernet.ring_file as module
+            steps = int(sys.argv[2])
+            def dying(function):
+                def call(*arguments, **options):
+                    global steps
+                    steps -= 1
+                    if steps == 0:
+                        os._exit(7)
+                    return function(*arguments, **options)
+                return call
+            for name in ("open", "fsync", "fchmod", "replace", "close", "unlink", "fdopen"):
+                setattr(module.os, name, dying(getattr(os, name)))
+            module.tempfile.mkstemp = dying(module.tempfile.mkstemp)
+            module.fcntl.flock = dying(module.fcntl.flock)
+            KeyRing(sys.argv[1]).change(lambda ring: ring.rotated(time.time(), force=True))
+            """
+        )
+        died = 0
+        for step in range(1, 40):
+            before = KeyRing(path).load()
+            command = [sys.executable, "-c", script, str(path), str(step)]
+            code = subprocess.run(command, check=False).returncode
+            after = KeyRing(path).load()
+            assert after in (before,) or after.keys[-2].id == before.keys[-1].id
+            assert len(after.keys) - len(before.keys) in (0, 1)
+            if code == 0:
+                assert len(after.keys) == len(before.keys) + 1
+                break
+            assert code == 7
+            died += 1
+        assert died >= 8
+        # What a dead writer left does not stand in the way.
+        self.rotate(path)

@@ -1,0 +1,71 @@
+"""``flask fernet inspect``: what is told of a session cookie, and to whom."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+from flask import Flask
+
+from flask_fernet import Fernet, KeyRing
+from tests.apps import SECRET, signed_app, write
+from tests.clock import Clock
+from tests.commands import run, succeed
+from tests.oracles import OracleFernet, derived_key
+
+
+class TestInspect:
+    def test_a_session(self, app: Flask) -> None:
+        token = write(app.test_client(), user="ada")
+        shown = json.loads(succeed(app, "inspect", "--json", "-", input=token + "\n"))
+        assert shown.pop("age") in (0, 1)
+        assert shown["expires"] > shown["issued"]
+        assert (shown["format"], shown["key"], shown["size"]) == ("fernet", "SECRET_KEY", 14)
+        assert "size:      14 bytes" in succeed(app, "inspect", token)
+        assert "ada" not in succeed(app, "inspect", token)
+        assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
+
+    def test_flasks_own(self, app: Flask) -> None:
+        token = write(signed_app().test_client(), user="ada")
+        result = run(app, "inspect", token)
+        assert result.exit_code == 1
+        assert "refused:   not accepted" in result.stdout
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["flask-signed"]
+        shown = succeed(app, "inspect", "--show", token)
+        assert "flask-signed" in shown
+        assert "{'user': 'ada'}" in shown
+
+    def test_which_key(self, app: Flask, tmp_path: Path) -> None:
+        app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["secret-key"]
+        succeed(app, "ring", "init")
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"key {key.id} of the ring" in succeed(app, "inspect", write(app.test_client(), a=1))
+        old = OracleFernet(derived_key(SECRET.encode())).encrypt(b"{}").decode()
+        assert "key:       SECRET_KEY" in succeed(app, "inspect", old)
+
+    def test_nothing_is_told_of_a_token_of_others(self, app: Flask) -> None:
+        stranger = OracleFernet(Fernet.generate_key()).encrypt_at_time(b"{}", 5).decode()
+        for token, reason in [(stranger, "unauthentic"), ("x", "malformed"), ("a.b.c", "unauth")]:
+            result = run(app, "inspect", "--show", token)
+            assert result.exit_code == 1
+            assert result.output.startswith(f"refused:   {reason}")
+            assert "issued" not in result.output
+
+    def test_an_expired_one(self, app: Flask) -> None:
+        key = derived_key(SECRET.encode())
+        old = OracleFernet(key).encrypt_at_time(b'{"a":1}', int(time.time()) - 10**8).decode()
+        result = run(app, "inspect", "--json", old)
+        assert result.exit_code == 1
+        assert json.loads(result.output)["refused"] == "expired"
+
+    def test_the_absolute_lifetime(self, app: Flask, clock: Clock) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        token = write(app.test_client(), a=1)
+        shown = json.loads(succeed(app, "inspect", "--show", "--json", token))
+        assert shown["contents"] == "{'a': 1}"
+        assert shown["created"] == shown["issued"]
+        clock.now += 150
+        late = run(app, "inspect", "--json", token)
+        assert (late.exit_code, json.loads(late.stdout)["refused"]) == (1, "expired")

@@ -1,0 +1,95 @@
+"""``flask fernet doctor``: what an app needs in production."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+
+from flask_fernet import (
+    KeyRing,
+)
+from tests.apps import (
+    OTHER_SECRET,
+    SECRET,
+    secret_ring_app,
+)
+from tests.commands import run, succeed
+
+
+class TestDoctor:
+    def verdicts(self, app: Flask, *arguments: str) -> tuple[int, dict[str, str]]:
+        result = run(app, "doctor", "--json", *arguments)
+        return result.exit_code, {
+            check["name"]: check["verdict"] for check in json.loads(result.stdout)
+        }
+
+    def test_all_is_well(self, app: Flask) -> None:
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
+        app.secret_key = secrets.token_urlsafe(32)
+        code, verdicts = self.verdicts(app, "--strict")
+        assert code == 0
+        assert set(verdicts.values()) == {"ok"}
+
+    @pytest.mark.parametrize(
+        ("config", "name", "verdict"),
+        [
+            ({"SECRET_KEY": "dev"}, "SECRET_KEY", "fail"),
+            ({"SECRET_KEY": None}, "keys", "fail"),
+            ({"SECRET_KEY": "a" * 40}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "qzvkxw82" * 4}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "Change-me-before-2031"}, "SECRET_KEY", "warn"),
+            ({"SESSION_ENCRYPTION_KEYS": ["x"]}, "configuration", "fail"),
+            ({"SESSION_ENCRYPTION_FORMAT": "flask-signed"}, "SESSION_ENCRYPTION_FORMAT", "warn"),
+            ({"SESSION_ENCRYPTION_ACCEPT": "flask-signed"}, "SESSION_ENCRYPTION_ACCEPT", "warn"),
+            ({}, "SESSION_COOKIE_SECURE", "warn"),
+            ({"SESSION_COOKIE_HTTPONLY": False}, "SESSION_COOKIE_HTTPONLY", "warn"),
+            ({}, "SESSION_COOKIE_SAMESITE", "warn"),
+        ],
+    )
+    def test_findings(self, app: Flask, config: dict[str, Any], name: str, verdict: str) -> None:
+        app.config.update(config)
+        code, verdicts = self.verdicts(app)
+        assert verdicts[name] == verdict
+        assert code == (verdict == "fail")
+        assert self.verdicts(app, "--strict")[0] == 1
+
+    def test_a_ring(self, app: Flask, tmp_path: Path) -> None:
+        app.config.update(SESSION_ENCRYPTION_KEYRING="ring.json")
+        succeed(app, "ring", "init", "--retention", "5")
+        result = run(app, "doctor")
+        assert "mode 0600" in result.stdout
+        assert "less than PERMANENT_SESSION_LIFETIME" in result.stdout
+        assert result.exit_code == 1
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"the oldest key that opens, {key.id}, is 0 days old" in result.stdout
+        tmp_path.chmod(0o777)
+        assert "everybody may replace it" in run(app, "doctor").stdout
+        tmp_path.chmod(0o1777)
+        assert "everybody may replace it" not in run(app, "doctor").stdout
+        (tmp_path / "ring.json").chmod(0o644)
+        assert "open to everybody" in run(app, "doctor").stdout
+
+    def test_another_interface(self, app: Flask) -> None:
+        app.session_interface = SecureCookieSessionInterface()
+        assert self.verdicts(app) == (1, {"session_interface": "fail"})
+
+
+def test_doctor(tmp_path: Path) -> None:
+    app = secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["secret-key", "plain"])
+    succeed(app, "ring", "init", "--wrapping", "plain")
+    assert "still kept as 'plain'" in succeed(app, "doctor")
+    succeed(app, "ring", "rewrap")
+    assert "'plain' is still accepted" in succeed(app, "doctor")
+    app.config["SESSION_ENCRYPTION_KEYRING_WRAPPING"] = "secret-key"
+    assert "plain" not in succeed(app, "doctor").replace("plain HTTP", "")
+    app.config.update(SECRET_KEY=OTHER_SECRET, SECRET_KEY_FALLBACKS=[SECRET])
+    assert "still under an older secret" in succeed(app, "doctor")
+    app.config["SECRET_KEY_FALLBACKS"] = []
+    failed = run(app, "doctor")
+    assert (failed.exit_code, "another secret-key" in failed.stdout) == (1, True)
