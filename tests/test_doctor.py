@@ -11,14 +11,8 @@ import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
-from flask_fernet import (
-    KeyRing,
-)
-from tests.apps import (
-    OTHER_SECRET,
-    SECRET,
-    secret_ring_app,
-)
+from flask_fernet import KeyRing
+from tests.apps import OTHER_SECRET, SECRET, secret_ring_app
 from tests.commands import run, succeed
 
 
@@ -29,7 +23,7 @@ class TestDoctor:
             check["name"]: check["verdict"] for check in json.loads(result.stdout)
         }
 
-    def test_all_is_well(self, app: Flask) -> None:
+    def test_a_well_configured_app_passes(self, app: Flask) -> None:
         app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
         app.secret_key = secrets.token_urlsafe(32)
         code, verdicts = self.verdicts(app, "--strict")
@@ -52,14 +46,16 @@ class TestDoctor:
             ({}, "SESSION_COOKIE_SAMESITE", "warn"),
         ],
     )
-    def test_findings(self, app: Flask, config: dict[str, Any], name: str, verdict: str) -> None:
+    def test_each_finding_has_its_verdict(
+        self, app: Flask, config: dict[str, Any], name: str, verdict: str
+    ) -> None:
         app.config.update(config)
         code, verdicts = self.verdicts(app)
         assert verdicts[name] == verdict
         assert code == (verdict == "fail")
         assert self.verdicts(app, "--strict")[0] == 1
 
-    def test_a_ring(self, app: Flask, tmp_path: Path) -> None:
+    def test_a_ring_is_examined_with_its_file(self, app: Flask, tmp_path: Path) -> None:
         app.config.update(SESSION_ENCRYPTION_KEYRING="ring.json")
         succeed(app, "ring", "init", "--retention", "5")
         result = run(app, "doctor")
@@ -75,12 +71,12 @@ class TestDoctor:
         (tmp_path / "ring.json").chmod(0o644)
         assert "open to everybody" in run(app, "doctor").stdout
 
-    def test_another_interface(self, app: Flask) -> None:
+    def test_an_app_with_another_interface_fails(self, app: Flask) -> None:
         app.session_interface = SecureCookieSessionInterface()
         assert self.verdicts(app) == (1, {"session_interface": "fail"})
 
 
-def test_doctor(tmp_path: Path) -> None:
+def test_the_wrapping_of_a_ring_is_examined(tmp_path: Path) -> None:
     app = secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["secret-key", "plain"])
     succeed(app, "ring", "init", "--wrapping", "plain")
     assert "still kept as 'plain'" in succeed(app, "doctor")

@@ -18,7 +18,7 @@ KEY = Fernet.generate_key()
     ["", KEY, KEY.decode(), 5, [], [b""], ["short"], [KEY, "A" * 44], [KEY, None], [KEY[:-1]],
      [KEY + b"="], [" " + KEY.decode()], [bytearray(KEY)], ["é"], ["\ud800"]],
 )  # fmt: skip
-def test_arguments_that_are_refused_at_once(keys: Any) -> None:
+def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
     with pytest.raises((ConfigurationError, UnicodeEncodeError)) as raised:
         EncryptedSessionInterface(keys=keys)
     assert "keys" in str(raised.value) or "surrogates" in str(raised.value)
@@ -56,7 +56,7 @@ def test_arguments_that_are_refused_at_once(keys: Any) -> None:
         ({"SESSION_OVERFLOW": "ignore"}, r"'error' or 'warn'"),
     ],
 )  # fmt: skip
-def test_configurations_that_are_refused(
+def test_a_configuration_that_cannot_be_used_is_refused(
     make_app: MakeApp, config: dict[str, Any], message: str
 ) -> None:
     app = Flask(__name__)

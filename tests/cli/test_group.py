@@ -12,13 +12,13 @@ from tests.commands import succeed
 from tests.oracles import OracleFernet
 
 
-def test_generate_key(app: Flask) -> None:
+def test_generate_key_prints_a_new_key(app: Flask) -> None:
     first, second = (succeed(app, "generate-key").strip() for _ in range(2))
     assert first != second
     OracleFernet(first)
 
 
-def test_the_entry_point(tmp_path: Path) -> None:
+def test_the_command_needs_no_import_in_the_app(tmp_path: Path) -> None:
     """Nothing to import in the app."""
     (tmp_path / "wsgi.py").write_text("from flask import Flask\napp = Flask('wsgi')\n")
     arguments = [sys.executable, "-m", "flask", "--app", "wsgi", "fernet", "generate-key"]

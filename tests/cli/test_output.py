@@ -9,7 +9,7 @@ from flask import Flask
 from tests.commands import succeed
 
 
-def test_programs_read_what_is_changed(app: Flask) -> None:
+def test_commands_that_change_a_ring_print_it_for_programs(app: Flask) -> None:
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
     (key,) = json.loads(succeed(app, "ring", "init", "--json"))["keys"]
     assert len(json.loads(succeed(app, "ring", "rotate", "--json"))["keys"]) == 2

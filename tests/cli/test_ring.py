@@ -16,7 +16,7 @@ from tests.commands import run, states, succeed
 from tests.oracles import OracleFernet, derived_key
 
 
-def test_the_life_of_a_ring(app: Flask, tmp_path: Path) -> None:
+def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -> None:
     app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
     app.config["PERMANENT_SESSION_LIFETIME"] = 3600
     assert "replaced keys open for 3,600 seconds" in succeed(app, "ring", "init")
@@ -52,7 +52,7 @@ def test_the_life_of_a_ring(app: Flask, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["secret", "explicit"])
-def test_taking_over_the_keys_in_use(app: Flask, tmp_path: Path, source: str) -> None:
+def test_the_keys_in_use_can_be_taken_over(app: Flask, tmp_path: Path, source: str) -> None:
     keys = [Fernet.generate_key(), Fernet.generate_key()]
     if source == "explicit":
         app.config["SESSION_ENCRYPTION_KEYS"] = keys
@@ -75,7 +75,7 @@ def test_taking_over_the_keys_in_use(app: Flask, tmp_path: Path, source: str) ->
     assert behind.get("/read").text == "{'a': 2}"
 
 
-def test_which_keys_session_cookies_need(app: Flask, tmp_path: Path) -> None:
+def test_needed_counts_the_keys_that_session_cookies_need(app: Flask, tmp_path: Path) -> None:
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
     (key,) = json.loads(succeed(app, "ring", "init", "--json"))["keys"]
     tokens = [write(app.test_client(), a=1)]
@@ -85,7 +85,7 @@ def test_which_keys_session_cookies_need(app: Flask, tmp_path: Path) -> None:
     assert counts == {key["id"]: 2, "none of them": 1}
 
 
-def test_keys_that_are_none_are_not_taken_over(app: Flask, tmp_path: Path) -> None:
+def test_what_is_not_a_key_is_not_taken_over(app: Flask, tmp_path: Path) -> None:
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
     app.config["SESSION_ENCRYPTION_ACCEPT"] = ["keyring"]
     for keys in (["no key at all, just a text"], [b"\xff\xfe"]):
@@ -108,7 +108,7 @@ def test_the_keys_of_sessions_are_for_nothing_else(app: Flask, tmp_path: Path) -
     [["init", "--retention", "9" * 30], ["rotate", "--activate-in", "9" * 30]],
     ids=["retention", "delay"],
 )
-def test_times_without_bounds(app: Flask, tmp_path: Path, arguments: list[str]) -> None:
+def test_times_without_bounds_are_refused(app: Flask, tmp_path: Path, arguments: list[str]) -> None:
     path = str(tmp_path / "ring.json")
     if arguments[0] == "rotate":
         succeed(app, "ring", "init", "--path", path)

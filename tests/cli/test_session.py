@@ -7,6 +7,6 @@ from flask import Flask
 from tests.commands import run
 
 
-def test_bytes_that_are_no_text(app: Flask) -> None:
+def test_bytes_that_are_not_text_are_malformed(app: Flask) -> None:
     result = run(app, "inspect", "-", input=b"\xff\xfe")
     assert (result.exit_code, result.output) == (1, "refused:   malformed\n")

@@ -12,18 +12,9 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from flask_fernet import (
-    ConfigurationError,
-    EncryptedSessionInterface,
-    KeyRing,
-)
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, KeyRing
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.apps import (
-    RING_NAME,
-    SECRET,
-    secret_ring_app,
-    works,
-)
+from tests.apps import RING_NAME, SECRET, secret_ring_app, works
 from tests.commands import run, succeed
 from tests.oracles import derived_key
 
@@ -41,7 +32,9 @@ def create_app():
 
 
 @pytest.mark.parametrize("options", [[], ["--import"]], ids=["fresh", "import"])
-def test_the_first_ring_of_an_app_that_checks_at_start(tmp_path: Path, options: list[str]) -> None:
+def test_an_app_that_checks_at_start_can_make_its_first_ring(
+    tmp_path: Path, options: list[str]
+) -> None:
     (tmp_path / "wsgi.py").write_text(FACTORY.format(instance=str(tmp_path)))
 
     def flask(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -60,7 +53,7 @@ def test_the_first_ring_of_an_app_that_checks_at_start(tmp_path: Path, options: 
     assert flask("doctor").returncode == 0
 
 
-def test_a_ring_that_may_not_be_read(app: Flask, tmp_path: Path) -> None:
+def test_a_ring_that_may_not_be_read_is_an_error_in_one_line(app: Flask, tmp_path: Path) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become somebody else")
     app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
@@ -92,7 +85,7 @@ def app(tmp_path: Path) -> Flask:
     return secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING="secret-key")
 
 
-def test_the_command_line_says_how(tmp_path: Path) -> None:
+def test_an_option_says_how_a_ring_is_kept(tmp_path: Path) -> None:
     app = secret_ring_app(tmp_path)
     path = str(tmp_path / "data.json")
     arguments = ("--purpose", "data", "--retention", "5", "--path", path)

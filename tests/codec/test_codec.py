@@ -65,7 +65,7 @@ def same(one: Any, two: Any) -> bool:
 
 class TestEncode:
     @given(value=values, sort_keys=st.booleans(), ensure_ascii=st.booleans())
-    def test_byte_for_byte(
+    def test_values_are_written_byte_for_byte_as_by_flask(
         self, app: Flask, value: Any, sort_keys: bool, ensure_ascii: bool
     ) -> None:
         native = encode(value, sort_keys=sort_keys, ensure_ascii=ensure_ascii)
@@ -84,7 +84,7 @@ class TestEncode:
         sort_keys=st.booleans(),
         ensure_ascii=st.booleans(),
     )
-    def test_dicts_of_the_same_keys(
+    def test_dicts_of_the_same_keys_are_written_as_by_flask(
         self, app: Flask, dicts: list[dict[str, Any]], sort_keys: bool, ensure_ascii: bool
     ) -> None:
         """In each other's place, at each depth: what is remembered of one fits the next, or not."""
@@ -96,18 +96,18 @@ class TestEncode:
                 assert native == theirs(app, value, sort_keys, ensure_ascii)
 
     @given(number=st.floats())
-    def test_floats(self, app: Flask, number: float) -> None:
+    def test_floats_are_written_as_by_flask(self, app: Flask, number: float) -> None:
         assert encode(number) == theirs(app, number, True, True)
 
-    def test_everything(self, app: Flask) -> None:
+    def test_one_of_every_type_is_written_as_by_flask(self, app: Flask) -> None:
         assert encode(EVERYTHING) == theirs(app, EVERYTHING, True, True)
         assert encode(EVERYTHING, sort_keys=False) == theirs(app, EVERYTHING, False, True)
 
     @pytest.mark.parametrize("number", [2**63, -(2**63) - 1, 10**4000, -(10**4000)])
-    def test_large_integers(self, app: Flask, number: int) -> None:
+    def test_large_integers_are_written_as_by_flask(self, app: Flask, number: int) -> None:
         assert encode(number) == theirs(app, number, True, True)
 
-    def test_integers_beyond_the_limit_of_python(self, app: Flask) -> None:
+    def test_integers_beyond_the_limit_of_python_are_refused(self, app: Flask) -> None:
         with pytest.raises(ValueError, match="4300"):
             encode(10**5000)
         with pytest.raises(ValueError, match="4300"):
@@ -135,7 +135,7 @@ class TestEncode:
             type("MoreUuid", (uuid.UUID,), {})(int=1),
         ],
     )
-    def test_left_to_python(self, value: Any) -> None:
+    def test_odd_values_are_left_to_python(self, value: Any) -> None:
         assert encode(value) is None
         assert encode([value]) is None
         assert encode({"key": value, "other": 1}) is None
@@ -197,7 +197,7 @@ class TestDecode:
     @example(value={" t": [1], "0": (2,)})
     @example(value={" b": "x", " d": True})
     @given(value=values)
-    def test_round_trip(self, app: Flask, value: Any) -> None:
+    def test_what_flask_writes_is_read_as_by_flask(self, app: Flask, value: Any) -> None:
         text = theirs(app, value, True, True)
         native = decode(text)
         reference = oracle.loads(text.decode())
@@ -208,7 +208,9 @@ class TestDecode:
             assert same(native, reference)
 
     @given(value=json_values, indent=st.sampled_from([None, 1]), ascii_=st.booleans())
-    def test_any_json(self, value: Any, indent: int | None, ascii_: bool) -> None:
+    def test_any_json_is_read_as_by_flask_or_left_to_python(
+        self, value: Any, indent: int | None, ascii_: bool
+    ) -> None:
         text = json.dumps(value, indent=indent, ensure_ascii=ascii_)
         try:
             reference = oracle.loads(text)
@@ -230,30 +232,30 @@ class TestDecode:
     @example(text='{" x":1}')
     @example(text='{" x":1,}')
     @example(text='[{" t":1,"a":1," t":[2]},{"\\u0020t":[1]},{"\\u0020t":[1],"a":1}]')
-    def test_any_text(self, text: str) -> None:
+    def test_any_text_is_read_as_by_flask_or_left_to_python(self, text: str) -> None:
         native = decode(text.encode())
         if native is not NotImplemented:
             assert same(native, oracle.loads(text))
 
-    def test_everything(self, app: Flask) -> None:
+    def test_one_of_every_type_is_read_as_by_flask(self, app: Flask) -> None:
         text = theirs(app, EVERYTHING, False, False)
         native = decode(text)
         assert native is not NotImplemented
         assert same(native, oracle.loads(text.decode()))
 
     @given(data=st.binary(max_size=40))
-    def test_any_bytes(self, data: bytes) -> None:
+    def test_any_bytes_are_read_as_by_flask_or_left_to_python(self, data: bytes) -> None:
         native = decode(data)
         if native is not NotImplemented:
             assert same(native, oracle.loads(data.decode()))
 
     @pytest.mark.parametrize("text", [b"[" * 100_000, b'{"a":' * 100_000, b"\xff", b"1" * 5000])
-    def test_bounded(self, text: bytes) -> None:
+    def test_depth_and_digits_are_bounded(self, text: bytes) -> None:
         assert decode(text) is NotImplemented
 
 
 @given(session=sessions)
-def test_sessions(app: Flask, session: dict[str, Any]) -> None:
+def test_sessions_are_written_and_read_as_by_flask(app: Flask, session: dict[str, Any]) -> None:
     """What is read back is what Flask would read back from what Flask would write."""
     written = encode(session)
     if written is not None:

@@ -38,7 +38,7 @@ pieces = st.lists(
 
 @given(header=st.one_of(pieces, st.text(st.characters(codec="ascii"), max_size=30)))
 @example(header="session=a; session=b")
-def test_finds_what_werkzeug_finds(header: str) -> None:
+def test_the_cookie_found_is_the_one_that_werkzeug_finds(header: str) -> None:
     found = find_cookie(header, "session")
     if found is NotImplemented:
         # Only what is quoted in its own value, or has control characters.
@@ -50,5 +50,5 @@ def test_finds_what_werkzeug_finds(header: str) -> None:
 
 
 @given(when=st.datetimes(min_value=datetime(1, 1, 1), timezones=st.just(timezone.utc)))
-def test_dates(when: datetime) -> None:
+def test_dates_are_written_as_by_werkzeug(when: datetime) -> None:
     assert Codec().encode(when) == b'{" d":"' + http_date(when).encode() + b'"}'

@@ -17,7 +17,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors/xaes_256_gcm.json").r
 
 
 @pytest.mark.parametrize("vector", VECTORS["tokens"], ids=lambda vector: vector["cookie"])
-def test_tokens_of_the_vectors(vector: dict[str, Any]) -> None:
+def test_the_tokens_of_the_vectors_open(vector: dict[str, Any]) -> None:
     """The same file that Rust reads. An IV cannot be chosen here, so they are opened."""
     keys = SessionKeys([("key", vector["key"])], [], vector["salt"], "xaes-256-gcm")
     opened = keys.open(vector["token"], vector["issued_at"], 0, vector["cookie"])
@@ -49,7 +49,7 @@ def test_a_session_is_for_one_cookie_and_one_salt(make_app: MakeApp) -> None:
         assert reader.get("/read").text == ("{'a': 1}" if opens else "{}")
 
 
-def test_older_keys(make_app: MakeApp) -> None:
+def test_a_session_under_an_older_key_opens_and_is_reissued(make_app: MakeApp) -> None:
     keys = [Fernet.generate_key() for _ in range(11)]
     config = {"SESSION_ENCRYPTION_FORMAT": "xaes-256-gcm"}
     before = add_views(make_app(EncryptedSessionInterface(keys=keys[-1:]), **config))

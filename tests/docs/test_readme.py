@@ -32,12 +32,12 @@ def run(page: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_samples_run(page: Path) -> None:
+def test_every_sample_of_a_page_runs(page: Path) -> None:
     module = run(page)
     assert not samples(page) or len(module) > 2
 
 
-def test_five_lines() -> None:
+def test_the_first_sample_encrypts_sessions_in_five_lines() -> None:
     lines = [line for line in samples(ROOT / "README.md")[0].splitlines() if line]
     assert len(lines) == 5
     app: Flask = run(ROOT / "README.md")["app"]
@@ -53,7 +53,7 @@ def test_five_lines() -> None:
 
 @pytest.mark.parametrize("source", ["explicit", "derived"])
 @pytest.mark.parametrize("compression", ["never", "always"])
-def test_reading_a_session(source: str, compression: str) -> None:
+def test_the_reader_of_the_readme_reads_every_session(source: str, compression: str) -> None:
     readme = run(ROOT / "README.md")
     app = Flask(__name__)
     app.config["SESSION_COMPRESSION"] = compression
@@ -74,7 +74,7 @@ def test_reading_a_session(source: str, compression: str) -> None:
     assert set(readme["read_session"](cookie, key)) == set(EVERYTHING)
 
 
-def test_derivation_vectors() -> None:
+def test_the_derivation_of_the_readme_gives_the_keys_of_the_vectors() -> None:
     """The same file that Rust reads, against `cryptography`, as the README has it."""
     derived_key = run(ROOT / "README.md")["derived_key"]
     vectors = json.loads((ROOT / "tests/vectors/derived_keys.json").read_text())
@@ -101,7 +101,7 @@ def test_every_make_verb_of_the_readme_exists() -> None:
         assert f"\n## {verb}:" in makefile
 
 
-def test_links_between_pages() -> None:
+def test_links_between_pages_lead_somewhere() -> None:
     for page in [*PAGES, ROOT / "SECURITY.md"]:
         for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             if "://" in target:

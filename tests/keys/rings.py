@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from flask_fernet import (
-    Fernet,
-    KeyRingError,
-)
+from flask_fernet import Fernet, KeyRingError
 from flask_fernet.keyring import SESSIONS, Ring, new_ring
 from tests.clock import NOW
 

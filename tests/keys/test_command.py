@@ -13,14 +13,7 @@ from flask import Flask
 
 from flask_fernet import KeyRing, KeyRingError
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.apps import (
-    OTHER_SECRET,
-    RING_NAME,
-    SECRET,
-    secret_ring_app,
-    works,
-    write,
-)
+from tests.apps import OTHER_SECRET, RING_NAME, SECRET, secret_ring_app, works, write
 from tests.clock import until
 from tests.commands import run, succeed
 from tests.oracles import OracleFernet, OracleInvalidToken, read_wrapped_ring
@@ -34,7 +27,7 @@ class TestCommand:
         printed.write_text(f"{SECRET}\n")
         return printed
 
-    def app(self, tmp_path: Path, program: str, **config: Any) -> Flask:
+    def command_app(self, tmp_path: Path, program: str, **config: Any) -> Flask:
         return secret_ring_app(
             tmp_path,
             SESSION_ENCRYPTION_KEYRING_WRAPPING="command",
@@ -47,7 +40,7 @@ class TestCommand:
         self, tmp_path: Path, printed: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         program = f"print(open({str(printed)!r}).read())"
-        app, command_line = self.app(tmp_path, program), self.app(tmp_path, program)
+        app, command_line = self.command_app(tmp_path, program), self.command_app(tmp_path, program)
         succeed(command_line, "ring", "init")
         works(app)
         assert json.loads((tmp_path / RING_NAME).read_text())["wrapped"] == "command"
@@ -67,8 +60,8 @@ class TestCommand:
         until(written_under_the_new_one)
         assert "Keeping the keys" not in caplog.text
 
-    def test_one_text_with_its_arguments(self, tmp_path: Path, printed: Path) -> None:
-        app = self.app(tmp_path, "")
+    def test_a_command_may_be_one_text(self, tmp_path: Path, printed: Path) -> None:
+        app = self.command_app(tmp_path, "")
         app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = f"cat '{printed}'"
         succeed(app, "ring", "init")
         works(app)
@@ -84,18 +77,18 @@ class TestCommand:
             ("print('the secret', flush=True); import time; time.sleep(60)", "longer than 0.3"),
         ],
     )
-    def test_what_goes_wrong(
+    def test_a_command_that_fails_is_an_error_without_its_output(
         self, tmp_path: Path, program: str, says: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr("flask_fernet.ring_wrapping._PATIENCE", 0.3)
-        failed = run(self.app(tmp_path, program), "ring", "init")
+        failed = run(self.command_app(tmp_path, program), "ring", "init")
         assert failed.exit_code == 1
         assert says in failed.stderr
         assert "the secret" not in failed.output.replace("prints the secret", "")
         assert not (tmp_path / RING_NAME).exists()
 
-    def test_it_is_missing(self, tmp_path: Path) -> None:
-        app = self.app(tmp_path, "")
+    def test_a_command_that_is_missing_is_an_error(self, tmp_path: Path) -> None:
+        app = self.command_app(tmp_path, "")
         app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = "/nowhere/at-all"
         failed = run(app, "ring", "init")
         assert (failed.exit_code, "No such file" in failed.stderr) == (1, True)
@@ -126,7 +119,7 @@ class TestCommand:
     ) -> None:
         monkeypatch.setattr("flask_fernet.ring_wrapping._PATIENCE", 0.5)
         child = tmp_path / "child"
-        app = self.app(tmp_path, "")
+        app = self.command_app(tmp_path, "")
         app.config["SESSION_ENCRYPTION_KEYRING_COMMAND"] = [
             "sh",
             "-c",
@@ -145,7 +138,7 @@ class TestCommand:
             f"import os, time; print(open({str(printed)!r}).read());"
             f"os.path.exists({str(hang)!r}) and time.sleep(60)"
         )
-        app, command_line = self.app(tmp_path, program), self.app(tmp_path, program)
+        app, command_line = self.command_app(tmp_path, program), self.command_app(tmp_path, program)
         succeed(command_line, "ring", "init")
         works(app)
         printed.write_text(f"{OTHER_SECRET}\n")
@@ -162,8 +155,10 @@ class TestCommand:
         # At 1, 2 and 4 seconds or so, and not at each look.
         assert 1 <= slow <= 3
 
-    def test_a_ring_of_the_apps_own_data(self, tmp_path: Path, printed: Path) -> None:
-        app = self.app(tmp_path, f"print(open({str(printed)!r}).read())")
+    def test_a_ring_of_the_apps_own_data_may_use_a_command(
+        self, tmp_path: Path, printed: Path
+    ) -> None:
+        app = self.command_app(tmp_path, f"print(open({str(printed)!r}).read())")
         path = str(tmp_path / "data.json")
         arguments = ("--purpose", "data", "--retention", "5", "--path", path)
         succeed(app, "ring", "init", "--wrapping", "command", *arguments)
@@ -173,7 +168,7 @@ class TestCommand:
     def test_a_worker_goes_on_when_it_fails(
         self, tmp_path: Path, printed: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
-        app = self.app(tmp_path, f"print(open({str(printed)!r}).read())")
+        app = self.command_app(tmp_path, f"print(open({str(printed)!r}).read())")
         succeed(app, "ring", "init")
         works(app)
         printed.unlink()

@@ -8,15 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_fernet import (
-    KeyRingError,
-)
+from flask_fernet import KeyRingError
 from flask_fernet.keyring import Ring
 from tests.keys.rings import events, lived
 
 
 @given(happened=events, later=st.integers(-500, 1500))
-def test_the_document_keeps_it_all(happened: list[tuple[str, int, int]], later: int) -> None:
+def test_a_ring_survives_its_document(happened: list[tuple[str, int, int]], later: int) -> None:
     ring, now = lived(happened)
     assert Ring.from_json(ring.to_json()) == ring
     # A pure function: the order in the document decides nothing.
@@ -53,7 +51,7 @@ def test_no_key_is_left_in_an_error() -> None:
         ),
     ],
 )
-def test_documents_that_are_no_rings(document: str, problem: str) -> None:
+def test_documents_that_are_not_rings_are_refused(document: str, problem: str) -> None:
     with pytest.raises(KeyRingError, match=problem) as raised:
         Ring.from_json(document)
     assert "SECRET" not in str(raised.value)

@@ -10,18 +10,8 @@ from typing import Any
 
 import pytest
 
-from flask_fernet import (
-    ConfigurationError,
-    KeyRing,
-    Reason,
-    keyring_unreadable,
-)
-from tests.apps import (
-    set_cookie,
-    started_ring_app,
-    token_of,
-    write,
-)
+from flask_fernet import ConfigurationError, KeyRing, Reason, keyring_unreadable
+from tests.apps import set_cookie, started_ring_app, token_of, write
 from tests.clock import Clock, until
 from tests.oracles import OracleFernet, maker_of
 
@@ -124,7 +114,9 @@ def test_a_worker_that_meets_a_new_key_does_not_write_under_the_revoked_one(
     assert maker_of(write(client, a=2), ring) == ring.load().keys[-1].id
 
 
-def test_a_child_forked_while_another_thread_looks(tmp_path: Path, ring: KeyRing) -> None:
+def test_a_child_forked_while_another_thread_looks_follows_the_ring(
+    tmp_path: Path, ring: KeyRing
+) -> None:
     app = started_ring_app(tmp_path)
     client = app.test_client()
     token = write(client, a=1)
@@ -161,7 +153,7 @@ def test_a_child_forked_while_another_thread_looks(tmp_path: Path, ring: KeyRing
         "pipe",
     ],
 )
-def test_a_damaged_ring(
+def test_a_damaged_ring_keeps_workers_going_and_stops_new_ones(
     tmp_path: Path, ring: KeyRing, damage: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = started_ring_app(tmp_path)

@@ -7,18 +7,13 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from flask_fernet import (
-    ConfigurationError,
-    EncryptedSessionInterface,
-    KeyRing,
-    KeyRingError,
-)
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, KeyRing, KeyRingError
 from tests.apps import add_views, write
 from tests.commands import succeed
 from tests.oracles import maker_of
 
 
-def test_a_ring_kept_elsewhere(tmp_path: Path) -> None:
+def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
     """A store of the app's own."""
 
     class Memory:

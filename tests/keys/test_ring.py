@@ -6,16 +6,16 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_fernet import (
-    KeyRingError,
-)
+from flask_fernet import KeyRingError
 from flask_fernet.keyring import SESSIONS, State, new_ring
 from tests.clock import NOW
 from tests.keys.rings import events, lived, lived_on
 
 
 @given(happened=events, later=st.integers(-500, 1500))
-def test_exactly_one_primary_at_any_time(happened: list[tuple[str, int, int]], later: int) -> None:
+def test_exactly_one_key_is_primary_at_any_time(
+    happened: list[tuple[str, int, int]], later: int
+) -> None:
     ring, now = lived(happened)
     states = [ring.state(key, now + later) for key in ring.keys]
     assert states.count(State.PRIMARY) == 1
@@ -79,7 +79,7 @@ def test_a_second_rotation_waits() -> None:
     assert len(ring.rotated(NOW + 10).keys) == 3
 
 
-def test_revoking_on_a_host_whose_clock_is_behind() -> None:
+def test_revoking_with_a_clock_that_is_behind_makes_no_older_key_primary() -> None:
     ring, now = lived([])
     ring = ring.rotated(now, activate_in=0)
     now += 10

@@ -7,16 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from flask_fernet import (
-    InvalidToken,
-    KeyRing,
-    KeyRingError,
-)
+from flask_fernet import InvalidToken, KeyRing, KeyRingError
 from flask_fernet.keyring import SESSIONS, new_ring
 from tests.oracles import OracleFernet
 
 
-def test_follows_its_ring(tmp_path: Path) -> None:
+def test_a_ring_fernet_follows_its_ring(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "data-keys.json")
     ring.create(new_ring("data", time.time() - 100))
     fernet = ring.fernet()
@@ -32,7 +28,7 @@ def test_follows_its_ring(tmp_path: Path) -> None:
         fernet.decrypt(b"no token")
 
 
-def test_not_from_a_ring_for_sessions(tmp_path: Path) -> None:
+def test_a_ring_for_sessions_gives_no_fernet(tmp_path: Path) -> None:
     ring = KeyRing(tmp_path / "session-keys.json")
     ring.create(new_ring(SESSIONS, time.time()))
     with pytest.raises(KeyRingError, match="ring of its own"):

@@ -13,10 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from flask_fernet import (
-    KeyRing,
-    KeyRingError,
-)
+from flask_fernet import KeyRing, KeyRingError
 from flask_fernet.keyring import SESSIONS, new_ring
 
 
@@ -30,7 +27,7 @@ class TestFile:
     def rotate(self, path: Path) -> None:
         KeyRing(path).change(lambda ring: ring.rotated(time.time(), force=True))
 
-    def test_a_new_one_is_for_its_owner(self, path: Path) -> None:
+    def test_a_new_file_is_for_its_owner_alone(self, path: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with pytest.raises(KeyRingError, match="already"):
             KeyRing(path).create(new_ring(SESSIONS, time.time()))
@@ -50,7 +47,7 @@ class TestFile:
         )
 
     @pytest.mark.parametrize("mode", [0o604, 0o606, 0o644])
-    def test_one_for_everybody_is_refused(self, path: Path, mode: int) -> None:
+    def test_a_file_open_to_everybody_is_refused(self, path: Path, mode: int) -> None:
         path.chmod(mode)
         with pytest.raises(KeyRingError, match="open to everybody"):
             KeyRing(path).load()
@@ -89,7 +86,7 @@ class TestFile:
         assert not ours.exists()
         assert all(file.exists() for file in theirs)
 
-    def test_a_new_one_made_by_root_is_the_folders_owners(self, tmp_path: Path) -> None:
+    def test_a_new_file_made_by_root_is_the_folders_owners(self, tmp_path: Path) -> None:
         if os.geteuid() != 0:
             pytest.skip("only root can give files away")
         os.chown(tmp_path, 12345, 54321)
@@ -98,7 +95,7 @@ class TestFile:
         status = path.stat()
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12345, 54321, 0o600)
 
-    def test_a_writer_that_does_not_let_go(
+    def test_a_writer_that_does_not_let_go_is_a_named_error(
         self, path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         import fcntl
@@ -110,7 +107,7 @@ class TestFile:
                 self.rotate(path)
         self.rotate(path)
 
-    def test_a_folder_that_is_missing(self, tmp_path: Path) -> None:
+    def test_a_folder_that_is_missing_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(KeyRingError, match="Make its folder first"):
             KeyRing(tmp_path / "no" / "ring.json").create(new_ring(SESSIONS, time.time()))
 
@@ -137,7 +134,7 @@ class TestFile:
             thread.join()
         assert len(KeyRing(path).load().keys) == 9
 
-    def test_a_writer_that_dies_at_any_step(self, path: Path) -> None:
+    def test_a_writer_that_dies_at_any_step_leaves_a_whole_ring(self, path: Path) -> None:
         """Every call into the operating system in turn is the last one that is made."""
         script = textwrap.dedent(
             """

@@ -13,14 +13,7 @@ from flask import Flask
 from flask_fernet import ConfigurationError, KeyRing, KeyRingError
 from flask_fernet._core import unwrap, wrap
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.apps import (
-    OTHER_SECRET,
-    RING_NAME,
-    SECRET,
-    secret_ring_app,
-    works,
-    write,
-)
+from tests.apps import OTHER_SECRET, RING_NAME, SECRET, secret_ring_app, works, write
 from tests.commands import states, succeed
 from tests.oracles import read_wrapped_ring
 
@@ -28,7 +21,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors/wrapped_rings.json").
 
 
 @pytest.mark.parametrize("vector", VECTORS)
-def test_vectors(vector: dict[str, str]) -> None:
+def test_the_wrapped_rings_of_the_vectors_open(vector: dict[str, str]) -> None:
     secret, document = vector["secret"].encode(), vector["document"].encode()
     assert unwrap(secret, vector["wrapped"]) == document
     assert unwrap(secret + b"!", vector["wrapped"]) is None
@@ -56,7 +49,9 @@ class TestRing:
             with pytest.raises(KeyRingError):
                 ring.change(lambda ring: ring.rotated(time.time(), force=True))
 
-    def test_a_plain_one_is_no_wrapped_one(self, path: Path, tmp_path: Path) -> None:
+    def test_a_plain_ring_is_refused_where_a_wrapped_one_is_expected(
+        self, path: Path, tmp_path: Path
+    ) -> None:
         """Whoever can write the file cannot put keys of their own into it."""
         plain = tmp_path / "plain.json"
         KeyRing(plain).create(new_ring("data", time.time()))
@@ -64,7 +59,7 @@ class TestRing:
         with pytest.raises(KeyRingError, match="kept as 'plain'"):
             KeyRing(path, secrets=[SECRET]).load()
 
-    def test_the_secret_is_replaced(self, path: Path) -> None:
+    def test_the_secret_can_be_replaced(self, path: Path) -> None:
         before = KeyRing(path, secrets=[SECRET]).load()
         both = KeyRing(path, secrets=[OTHER_SECRET, SECRET])
         assert both.load() == before
@@ -73,7 +68,7 @@ class TestRing:
         with pytest.raises(KeyRingError, match="another secret-key"):
             KeyRing(path, secrets=[SECRET]).load()
 
-    def test_data_is_kept_under_it(self, path: Path) -> None:
+    def test_data_can_be_kept_under_a_wrapped_ring(self, path: Path) -> None:
         fernet = KeyRing(path, secrets=[SECRET]).fernet()
         assert fernet.decrypt(fernet.encrypt(b"data")) == b"data"
 
@@ -97,7 +92,7 @@ class TestRing:
             {"version": 1, "wrapped": "secret-key", "ring": "\ud800"},
         ],
     )
-    def test_odd_envelopes(self, path: Path, envelope: Any) -> None:
+    def test_envelopes_of_another_kind_are_refused(self, path: Path, envelope: Any) -> None:
         path.write_text(json.dumps(envelope))
         with pytest.raises(KeyRingError, match="wrapped in a way"):
             KeyRing(path, secrets=[SECRET]).load()
@@ -105,7 +100,7 @@ class TestRing:
     @pytest.mark.parametrize(
         "secrets", [SECRET, SECRET.encode(), [], [""], [5], ["\ud800" * 20], ["short"]]
     )
-    def test_odd_secrets(self, path: Path, secrets: Any) -> None:
+    def test_secrets_that_cannot_wrap_a_ring_are_refused(self, path: Path, secrets: Any) -> None:
         with pytest.raises(ConfigurationError):
             KeyRing(path, secrets=secrets)
 
@@ -116,7 +111,7 @@ def app(tmp_path: Path) -> Flask:
 
 
 class TestApp:
-    def test_a_life_under_the_secret_key(self, app: Flask, tmp_path: Path) -> None:
+    def test_a_ring_lives_under_the_secret_key(self, app: Flask, tmp_path: Path) -> None:
         path = tmp_path / RING_NAME
         succeed(app, "ring", "init")
         assert json.loads(path.read_text())["wrapped"] == "secret-key"
@@ -137,7 +132,7 @@ class TestApp:
             secret_ring_app(tmp_path, **app.config).test_client().get("/read")
         assert "ring init" not in str(raised.value)
 
-    def test_moving_an_app_to_a_wrapped_ring_and_back(self, tmp_path: Path) -> None:
+    def test_an_app_moves_to_a_wrapped_ring_and_back(self, tmp_path: Path) -> None:
         """By two deploys each way, with workers of both kinds at once."""
         plain = secret_ring_app(tmp_path)
         succeed(plain, "ring", "init")
@@ -185,7 +180,9 @@ class TestApp:
             {"SESSION_ENCRYPTION_KEYRING": 5},
         ],
     )
-    def test_odd_settings(self, tmp_path: Path, config: dict[str, Any]) -> None:
+    def test_settings_that_cannot_be_used_are_refused(
+        self, tmp_path: Path, config: dict[str, Any]
+    ) -> None:
         KeyRing(tmp_path / RING_NAME).create(new_ring(SESSIONS, time.time()))
         with pytest.raises(ConfigurationError, match=r"KEYRING|SECRET_KEY") as raised:
             secret_ring_app(tmp_path, **config).session_interface.init_app(  # type: ignore[attr-defined]

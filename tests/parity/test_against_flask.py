@@ -24,7 +24,9 @@ pytestmark = pytest.mark.usefixtures("frozen")
 
 @given(paths=st.lists(st.sampled_from(PATHS), max_size=8))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sequence_of_requests(make_app: MakeApp, paths: list[str]) -> None:
+def test_any_sequence_of_requests_gets_the_same_answers(
+    make_app: MakeApp, paths: list[str]
+) -> None:
     compare(Pair(make_app), paths)
 
 
@@ -58,21 +60,23 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("config", CONFIGURATIONS, ids=repr)
-def test_settings(make_app: MakeApp, config: dict[str, Any]) -> None:
+def test_every_setting_does_what_it_does_in_flask(
+    make_app: MakeApp, config: dict[str, Any]
+) -> None:
     pair = Pair(make_app, **config)
     if not config.get("SECRET_KEY", True):
         pair.both(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_setting_that_flask_refuses(make_app: MakeApp) -> None:
+def test_a_setting_that_flask_refuses_is_refused(make_app: MakeApp) -> None:
     pair = Pair(make_app, SESSION_COOKIE_SAMESITE="sometimes", TESTING=True)
     for client in pair.clients():
         with pytest.raises(ValueError, match="SameSite"):
             client.get("/write/a")
 
 
-def test_configuration_changed_between_requests(make_app: MakeApp) -> None:
+def test_a_configuration_changed_between_requests_is_seen(make_app: MakeApp) -> None:
     pair = Pair(make_app)
     signed, encrypted = pair.clients()
     for config in [{}, *CONFIGURATIONS[5:17], {"SESSION_COOKIE_NAME": "last"}]:
@@ -81,7 +85,7 @@ def test_configuration_changed_between_requests(make_app: MakeApp) -> None:
             assert seen(encrypted, path) == seen(signed, path)
 
 
-def test_secrets_changed_in_place(make_app: MakeApp) -> None:
+def test_secrets_changed_in_place_are_seen(make_app: MakeApp) -> None:
     pair = Pair(make_app, SECRET_KEY_FALLBACKS=[])
     signed, encrypted = pair.clients()
 
@@ -138,12 +142,12 @@ HOOKS = [name for name in vars(Hooks) if name.startswith(("get_", "should_"))]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_overridden_in_a_subclass(make_app: MakeApp, hook: str) -> None:
+def test_each_hook_of_a_subclass_is_called(make_app: MakeApp, hook: str) -> None:
     compare(Pair(make_app, type("One", (), {hook: vars(Hooks)[hook]})), [*PATHS, *PATHS])
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_set_on_the_instance(make_app: MakeApp, hook: str) -> None:
+def test_each_hook_set_on_an_instance_is_called(make_app: MakeApp, hook: str) -> None:
     pair = Pair(make_app)
     clients = pair.clients()
     for path in ["/write/a", "/items"]:
@@ -153,11 +157,11 @@ def test_each_hook_set_on_the_instance(make_app: MakeApp, hook: str) -> None:
         assert seen(clients[1], path) == seen(clients[0], path)
 
 
-def test_every_hook_overridden(make_app: MakeApp) -> None:
+def test_all_hooks_of_a_subclass_are_called(make_app: MakeApp) -> None:
     compare(Pair(make_app, Hooks), [*PATHS, *PATHS])
 
 
-def test_hooks_that_return_no_expiration(make_app: MakeApp) -> None:
+def test_a_hook_may_return_no_expiration(make_app: MakeApp) -> None:
     class Never:
         def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
             return None
@@ -195,7 +199,7 @@ class Upper(SecureCookieSession):
 
 
 @pytest.mark.parametrize("session_class", [Recorded, Plain, Upper, SecureCookieSession])
-def test_session_classes(make_app: MakeApp, session_class: type) -> None:
+def test_any_session_class_is_used(make_app: MakeApp, session_class: type) -> None:
     interface = type("Classed", (), {"session_class": session_class})
     compare(Pair(make_app, interface), [*PATHS, *PATHS])
     pair = Pair(make_app)
@@ -203,7 +207,7 @@ def test_session_classes(make_app: MakeApp, session_class: type) -> None:
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_session_class_that_is_a_function(make_app: MakeApp) -> None:
+def test_a_session_class_may_be_a_function(make_app: MakeApp) -> None:
     interface = type("Made", (), {"session_class": staticmethod(lambda *a: Recorded(*a))})
     compare(Pair(make_app, interface), [*PATHS, *PATHS])
 
@@ -227,7 +231,7 @@ def with_tag() -> TaggedJSONSerializer:
 
 
 @pytest.mark.parametrize("make", [with_tag, ReversingSerializer])
-def test_serializers(make_app: MakeApp, make: Callable[[], Any]) -> None:
+def test_any_serializer_is_used(make_app: MakeApp, make: Callable[[], Any]) -> None:
     pair = Pair(make_app, type("Serialized", (), {"serializer": make()}))
     compare(pair, [*PATHS, *PATHS])
     pair = Pair(make_app)
@@ -235,7 +239,7 @@ def test_serializers(make_app: MakeApp, make: Callable[[], Any]) -> None:
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_tag_registered_while_running(make_app: MakeApp) -> None:
+def test_a_tag_registered_while_running_is_used(make_app: MakeApp) -> None:
     app = make_app(type("Own", (EncryptedSessionInterface,), {"serializer": with_tag()})())
     serializer = TaggedJSONSerializer()
     app.session_interface.serializer = serializer  # type: ignore[attr-defined]
@@ -270,7 +274,7 @@ class OtherProvider(DefaultJSONProvider):
         lambda app: setattr(app.json, "dumps", OtherProvider(app).dumps),
     ],
 )
-def test_json_providers(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
+def test_any_json_provider_is_used(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
     pair = Pair(make_app)
     pair.both(change)
     compare(pair, [*PATHS, *PATHS])
@@ -300,7 +304,9 @@ class ResponseWithItsOwnCookies(Response):
 @pytest.mark.parametrize(
     "classes", [(RequestWithMore, Response), (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)]
 )
-def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> None:
+def test_any_request_and_response_class_is_used(
+    make_app: MakeApp, classes: tuple[Any, Any]
+) -> None:
     pair = Pair(make_app)
 
     def change(app: Flask) -> None:
@@ -326,7 +332,7 @@ def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> 
         "",
     ],
 )
-def test_cookie_headers(make_app: MakeApp, header: str) -> None:
+def test_any_cookie_header_is_read_as_flask_reads_it(make_app: MakeApp, header: str) -> None:
     pair = Pair(make_app)
     results = []
     for app, client in zip(pair.apps, pair.clients(), strict=True):
@@ -338,7 +344,7 @@ def test_cookie_headers(make_app: MakeApp, header: str) -> None:
     assert results[0] == results[1]
 
 
-def test_session_transaction(make_app: MakeApp) -> None:
+def test_session_transactions_of_the_test_client_work(make_app: MakeApp) -> None:
     pair = Pair(make_app)
     for client in pair.clients():
         with client.session_transaction() as transaction:
@@ -350,7 +356,7 @@ def test_session_transaction(make_app: MakeApp) -> None:
         assert "value" not in client.get("/items").text
 
 
-def test_nested_contexts(make_app: MakeApp) -> None:
+def test_nested_contexts_keep_their_sessions_apart(make_app: MakeApp) -> None:
     """A request inside a request, to the same app and to another."""
     pair = Pair(make_app)
     results = []
@@ -374,7 +380,7 @@ def test_nested_contexts(make_app: MakeApp) -> None:
     assert results[0] == results[1]
 
 
-def test_two_apps_share_an_interface(make_app: MakeApp) -> None:
+def test_apps_that_share_an_interface_share_no_session(make_app: MakeApp) -> None:
     apps = [make_app(), Flask("second"), Flask("third")]
     for number, app in enumerate(apps):
         app.session_interface = apps[0].session_interface

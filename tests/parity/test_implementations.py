@@ -90,7 +90,7 @@ class Implementations:
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @pytest.mark.filterwarnings("ignore:The .* cookie is too large")
-def test_the_same_cookie(
+def test_both_write_the_same_cookie(
     data: dict[str, Any],
     accessed: bool,
     modified: bool,
@@ -109,7 +109,9 @@ def test_the_same_cookie(
 @pytest.mark.parametrize("data", [{}, {"a": 1}, FLASK_LOGIN, EVERYTHING, {"a": "b" * 9000}])
 @pytest.mark.parametrize("accessed", [False, True])
 @pytest.mark.parametrize("modified", [False, True])
-def test_known_sessions(data: dict[str, Any], accessed: bool, modified: bool) -> None:
+def test_both_write_the_same_cookie_for_known_sessions(
+    data: dict[str, Any], accessed: bool, modified: bool
+) -> None:
     implementations = Implementations()
     native, fallback = implementations.saved(data, accessed, modified)
     assert native == fallback
@@ -118,7 +120,7 @@ def test_known_sessions(data: dict[str, Any], accessed: bool, modified: bool) ->
     assert ("Set-Cookie" in names) is (modified or "_permanent" in data)
 
 
-def test_a_session_of_one_path_opens_on_the_other() -> None:
+def test_a_session_of_one_opens_in_the_other() -> None:
     native, fallback = Implementations().apps
     for writer, reader in [(native, fallback), (fallback, native)]:
 
@@ -152,7 +154,7 @@ ages = st.sampled_from([0, 1, 59, 600, 3599, 3600, 3601, 10_000, 10**6])
     ages=st.tuples(ages, ages),
     action=st.sampled_from(["nothing", "look", "change", "regenerate"]),
 )
-def test_lifetimes(
+def test_both_end_and_refresh_sessions_alike(
     data: dict[str, Any],
     made_with: float | None,
     absolute: float | None,

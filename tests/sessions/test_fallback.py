@@ -9,19 +9,8 @@ from flask import Flask, session
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SecureCookieSession
 
-from flask_fernet import (
-    EncryptedSession,
-    EncryptedSessionInterface,
-    Fernet,
-)
-from tests.apps import (
-    SECRET,
-    MakeApp,
-    NativeOnly,
-    add_views,
-    opened,
-    write,
-)
+from flask_fernet import EncryptedSession, EncryptedSessionInterface, Fernet
+from tests.apps import SECRET, MakeApp, NativeOnly, add_views, opened, write
 from tests.oracles import OracleFernet
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
@@ -45,10 +34,10 @@ class TestNativePath:
         )
         assert client.get("/nothing").status_code == 200
 
-    def test_stock(self, app: Flask) -> None:
+    def test_a_stock_app_stays_native(self, app: Flask) -> None:
         self.run(app)
 
-    def test_subclasses_with_more(self, app: Flask) -> None:
+    def test_subclasses_with_more_attributes_stay_native(self, app: Flask) -> None:
         app.request_class = type("R", (app.request_class,), {"more": property(lambda self: 1)})
         app.response_class = type("S", (app.response_class,), {"more": property(lambda self: 1)})
         app.session_interface.session_class = type(  # type: ignore[attr-defined]
@@ -56,23 +45,23 @@ class TestNativePath:
         )
         self.run(app)
 
-    def test_lifetimes(self, app: Flask) -> None:
+    def test_lifetimes_stay_native(self, app: Flask) -> None:
         app.config["SESSION_ABSOLUTE_LIFETIME"] = 3600
         app.config["SESSION_REFRESH_AFTER"] = 0.5
         self.run(app)
 
-    def test_the_other_format(self, app: Flask) -> None:
+    def test_the_other_format_stays_native(self, app: Flask) -> None:
         app.config["SESSION_ENCRYPTION_FORMAT"] = "xaes-256-gcm"
         self.run(app)
 
-    def test_a_cookie_behind_a_quoted_one(self, app: Flask) -> None:
+    def test_a_cookie_behind_a_quoted_one_is_found_natively(self, app: Flask) -> None:
         client = app.test_client()
         client.set_cookie("a", 'with "quotes"; and more')
         self.run(app)
         write(client, a=1)
         assert client.get("/read").text == "{'a': 1}"
 
-    def test_own_session_class(self, app: Flask) -> None:
+    def test_a_session_class_of_its_own_stays_native(self, app: Flask) -> None:
         class Made(SecureCookieSession):
             def __init__(self, initial: Any = None) -> None:
                 super().__init__(initial)
@@ -80,7 +69,7 @@ class TestNativePath:
         app.session_interface.session_class = Made  # type: ignore[attr-defined]
         self.run(app)
 
-    def test_values_that_only_python_knows(self, app: Flask) -> None:
+    def test_values_that_only_python_writes_are_saved_natively(self, app: Flask) -> None:
         from collections import OrderedDict
 
         @app.get("/odd")
@@ -92,7 +81,7 @@ class TestNativePath:
         client.get("/odd")
         assert client.get("/read").text == "{'odd': {'a': 1}}"
 
-    def test_compressed(self, app: Flask) -> None:
+    def test_a_compressed_session_stays_native(self, app: Flask) -> None:
         client = app.test_client()
         write(client, text="a" * 10_000)
         assert len(client.get("/read").text) > 10_000
@@ -109,7 +98,7 @@ class TestNativePath:
 
 
 class TestDebug:
-    def test_warns_of_changes_that_are_lost(
+    def test_debug_mode_warns_of_changes_that_are_lost(
         self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
     ) -> None:
         app = add_views(make_app(DEBUG=True))
@@ -152,7 +141,7 @@ class BytesSerializer:
         return self.inner.loads(data[1:].decode())
 
 
-def test_a_serializer_of_bytes(make_app: MakeApp) -> None:
+def test_a_serializer_may_write_bytes(make_app: MakeApp) -> None:
     app = add_views(make_app())
     app.session_interface.serializer = BytesSerializer()  # type: ignore[attr-defined]
     client = app.test_client()

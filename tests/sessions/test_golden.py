@@ -47,7 +47,7 @@ def test_golden_tokens_open(make_app: MakeApp, case: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['version']} {case['name']}")
-def test_golden_tokens_are_written_alike(make_app: MakeApp, case: dict[str, Any]) -> None:
+def test_golden_plaintexts_are_written_alike(make_app: MakeApp, case: dict[str, Any]) -> None:
     """The plaintext of today is that of the release, but for compression."""
     app = configured(make_app, case)
     with app.app_context():
@@ -60,7 +60,7 @@ def test_golden_tokens_cover_every_kind() -> None:
     assert kinds == {(keys, packed) for keys in ("explicit", "derived") for packed in (True, False)}
 
 
-def test_golden_fernet_token() -> None:
+def test_golden_fernet_tokens_open_with_fernet() -> None:
     for path in sorted(VECTORS.glob("golden_*.json")):
         for case in json.loads(path.read_text()):
             if case["keys"] == "explicit" and not case["compressed"]:

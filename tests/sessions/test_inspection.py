@@ -16,7 +16,7 @@ from tests.oracles import OracleFernet, derived_key
 
 
 class TestInspect:
-    def test_a_session(self, app: Flask) -> None:
+    def test_a_session_is_described_without_its_contents(self, app: Flask) -> None:
         token = write(app.test_client(), user="ada")
         shown = json.loads(succeed(app, "inspect", "--json", "-", input=token + "\n"))
         assert shown.pop("age") in (0, 1)
@@ -26,7 +26,7 @@ class TestInspect:
         assert "ada" not in succeed(app, "inspect", token)
         assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
 
-    def test_flasks_own(self, app: Flask) -> None:
+    def test_flasks_own_cookie_is_refused_unless_it_is_accepted(self, app: Flask) -> None:
         token = write(signed_app().test_client(), user="ada")
         result = run(app, "inspect", token)
         assert result.exit_code == 1
@@ -36,7 +36,7 @@ class TestInspect:
         assert "flask-signed" in shown
         assert "{'user': 'ada'}" in shown
 
-    def test_which_key(self, app: Flask, tmp_path: Path) -> None:
+    def test_the_key_that_made_a_cookie_is_named(self, app: Flask, tmp_path: Path) -> None:
         app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
         app.config["SESSION_ENCRYPTION_ACCEPT"] = ["secret-key"]
         succeed(app, "ring", "init")
@@ -53,14 +53,16 @@ class TestInspect:
             assert result.output.startswith(f"refused:   {reason}")
             assert "issued" not in result.output
 
-    def test_an_expired_one(self, app: Flask) -> None:
+    def test_an_expired_cookie_is_refused(self, app: Flask) -> None:
         key = derived_key(SECRET.encode())
         old = OracleFernet(key).encrypt_at_time(b'{"a":1}', int(time.time()) - 10**8).decode()
         result = run(app, "inspect", "--json", old)
         assert result.exit_code == 1
         assert json.loads(result.output)["refused"] == "expired"
 
-    def test_the_absolute_lifetime(self, app: Flask, clock: Clock) -> None:
+    def test_a_cookie_beyond_the_absolute_lifetime_is_refused(
+        self, app: Flask, clock: Clock
+    ) -> None:
         app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
         token = write(app.test_client(), a=1)
         shown = json.loads(succeed(app, "inspect", "--show", "--json", token))

@@ -30,15 +30,7 @@ from flask_fernet import (
     session_rejected,
 )
 from flask_fernet._core import deflate
-from tests.apps import (
-    SECRET,
-    MakeApp,
-    add_views,
-    opened,
-    set_cookie,
-    token_of,
-    write,
-)
+from tests.apps import SECRET, MakeApp, add_views, opened, set_cookie, token_of, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet, derived_key, fernet_token
 from tests.strategies import EVERYTHING
@@ -49,21 +41,25 @@ OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 class TestReadableByOthers:
     """Rule 3: the key and ten lines of Python."""
 
-    def test_explicit_key(self, make_app: MakeApp) -> None:
+    def test_a_session_under_an_explicit_key_opens_with_cryptography(
+        self, make_app: MakeApp
+    ) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
         token = write(app.test_client(), user_id=42)
         assert OracleFernet(NEW).decrypt(token) == b'{"user_id":42}'
 
     @pytest.mark.parametrize("salt", ["cookie-session", "other", "é"])
     @pytest.mark.parametrize("secret", [SECRET, b"\x00\xff" * 20])
-    def test_derived_key(self, make_app: MakeApp, secret: str | bytes, salt: str) -> None:
+    def test_a_session_under_a_derived_key_opens_with_cryptography(
+        self, make_app: MakeApp, secret: str | bytes, salt: str
+    ) -> None:
         interface = type("Salted", (EncryptedSessionInterface,), {"salt": salt})()
         app = add_views(make_app(interface, SECRET_KEY=secret))
         token = write(app.test_client(), user_id=42)
         key = derived_key(secret.encode() if isinstance(secret, str) else secret, salt)
         assert OracleFernet(key).decrypt(token) == b'{"user_id":42}'
 
-    def test_compressed(self, make_app: MakeApp) -> None:
+    def test_a_compressed_session_opens_with_zlib(self, make_app: MakeApp) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
         app.config["SESSION_COMPRESSION"] = "always"
         token = write(app.test_client(), text="a" * 100)
@@ -71,7 +67,7 @@ class TestReadableByOthers:
         assert payload[:1] == b"."
         assert json.loads(zlib.decompress(payload[1:])) == {"text": "a" * 100}
 
-    def test_others_can_write_it(self, make_app: MakeApp) -> None:
+    def test_a_session_that_others_wrote_opens(self, make_app: MakeApp) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
         client = app.test_client()
         with app.app_context():
@@ -120,10 +116,10 @@ class TestRejections:
         "token",
         ["x", "gAAA", "!" * 100, "gAAAAA=", "é", b"\xff", "A" * 120, "\u2028"],
     )
-    def test_malformed(self, app: Flask, token: str) -> None:
+    def test_a_malformed_cookie_is_refused(self, app: Flask, token: str) -> None:
         assert self.rejected(app, token) == [Reason.MALFORMED]
 
-    def test_unauthentic(self, app: Flask) -> None:
+    def test_an_unauthentic_cookie_is_refused(self, app: Flask) -> None:
         assert self.rejected(app, self.seal(b"{}", key=OLD)) == [Reason.UNAUTHENTIC]
         good = base64.urlsafe_b64decode(self.seal(b"{}"))
         for at in range(1, len(good)):
@@ -135,7 +131,7 @@ class TestRejections:
         for at in (0, 2**40):
             assert self.rejected(app, self.seal(b"{}", at, OLD)) == [Reason.UNAUTHENTIC]
 
-    def test_expired(self, app: Flask, clock: Clock) -> None:
+    def test_an_expired_cookie_is_refused(self, app: Flask, clock: Clock) -> None:
         app.permanent_session_lifetime = timedelta(seconds=100)
         client = app.test_client()
         write(client, a=1)
@@ -146,13 +142,13 @@ class TestRejections:
         assert token is not None
         assert self.rejected(app, token.value) == [Reason.EXPIRED]
 
-    def test_from_future(self, app: Flask, clock: Clock) -> None:
+    def test_a_cookie_from_the_future_is_refused(self, app: Flask, clock: Clock) -> None:
         now = int(clock.now)
         assert self.rejected(app, self.seal(b"{}", now + 60)) == []
         assert self.rejected(app, self.seal(b"{}", now + 61)) == [Reason.FROM_FUTURE]
         assert self.rejected(app, self.seal(b"{}", 2**64 - 1)) == [Reason.FROM_FUTURE]
 
-    def test_too_large(self, app: Flask) -> None:
+    def test_a_cookie_that_is_too_large_is_refused(self, app: Flask) -> None:
         assert self.rejected(app, "A" * (2**20 + 1)) == [Reason.TOO_LARGE]
         assert self.rejected(app, "A" * 2**20) == [Reason.MALFORMED]
 
@@ -164,15 +160,15 @@ class TestRejections:
             deflate(b"{}")[:-1], deflate(b"{}") + b"x", deflate(deflate(b"{}")),
         ],
     )  # fmt: skip
-    def test_undecodable(self, app: Flask, payload: bytes) -> None:
+    def test_an_undecodable_payload_is_refused(self, app: Flask, payload: bytes) -> None:
         assert self.rejected(app, self.seal(payload)) == [Reason.UNDECODABLE]
 
-    def test_authentic_but_no_padding(self, app: Flask) -> None:
+    def test_an_authentic_token_without_padding_is_undecodable(self, app: Flask) -> None:
         body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
         for ciphertext in (b"", bytes(15), bytes(16)):
             assert self.rejected(app, fernet_token(NEW, body + ciphertext)) == [Reason.UNDECODABLE]
 
-    def test_a_log_line_a_minute(
+    def test_each_reason_is_logged_once_a_minute(
         self, app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
     ) -> None:
         clock.freeze_monotonic()
@@ -193,7 +189,9 @@ class TestRejections:
 
 
 class TestRotation:
-    def test_reissued_under_the_newest_key(self, make_app: MakeApp, clock: Clock) -> None:
+    def test_a_session_is_reissued_under_the_newest_key(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
         issued_at = int(clock.now) - 1000
         token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', issued_at).decode()
@@ -237,7 +235,7 @@ class TestRotation:
         assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
         assert opened(app, token_of(set_cookie(response)))[1] == issued_at
 
-    def test_an_expiration_of_its_own_is_kept(self, make_app: MakeApp, clock: Clock) -> None:
+    def test_an_expiration_from_a_hook_is_kept(self, make_app: MakeApp, clock: Clock) -> None:
         end = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
 
         class Fixed(EncryptedSessionInterface):
@@ -277,7 +275,7 @@ class TestRotation:
 
 
 class TestSize:
-    def app(self, make_app: MakeApp, **config: Any) -> Flask:
+    def raising_app(self, make_app: MakeApp, **config: Any) -> Flask:
         app = add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
         app.config["PROPAGATE_EXCEPTIONS"] = True
         return app
@@ -287,28 +285,28 @@ class TestSize:
 
         return "".join(random.Random(size).choices("0123456789abcdef", k=size))
 
-    def test_compressed_only_when_it_would_not_fit(self, make_app: MakeApp) -> None:
-        app = self.app(make_app)
+    def test_a_session_is_compressed_only_when_it_would_not_fit(self, make_app: MakeApp) -> None:
+        app = self.raising_app(make_app)
         client = app.test_client()
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 2000))[:1] == b"{"
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 5000))[:1] == b"."
         assert len(client.get("/read").text) > 5000
 
-    def test_never(self, make_app: MakeApp) -> None:
-        client = self.app(make_app, SESSION_COMPRESSION="never").test_client()
+    def test_compression_never_leaves_a_session_as_it_is(self, make_app: MakeApp) -> None:
+        client = self.raising_app(make_app, SESSION_COMPRESSION="never").test_client()
         write(client, a="b" * 2000)
         with pytest.raises(SessionTooLarge):
             write(client, a="b" * 5000)
 
-    def test_always(self, make_app: MakeApp) -> None:
-        client = self.app(make_app, SESSION_COMPRESSION="always").test_client()
+    def test_compression_always_packs_what_gets_shorter(self, make_app: MakeApp) -> None:
+        client = self.raising_app(make_app, SESSION_COMPRESSION="always").test_client()
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 100))[:1] == b"."
         # Where it does not pay it is not done.
         assert OracleFernet(NEW).decrypt(write(client, a="b"))[:1] == b"{"
 
     @pytest.mark.parametrize("compression", ["fit", "always", "never"])
     def test_the_limit_is_exact(self, make_app: MakeApp, compression: str) -> None:
-        app = self.app(make_app, SESSION_COMPRESSION=compression)
+        app = self.raising_app(make_app, SESSION_COMPRESSION=compression)
         header = set_cookie(app.test_client().post("/write", json={"a": self.noise(1500)}))
         for limit, fits in [(len(header), True), (len(header) - 1, compression == "fit")]:
             app.config["MAX_COOKIE_SIZE"] = limit
@@ -320,8 +318,8 @@ class TestSize:
                     client.post("/write", json={"a": self.noise(1500)})
                 assert (raised.value.size, raised.value.limit) == (len(header), limit)
 
-    def test_the_error(self, make_app: MakeApp) -> None:
-        client = self.app(make_app).test_client()
+    def test_a_session_that_is_too_large_is_a_named_error(self, make_app: MakeApp) -> None:
+        client = self.raising_app(make_app).test_client()
         with pytest.raises(SessionTooLarge, match="the limit is 4093") as raised:
             client.post("/write", json={"a": self.noise(9000)})
         assert raised.value.limit == 4093
@@ -331,7 +329,7 @@ class TestSize:
     def test_the_response_to_the_error_is_finished(
         self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
     ) -> None:
-        app = self.app(make_app)
+        app = self.raising_app(make_app)
         app.config["PROPAGATE_EXCEPTIONS"] = False
         client = app.test_client()
         token = write(client, small=1)
@@ -345,7 +343,7 @@ class TestSize:
         assert cookie.value == token
 
     def test_an_error_handler_may_clear_the_session(self, make_app: MakeApp) -> None:
-        app = self.app(make_app, PROPAGATE_EXCEPTIONS=False)
+        app = self.raising_app(make_app, PROPAGATE_EXCEPTIONS=False)
         app.config["PROPAGATE_EXCEPTIONS"] = False
 
         @app.errorhandler(500)
@@ -358,14 +356,14 @@ class TestSize:
         client.post("/write", json={"a": self.noise(9000)})
         assert client.get("/read").text == "{'error': 'SessionTooLarge'}"
 
-    def test_warn(self, make_app: MakeApp) -> None:
-        client = self.app(make_app, SESSION_OVERFLOW="warn").test_client()
+    def test_overflow_warn_sends_a_cookie_that_is_too_large(self, make_app: MakeApp) -> None:
+        client = self.raising_app(make_app, SESSION_OVERFLOW="warn").test_client()
         with pytest.warns(UserWarning, match="cookie is too large"):
             response = client.post("/write", json={"a": self.noise(9000)})
         assert len(set_cookie(response)) > 4093
 
-    def test_no_limit_but_that_of_opening(self, make_app: MakeApp) -> None:
-        client = self.app(make_app, MAX_COOKIE_SIZE=0).test_client()
+    def test_without_a_limit_a_cookie_is_as_long_as_one_that_opens(self, make_app: MakeApp) -> None:
+        client = self.raising_app(make_app, MAX_COOKIE_SIZE=0).test_client()
         write(client, a=self.noise(100_000))
         assert len(client.get("/read").text) > 100_000
         write(client, a="b" * 900_000)
@@ -385,7 +383,7 @@ def test_init_app_and_the_constructor_set_it() -> None:
     assert other.session_interface is interface
 
 
-def test_an_interface_whose_constructor_forgets_its_parent(make_app: MakeApp) -> None:
+def test_an_interface_whose_constructor_forgets_its_parent_works(make_app: MakeApp) -> None:
     class Forgetful(EncryptedSessionInterface):
         def __init__(self) -> None:
             self.note = "mine"
@@ -403,7 +401,7 @@ class TestOddClasses:
         return add_views(make_app(interface))
 
     @pytest.mark.parametrize("name", ["modified", "accessed"])
-    def test_a_descriptor_that_gives_its_default(self, make_app: MakeApp, name: str) -> None:
+    def test_a_flag_of_a_session_may_be_a_descriptor(self, make_app: MakeApp, name: str) -> None:
         class Flag:
             def __get__(self, instance: Any, owner: Any) -> Any:
                 return False if instance is None else instance.__dict__.get("_flag", False)
@@ -419,7 +417,7 @@ class TestOddClasses:
         assert "Set-Cookie" in response.headers
 
     @pytest.mark.parametrize("how", ["descriptor", "getattribute"])
-    def test_a_salt_that_changes(self, make_app: MakeApp, how: str) -> None:
+    def test_a_salt_that_changes_is_seen(self, make_app: MakeApp, how: str) -> None:
         salts = ["one"]
 
         class Salt:
@@ -440,7 +438,9 @@ class TestOddClasses:
         salts[0] = "two"
         assert client.get("/read").text == "{}"
 
-    def test_what_comes_between_flasks_class_and_its_bases(self, make_app: MakeApp) -> None:
+    def test_a_class_between_flasks_class_and_its_bases_is_initialised(
+        self, make_app: MakeApp
+    ) -> None:
         from werkzeug.datastructures import CallbackDict
 
         class Audit(CallbackDict):  # type: ignore[type-arg]
@@ -481,7 +481,7 @@ class TestOddClasses:
         assert client.get("/read").text == "{}"
         assert made == [None]
 
-    def test_a_configuration_that_supplies_what_is_missing(self, make_app: MakeApp) -> None:
+    def test_a_configuration_may_supply_what_is_missing(self, make_app: MakeApp) -> None:
         secrets = [SECRET]
 
         class Supplying(Config):
@@ -499,7 +499,7 @@ class TestOddClasses:
         secrets[0] = SECRET[::-1]
         assert client.get("/read").text == "{}"
 
-    def test_configurations_that_are_not_to_be_written(self, make_app: MakeApp) -> None:
+    def test_a_frozen_configuration_is_left_alone(self, make_app: MakeApp) -> None:
         class Frozen(Config):
             def __setitem__(self, name: str, value: Any) -> None:
                 raise TypeError("frozen")
@@ -515,7 +515,7 @@ class TestOddClasses:
 
 
 class TestObjects:
-    def test_an_app_goes_when_nobody_has_it_any_more(self, make_app: MakeApp) -> None:
+    def test_an_app_is_collected_once_nobody_has_it(self, make_app: MakeApp) -> None:
         """With an interface, and a session class, that have it in turn."""
 
         def made(kind: str) -> weakref.ref[Flask]:
@@ -544,7 +544,7 @@ class TestObjects:
             gc.collect()
             assert [reference() for reference in references] == [None] * 3, kind
 
-    def test_copies(self, make_app: MakeApp) -> None:
+    def test_copies_have_the_same_keys_and_attributes(self, make_app: MakeApp) -> None:
         class Slotted(EncryptedSessionInterface):
             __slots__ = ("extra",)
             extra: Any

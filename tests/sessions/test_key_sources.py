@@ -10,12 +10,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from flask_fernet import (
-    ConfigurationError,
-    EncryptedSessionInterface,
-    Fernet,
-    KeyRing,
-)
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
 from flask_fernet.keyring import new_ring
 from tests.apps import (
     SECRET,
@@ -73,14 +68,14 @@ def readers(app: Flask) -> list[str]:
         (None, {"SESSION_ENCRYPTION_ACCEPT": ["secret-key"]}, ["secret!"]),
     ],
 )
-def test_sources_of_keys(
+def test_each_source_gives_its_keys_and_the_first_one_writes(
     make_app: MakeApp, keys: Any, config: dict[str, Any], expected: list[str]
 ) -> None:
     app = add_views(make_app(EncryptedSessionInterface(keys=keys), **config))
     assert readers(app) == expected
 
 
-def test_no_key_at_all(make_app: MakeApp) -> None:
+def test_without_a_key_there_is_no_session(make_app: MakeApp) -> None:
     app = add_views(make_app(SECRET_KEY=None, PROPAGATE_EXCEPTIONS=True))
     client = app.test_client()
     assert client.get("/read").text == "{}"
@@ -88,7 +83,7 @@ def test_no_key_at_all(make_app: MakeApp) -> None:
         client.post("/write", json={"a": 1})
 
 
-def test_keys_changed_between_requests(make_app: MakeApp) -> None:
+def test_keys_changed_between_requests_are_used(make_app: MakeApp) -> None:
     keys = [OLD]
     app = add_views(make_app(SESSION_ENCRYPTION_KEYS=keys))
     client = app.test_client()
@@ -102,7 +97,7 @@ def test_keys_changed_between_requests(make_app: MakeApp) -> None:
     assert app.session_interface.rejections["unauthentic"] == 2  # type: ignore[attr-defined]
 
 
-def test_fallback_secrets(make_app: MakeApp) -> None:
+def test_a_session_under_a_fallback_secret_opens_and_is_reissued(make_app: MakeApp) -> None:
     app = add_views(make_app(SECRET_KEY_FALLBACKS=["the secret before this one"]))
     client = app.test_client()
     old = OracleFernet(derived_key(b"the secret before this one")).encrypt(b'{"a":1}')
@@ -114,7 +109,9 @@ def test_fallback_secrets(make_app: MakeApp) -> None:
 
 
 @pytest.mark.parametrize("first", ["keys", "secret-key"])
-def test_a_rolling_deploy_to_a_ring(tmp_path: Path, ring: KeyRing, first: str) -> None:
+def test_a_rolling_deploy_to_a_ring_logs_nobody_out(
+    tmp_path: Path, ring: KeyRing, first: str
+) -> None:
     old: dict[str, Any] = {"SECRET_KEY": SECRET}
     if first == "keys":
         old = {"SESSION_ENCRYPTION_KEYS": [Fernet.generate_key()]}
@@ -143,20 +140,20 @@ def test_a_rolling_deploy_to_a_ring(tmp_path: Path, ring: KeyRing, first: str) -
     assert maker_of(cookie, ring)
 
 
-def test_a_ring_that_is_set_and_not_used(
+def test_a_ring_that_is_set_and_not_used_is_warned_of(
     tmp_path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture
 ) -> None:
     started_ring_app(tmp_path, SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()])
     assert "'keyring' is set, and neither writes nor opens" in caplog.text
 
 
-def test_a_ring_for_something_else(tmp_path: Path) -> None:
+def test_a_ring_for_something_else_is_refused(tmp_path: Path) -> None:
     KeyRing(tmp_path / "session-keys.json").create(new_ring("data", time.time()))
     with pytest.raises(ConfigurationError, match="one purpose"):
         started_ring_app(tmp_path)
 
 
-def test_moving_from_the_secret_key(tmp_path: Path, ring: KeyRing) -> None:
+def test_sessions_of_the_secret_key_move_to_a_ring(tmp_path: Path, ring: KeyRing) -> None:
     token = OracleFernet(derived_key(SECRET.encode())).encrypt(b'{"a":1}').decode()
     for accept, text in ([], "{}"), (["secret-key"], "{'a': 1}"):
         app = started_ring_app(tmp_path, SECRET_KEY=SECRET, SESSION_ENCRYPTION_ACCEPT=accept)
@@ -167,7 +164,7 @@ def test_moving_from_the_secret_key(tmp_path: Path, ring: KeyRing) -> None:
     assert maker_of(token_of(set_cookie(response)), ring)
 
 
-def test_a_revoked_key_that_was_taken_over(tmp_path: Path) -> None:
+def test_a_revoked_key_does_not_come_back_through_its_former_source(tmp_path: Path) -> None:
     """It does not come back through the source that it was taken over from."""
     app = add_views(Flask(__name__, instance_path=str(tmp_path)))
     app.secret_key = "a secret of more than sixteen bytes"

@@ -65,13 +65,13 @@ def views(app: Flask) -> Flask:
 
 
 class TestAbsolute:
-    def app(self, make_app: MakeApp, *interface: Any, **config: Any) -> Flask:
+    def limited_app(self, make_app: MakeApp, *interface: Any, **config: Any) -> Flask:
         config = {"SESSION_ABSOLUTE_LIFETIME": timedelta(days=3), **config}
         config.setdefault("PERMANENT_SESSION_LIFETIME", 2 * DAY)
         return views(make_app(*interface, **config))
 
     def test_refreshing_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
-        app = self.app(make_app)
+        app = self.limited_app(make_app)
         browser = Browser(app)
         browser.get("/start")
         for _ in range(3):
@@ -84,8 +84,10 @@ class TestAbsolute:
         interface: Any = app.session_interface
         assert interface.rejections[Reason.EXPIRED] == 1
 
-    def test_hidden_from_the_session(self, make_app: MakeApp, clock: Clock) -> None:
-        app = self.app(make_app)
+    def test_the_time_of_creation_is_hidden_from_the_session(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        app = self.limited_app(make_app)
         browser = Browser(app)
         browser.get("/start")
         assert browser.get("/read") == "{'_permanent': True, 'user': 'ada'}"
@@ -99,7 +101,7 @@ class TestAbsolute:
         assert b"created" not in opened(off, later.token or "")[0]
 
     def test_regenerating_begins_it_again(self, make_app: MakeApp, clock: Clock) -> None:
-        browser = Browser(self.app(make_app))
+        browser = Browser(self.limited_app(make_app))
         browser.get("/start")
         for _ in range(4):
             clock.now += DAY
@@ -107,11 +109,11 @@ class TestAbsolute:
         assert "ada" in browser.get("/read")
 
     def test_a_key_rotation_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
-        before = self.app(make_app, EncryptedSessionInterface(keys=[OLD]))
+        before = self.limited_app(make_app, EncryptedSessionInterface(keys=[OLD]))
         first = Browser(before)
         first.get("/start")
         clock.now += DAY
-        after = self.app(make_app, EncryptedSessionInterface(keys=[KEY, OLD]))
+        after = self.limited_app(make_app, EncryptedSessionInterface(keys=[KEY, OLD]))
         browser = Browser(after, first.token)
         browser.get("/read")
         OracleFernet(KEY).decrypt(browser.token or "")
@@ -120,12 +122,12 @@ class TestAbsolute:
         clock.now += DAY + 1
         assert browser.get("/read") == "{}"
 
-    def test_what_was_taken_over_starts_at_its_issue_time(
+    def test_a_session_that_was_taken_over_starts_at_its_issue_time(
         self, make_app: MakeApp, clock: Clock
     ) -> None:
         cookie = write(signed_app().test_client(), user="ada", _permanent=True)
         clock.now += DAY
-        app = self.app(make_app, SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
+        app = self.limited_app(make_app, SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
         browser = Browser(app, cookie)
         for _ in range(2):
             assert "ada" in browser.get("/read")
@@ -134,13 +136,15 @@ class TestAbsolute:
         clock.now += 1
         assert browser.get("/read") == "{}"
 
-    def test_a_session_class_with_the_mixin(self, make_app: MakeApp, clock: Clock) -> None:
+    def test_a_session_class_with_the_mixin_can_regenerate(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
         class Own(RegenerateMixin, SecureCookieSession):
             pass
 
         interface = EncryptedSessionInterface()
         interface.session_class = Own
-        browser = Browser(self.app(make_app, interface))
+        browser = Browser(self.limited_app(make_app, interface))
         browser.get("/start")
         for _ in range(4):
             clock.now += DAY
@@ -151,7 +155,7 @@ class TestAbsolute:
         class User(UserMixin):  # type: ignore[misc]
             id = "1"
 
-        app = self.app(make_app)
+        app = self.limited_app(make_app)
         LoginManager(app).user_loader(lambda _: User())
 
         @app.get("/login")
@@ -169,7 +173,7 @@ class TestAbsolute:
 
 class TestRefreshAfter:
     @pytest.mark.parametrize(("share", "refreshed_at"), [(None, 1), (0, 1), (0.5, 500), (0.9, 900)])
-    def test_only_when_that_share_has_gone(
+    def test_a_session_is_refreshed_only_when_that_share_has_gone(
         self, make_app: MakeApp, clock: Clock, share: float | None, refreshed_at: int
     ) -> None:
         app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=share))
@@ -211,7 +215,7 @@ class TestRefreshAfter:
         ("SESSION_REFRESH_AFTER", True),
     ],
 )
-def test_settings_that_are_refused(name: str, value: object) -> None:
+def test_lifetimes_that_cannot_be_used_are_refused(name: str, value: object) -> None:
     app = Flask(__name__)
     app.config.update({"SECRET_KEY": SECRET, name: value})
     with pytest.raises(ConfigurationError, match=name):

@@ -7,16 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask, session
 
-from flask_fernet import (
-    ConfigurationError,
-    Fernet,
-)
-from tests.apps import (
-    SECRET,
-    MakeApp,
-    add_views,
-    write,
-)
+from flask_fernet import ConfigurationError, Fernet
+from tests.apps import SECRET, MakeApp, add_views, write
 from tests.oracles import OracleFernet, derived_key
 
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
@@ -28,7 +20,7 @@ def test_every_setting_is_checked_by_the_first_request(make_app: MakeApp) -> Non
         app.test_client().get("/nothing")
 
 
-def test_a_setting_broken_while_running(make_app: MakeApp) -> None:
+def test_a_setting_broken_while_running_is_an_error_until_it_is_mended(make_app: MakeApp) -> None:
     app = add_views(make_app(PROPAGATE_EXCEPTIONS=True))
     client = app.test_client()
     client.get("/read")
@@ -39,7 +31,7 @@ def test_a_setting_broken_while_running(make_app: MakeApp) -> None:
     assert client.get("/read").status_code == 200
 
 
-def test_settings_that_are_not_immutable(make_app: MakeApp) -> None:
+def test_a_mutable_secret_that_changes_is_seen(make_app: MakeApp) -> None:
     """What can change without becoming another object is never taken for the same."""
     secret = bytearray(SECRET.encode())
     app = add_views(make_app(SECRET_KEY=secret))
@@ -52,7 +44,7 @@ def test_settings_that_are_not_immutable(make_app: MakeApp) -> None:
     OracleFernet(derived_key(bytes(secret))).decrypt(after)
 
 
-def test_keys_changed_while_they_are_read(
+def test_keys_changed_while_they_are_read_are_seen(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread appends the former secret just when another makes keys of the list."""
@@ -76,7 +68,7 @@ def test_keys_changed_while_they_are_read(
     assert client.get("/read").text == "{'a': 1}"
 
 
-def test_keys_that_go_while_a_request_runs(make_app: MakeApp) -> None:
+def test_keys_that_go_while_a_request_runs_are_a_named_error(make_app: MakeApp) -> None:
     app = add_views(make_app(PROPAGATE_EXCEPTIONS=True))
 
     @app.get("/lose")
@@ -116,7 +108,7 @@ def test_a_short_secret_is_warned_of_once(
         ),
     ],
 )
-def test_a_short_secret_by_another_way(
+def test_a_short_secret_of_another_source_is_warned_of(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture, config: dict[str, Any], name: str
 ) -> None:
     write(add_views(make_app(**config)).test_client(), a=1)
@@ -124,7 +116,7 @@ def test_a_short_secret_by_another_way(
     assert record.message.startswith(f"{name} has fewer than 16 bytes.")
 
 
-def test_no_warning_where_the_secret_makes_no_keys(
+def test_a_short_secret_that_makes_no_keys_is_not_warned_of(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(add_views(make_app(SESSION_ENCRYPTION_KEYS=[KEY], SECRET_KEY="x")).test_client(), a=1)

@@ -9,17 +9,8 @@ from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous import BadPayload, BadSignature, SignatureExpired
 
-from flask_fernet import (
-    ConfigurationError,
-    EncryptedSessionInterface,
-    Fernet,
-)
-from tests.apps import (
-    SECRET,
-    MakeApp,
-    add_views,
-    write,
-)
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
+from tests.apps import SECRET, MakeApp, add_views, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet
 from tests.strategies import EVERYTHING
@@ -35,7 +26,7 @@ class TestSigningSerializer:
     def serializer(self, app: Flask) -> Any:
         return app.session_interface.get_signing_serializer(app)  # type: ignore[attr-defined]
 
-    def test_reads_and_writes_the_cookies(self, app: Flask) -> None:
+    def test_it_reads_and_writes_the_cookies(self, app: Flask) -> None:
         serializer = self.serializer(app)
         client = app.test_client()
         assert serializer.loads(write(client, a=[1])) == {"a": [1]}
@@ -45,7 +36,7 @@ class TestSigningSerializer:
             token = serializer.dumps(EVERYTHING)
             assert serializer.loads(token.encode())["_flashes"] == EVERYTHING["_flashes"]
 
-    def test_raises_the_errors_of_itsdangerous(self, app: Flask, clock: Clock) -> None:
+    def test_it_raises_the_errors_of_itsdangerous(self, app: Flask, clock: Clock) -> None:
         serializer = self.serializer(app)
         token = serializer.dumps({"a": 1})
         for bad in ("", "x", token[:-4], token + "x", "é", "\ud800"):
@@ -60,14 +51,14 @@ class TestSigningSerializer:
         with pytest.raises(BadPayload):
             serializer.loads(OracleFernet(NEW).encrypt_at_time(b"{", int(clock.now)))
 
-    def test_does_not_read_signed_cookies(self, app: Flask) -> None:
+    def test_it_does_not_read_signed_cookies(self, app: Flask) -> None:
         app.secret_key = SECRET
         signed = SecureCookieSessionInterface().get_signing_serializer(app)
         assert signed is not None
         with app.app_context(), pytest.raises(BadSignature):
             self.serializer(app).loads(signed.dumps({"a": 1}))
 
-    def test_none_without_a_key(self, make_app: MakeApp) -> None:
+    def test_there_is_none_without_a_key(self, make_app: MakeApp) -> None:
         app = make_app(SECRET_KEY=None)
         assert self.serializer(app) is None
 

@@ -5,25 +5,15 @@ from __future__ import annotations
 from flask import session
 from flask.json.tag import TaggedJSONSerializer
 
-from flask_fernet import (
-    EncryptedSession,
-    EncryptedSessionInterface,
-    Fernet,
-)
-from tests.apps import (
-    MakeApp,
-    add_views,
-    opened,
-    set_cookie,
-    token_of,
-)
+from flask_fernet import EncryptedSession, EncryptedSessionInterface, Fernet
+from tests.apps import MakeApp, add_views, opened, set_cookie, token_of
 from tests.oracles import OracleFernet
 from tests.strategies import EVERYTHING
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 
 
-def test_a_session_of_every_type(make_app: MakeApp) -> None:
+def test_every_type_is_written_and_read_as_by_flask(make_app: MakeApp) -> None:
     app = add_views(make_app())
 
     @app.get("/everything")
@@ -41,7 +31,7 @@ def test_a_session_of_every_type(make_app: MakeApp) -> None:
         assert isinstance(transaction, EncryptedSession)
 
 
-def test_a_session_class_without_room_for_notes(make_app: MakeApp) -> None:
+def test_a_session_class_without_room_for_notes_opens(make_app: MakeApp) -> None:
     class Bare(dict):  # type: ignore[type-arg]
         __slots__ = ()
 

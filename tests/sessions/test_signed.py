@@ -34,7 +34,9 @@ def cookie_at(age: int, app: Flask, clock: Clock, **values: Any) -> str:
 
 
 class TestFromSigned:
-    def test_reissued_encrypted_in_the_same_response(self, make_app: MakeApp, clock: Clock) -> None:
+    def test_a_signed_session_is_reissued_encrypted_in_the_same_response(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
         cookie = cookie_at(1000, signed_app(), clock, user="ada")
         app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
         seen: list[Any] = []
@@ -51,13 +53,13 @@ class TestFromSigned:
         assert interface.migrations["flask-signed"].count == 1
         assert interface.migrations["flask-signed"].last_seen == NOW
 
-    def test_not_looked_at_is_not_rewritten(self, make_app: MakeApp) -> None:
+    def test_a_session_that_nobody_looks_at_is_not_rewritten(self, make_app: MakeApp) -> None:
         app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
         client = app.test_client()
         client.set_cookie("session", write(signed_app().test_client(), user="ada"))
         assert "Set-Cookie" not in client.get("/nothing").headers
 
-    def test_every_type_and_compressed(self, make_app: MakeApp) -> None:
+    def test_every_type_opens_compressed_or_not(self, make_app: MakeApp) -> None:
         for more in ({}, {"long": "a" * 3000}):
             there = signed_app()
             here = make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
@@ -76,7 +78,7 @@ class TestFromSigned:
             assert client.get("/read").text == read.get("/read").text
 
     @pytest.mark.parametrize("place", [0, 1])
-    def test_fallback_secrets(self, make_app: MakeApp, place: int) -> None:
+    def test_a_cookie_under_a_fallback_secret_opens(self, make_app: MakeApp, place: int) -> None:
         olds = ["the secret of last year", b"the secret of the year before"]
         cookie = write(signed_app(SECRET_KEY=olds[place]).test_client(), user="ada")
         app = add_views(
@@ -93,14 +95,14 @@ class TestFromSigned:
         interface: Any = app.session_interface
         return {reason: count for reason, count in interface.rejections.items() if count}
 
-    def test_age(self, make_app: MakeApp, clock: Clock) -> None:
+    def test_a_cookie_out_of_its_time_is_refused(self, make_app: MakeApp, clock: Clock) -> None:
         config = {"PERMANENT_SESSION_LIFETIME": 100}
         old = cookie_at(101, signed_app(), clock, user="ada")
         assert self.refused(make_app, old, **config) == {Reason.EXPIRED: 1}
         ahead = cookie_at(-61, signed_app(), clock, user="ada")
         assert self.refused(make_app, ahead, **config) == {Reason.FROM_FUTURE: 1}
 
-    def test_changed_or_of_another_secret(self, make_app: MakeApp) -> None:
+    def test_a_changed_cookie_or_one_of_another_secret_is_refused(self, make_app: MakeApp) -> None:
         cookie = write(signed_app().test_client(), user="ada")
         assert self.refused(make_app, cookie[:-3] + "AAA") == {Reason.UNAUTHENTIC: 1}
         other = write(signed_app(SECRET_KEY="another secret altogether").test_client(), a=1)
@@ -115,7 +117,7 @@ class TestFromSigned:
             cookie = signer.sign(payload).decode()
             assert self.refused(make_app, cookie) == {Reason.UNDECODABLE: 1}
 
-    def test_without_a_secret(self) -> None:
+    def test_accepting_signed_cookies_needs_a_secret(self) -> None:
         app = Flask(__name__)
         app.config["SESSION_ENCRYPTION_ACCEPT"] = ["flask-signed"]
         with pytest.raises(ConfigurationError, match="SECRET_KEY"):
@@ -123,7 +125,7 @@ class TestFromSigned:
 
 
 class TestWritingSigned:
-    def test_byte_for_byte_flasks(
+    def test_a_signed_cookie_is_byte_for_byte_flasks(
         self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
     ) -> None:
         for values in ({"user": "ada"}, {"long": "a" * 3000}, {"_permanent": True}):
@@ -141,7 +143,7 @@ class TestWritingSigned:
         theirs: Any = SecureCookieSessionInterface().get_signing_serializer(signed_app())
         assert theirs.loads(token) == {"a": 1}
 
-    def test_an_encrypted_session_goes_back(self, make_app: MakeApp) -> None:
+    def test_an_encrypted_session_goes_back_to_a_signed_cookie(self, make_app: MakeApp) -> None:
         cookie = write(add_views(make_app()).test_client(), user="ada")
         app = add_views(
             make_app(SESSION_ENCRYPTION_FORMAT="flask-signed", SESSION_ENCRYPTION_ACCEPT=["fernet"])
@@ -176,7 +178,7 @@ def test_only_what_is_listed_opens(
 @pytest.mark.parametrize(
     ("first", "second"), [("flask-signed", "fernet"), ("fernet", "xaes-256-gcm")]
 )
-def test_a_rolling_deploy_in_two_steps(
+def test_a_rolling_deploy_in_two_steps_logs_nobody_out(
     make_app: MakeApp, way: str, first: str, second: str
 ) -> None:
     """At each step workers of two kinds share the users, and nobody is logged out."""

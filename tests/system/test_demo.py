@@ -88,7 +88,7 @@ def port() -> int:
         return number
 
 
-def test_in_a_real_server(tmp_path: Path, port: int) -> None:
+def test_the_demo_runs_in_a_real_server(tmp_path: Path, port: int) -> None:
     instance = tmp_path / "instance"
     browser = Browser(port)
     with server(instance, port):

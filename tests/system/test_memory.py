@@ -60,7 +60,7 @@ def sessions(cookie: str | None) -> Callable[[], object]:
     ],
     ids=["sessions", "refused sessions", "encrypt", "refused tokens", "keys", "codec"],
 )
-def test_no_growth(make: Callable[[], Callable[[], object]]) -> None:
+def test_memory_does_not_grow(make: Callable[[], Callable[[], object]]) -> None:
     call = make()
     for _ in range(2000):
         call()

@@ -68,7 +68,7 @@ def test_forks_never_repeat_an_iv(name: str) -> None:
     assert len(distinct) == len(drawn) // 16 == 7 + 5 * IVS
 
 
-def test_forked_workers_of_an_app() -> None:
+def test_forked_workers_of_an_app_draw_different_ivs() -> None:
     """Ten workers forked from one parent that has served a request, as with gunicorn's preload."""
     app = Flask(__name__)
     app.secret_key = SECRET
@@ -97,7 +97,7 @@ def test_forked_workers_of_an_app() -> None:
     assert len({base64.urlsafe_b64decode(token)[9:25] for token in tokens}) == 10
 
 
-def test_eight_threads_thousands_of_requests() -> None:
+def test_eight_threads_keep_their_sessions_apart() -> None:
     app = Flask(__name__)
     app.secret_key = SECRET
     app.session_interface = NativeOnly()
@@ -129,7 +129,7 @@ def test_eight_threads_thousands_of_requests() -> None:
     assert failures == []
 
 
-def test_settings_changed_under_eight_threads() -> None:
+def test_settings_may_change_under_eight_threads() -> None:
     """Every token is under a key that was set at some time, and every session is read."""
     app = Flask(__name__)
     app.config["SESSION_ENCRYPTION_KEYS"] = keys = [Fernet.generate_key()]

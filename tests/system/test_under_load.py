@@ -7,14 +7,14 @@ from pathlib import Path
 from benches import deploy, load
 
 
-def test_a_ring_that_changes_under_load(tmp_path: Path) -> None:
+def test_a_ring_may_change_under_load(tmp_path: Path) -> None:
     seen = load.Load(tmp_path).run(26)
     assert {fault: seen[fault] for fault in load.FAULTS} == dict.fromkeys(load.FAULTS, 0)
     assert seen["requests"] > 200
     assert [name for name in load.NEEDED if not seen[name]] == []
 
 
-def test_moving_there_and_back_under_load() -> None:
+def test_an_app_moves_to_encrypted_sessions_and_back_under_load() -> None:
     seen = deploy.Deploy().run(4)
     assert {fault: seen[fault] for fault in deploy.FAULTS} == dict.fromkeys(deploy.FAULTS, 0)
     assert seen["requests"] > 200
