@@ -19,9 +19,9 @@ KEY = Fernet.generate_key()
      [KEY + b"="], [" " + KEY.decode()], [bytearray(KEY)], ["é"], ["\ud800"]],
 )  # fmt: skip
 def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
-    with pytest.raises((ConfigurationError, UnicodeEncodeError)) as raised:
+    with pytest.raises(ConfigurationError, match="keys") as raised:
         EncryptedSessionInterface(keys=keys)
-    assert "keys" in str(raised.value) or "surrogates" in str(raised.value)
+    assert raised.value.__cause__ is raised.value.__context__ is None
     assert KEY.decode()[:10] not in str(raised.value)
 
 
@@ -64,8 +64,6 @@ def test_a_configuration_that_cannot_be_used_is_refused(
     with pytest.raises(ConfigurationError, match=message) as raised:
         EncryptedSessionInterface(app)
     assert KEY.decode()[:10] not in str(raised.value)
-    if "SESSION_OVERFLOW" in config:
-        return  # Looked at only when a session is too large.
     # Without init_app the first request says so.
     app = add_views(make_app(**config))
     app.config["PROPAGATE_EXCEPTIONS"] = True

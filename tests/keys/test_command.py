@@ -141,7 +141,6 @@ class TestCommand:
         app, command_line = self.command_app(tmp_path, program), self.command_app(tmp_path, program)
         succeed(command_line, "ring", "init")
         works(app)
-        printed.write_text(f"{OTHER_SECRET}\n")
         printed.write_text(f"{OTHER_SECRET}\n{SECRET}\n")
         succeed(command_line, "ring", "rewrap")
         hang.touch()

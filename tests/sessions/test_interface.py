@@ -275,10 +275,9 @@ class TestRotation:
 
 
 class TestSize:
-    def raising_app(self, make_app: MakeApp, **config: Any) -> Flask:
-        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
-        app.config["PROPAGATE_EXCEPTIONS"] = True
-        return app
+    def sized_app(self, make_app: MakeApp, **config: Any) -> Flask:
+        config = {"PROPAGATE_EXCEPTIONS": True, **config}
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
 
     def noise(self, size: int) -> str:
         import random
@@ -286,27 +285,27 @@ class TestSize:
         return "".join(random.Random(size).choices("0123456789abcdef", k=size))
 
     def test_a_session_is_compressed_only_when_it_would_not_fit(self, make_app: MakeApp) -> None:
-        app = self.raising_app(make_app)
+        app = self.sized_app(make_app)
         client = app.test_client()
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 2000))[:1] == b"{"
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 5000))[:1] == b"."
         assert len(client.get("/read").text) > 5000
 
     def test_compression_never_leaves_a_session_as_it_is(self, make_app: MakeApp) -> None:
-        client = self.raising_app(make_app, SESSION_COMPRESSION="never").test_client()
+        client = self.sized_app(make_app, SESSION_COMPRESSION="never").test_client()
         write(client, a="b" * 2000)
         with pytest.raises(SessionTooLarge):
             write(client, a="b" * 5000)
 
     def test_compression_always_packs_what_gets_shorter(self, make_app: MakeApp) -> None:
-        client = self.raising_app(make_app, SESSION_COMPRESSION="always").test_client()
+        client = self.sized_app(make_app, SESSION_COMPRESSION="always").test_client()
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 100))[:1] == b"."
         # Where it does not pay it is not done.
         assert OracleFernet(NEW).decrypt(write(client, a="b"))[:1] == b"{"
 
     @pytest.mark.parametrize("compression", ["fit", "always", "never"])
     def test_the_limit_is_exact(self, make_app: MakeApp, compression: str) -> None:
-        app = self.raising_app(make_app, SESSION_COMPRESSION=compression)
+        app = self.sized_app(make_app, SESSION_COMPRESSION=compression)
         header = set_cookie(app.test_client().post("/write", json={"a": self.noise(1500)}))
         for limit, fits in [(len(header), True), (len(header) - 1, compression == "fit")]:
             app.config["MAX_COOKIE_SIZE"] = limit
@@ -319,7 +318,7 @@ class TestSize:
                 assert (raised.value.size, raised.value.limit) == (len(header), limit)
 
     def test_a_session_that_is_too_large_is_a_named_error(self, make_app: MakeApp) -> None:
-        client = self.raising_app(make_app).test_client()
+        client = self.sized_app(make_app).test_client()
         with pytest.raises(SessionTooLarge, match="the limit is 4093") as raised:
             client.post("/write", json={"a": self.noise(9000)})
         assert raised.value.limit == 4093
@@ -329,8 +328,7 @@ class TestSize:
     def test_the_response_to_the_error_is_finished(
         self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
     ) -> None:
-        app = self.raising_app(make_app)
-        app.config["PROPAGATE_EXCEPTIONS"] = False
+        app = self.sized_app(make_app, PROPAGATE_EXCEPTIONS=False)
         client = app.test_client()
         token = write(client, small=1)
         response = client.post("/write", json={"a": self.noise(9000)})
@@ -343,8 +341,7 @@ class TestSize:
         assert cookie.value == token
 
     def test_an_error_handler_may_clear_the_session(self, make_app: MakeApp) -> None:
-        app = self.raising_app(make_app, PROPAGATE_EXCEPTIONS=False)
-        app.config["PROPAGATE_EXCEPTIONS"] = False
+        app = self.sized_app(make_app, PROPAGATE_EXCEPTIONS=False)
 
         @app.errorhandler(500)
         def handle(error: Exception) -> Any:
@@ -357,13 +354,13 @@ class TestSize:
         assert client.get("/read").text == "{'error': 'SessionTooLarge'}"
 
     def test_overflow_warn_sends_a_cookie_that_is_too_large(self, make_app: MakeApp) -> None:
-        client = self.raising_app(make_app, SESSION_OVERFLOW="warn").test_client()
+        client = self.sized_app(make_app, SESSION_OVERFLOW="warn").test_client()
         with pytest.warns(UserWarning, match="cookie is too large"):
             response = client.post("/write", json={"a": self.noise(9000)})
         assert len(set_cookie(response)) > 4093
 
     def test_without_a_limit_a_cookie_is_as_long_as_one_that_opens(self, make_app: MakeApp) -> None:
-        client = self.raising_app(make_app, MAX_COOKIE_SIZE=0).test_client()
+        client = self.sized_app(make_app, MAX_COOKIE_SIZE=0).test_client()
         write(client, a=self.noise(100_000))
         assert len(client.get("/read").text) > 100_000
         write(client, a="b" * 900_000)
