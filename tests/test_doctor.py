@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
-from flask_fernet import KeyRing
+from flask_fernet import Fernet, KeyRing
 from tests.apps import OTHER_SECRET, SECRET, secret_ring_app
+from tests.clock import Clock
 from tests.commands import run, succeed
 
 
@@ -89,3 +90,57 @@ def test_the_wrapping_of_a_ring_is_examined(tmp_path: Path) -> None:
     app.config["SECRET_KEY_FALLBACKS"] = []
     failed = run(app, "doctor")
     assert (failed.exit_code, "another secret-key" in failed.stdout) == (1, True)
+
+
+def test_a_source_that_is_set_and_not_used_fails(app: Flask) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    app.config["SESSION_ENCRYPTION_KEYS"] = [Fernet.generate_key()]
+    result = run(app, "doctor")
+    assert (result.exit_code, "'keyring' is set, and neither" in result.stdout) == (1, True)
+
+
+def test_a_secret_that_no_key_depends_on_is_only_warned_of(app: Flask) -> None:
+    app.config.update(SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()], SECRET_KEY=5)
+    checks = {check["name"]: check for check in json.loads(succeed(app, "doctor", "--json"))}
+    assert checks["SECRET_KEY"]["verdict"] == "warn"
+
+
+def test_a_clock_years_behind_fails(app: Flask, clock: Clock) -> None:
+    clock.now = 1_000_000_000
+    result = run(app, "doctor")
+    assert (result.exit_code, "is years behind" in result.stdout) == (1, True)
+
+
+def test_a_clock_behind_that_of_the_ring_fails(app: Flask, clock: Clock) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    clock.now -= 60
+    assert "behind the one that made" not in succeed(app, "doctor")
+    clock.now -= 1
+    result = run(app, "doctor")
+    assert (result.exit_code, "behind the one that made" in result.stdout) == (1, True)
+
+
+def test_keys_that_have_expired_and_a_primary_of_a_year_are_warned_of(
+    app: Flask, clock: Clock
+) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    clock.now += 100
+    succeed(app, "ring", "rotate", "--activate-in", "0")
+    clock.now += 366 * 24 * 3600
+    shown = succeed(app, "doctor")
+    assert "1 expired: 'flask fernet ring prune' removes them" in shown
+    assert any(line.startswith("warn") and "is 366 days old" in line for line in shown.splitlines())
+    succeed(app, "ring", "prune")
+    assert "expired" not in succeed(app, "doctor")
+
+
+def test_a_ring_that_is_gone_since_the_start_is_a_finding(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    succeed(app, "doctor")
+    (tmp_path / "ring.json").unlink()
+    result = run(app, "doctor")
+    assert (result.exit_code, "cannot be read" in result.stdout) == (1, True)

@@ -11,8 +11,9 @@ import pytest
 from flask import Flask
 
 from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet.ring_wrapping import WrappedStore
 from tests.apps import SECRET, add_views, write
-from tests.commands import run, states, succeed
+from tests.commands import run, run_from, states, succeed
 from tests.oracles import OracleFernet, derived_key
 
 
@@ -115,3 +116,37 @@ def test_times_without_bounds_are_refused(app: Flask, tmp_path: Path, arguments:
     result = run(app, "ring", *arguments, "--path", path)
     assert result.exit_code == 1
     assert "seconds" in result.stderr
+
+
+def test_without_keys_there_is_nothing_to_take_over(app: Flask, tmp_path: Path) -> None:
+    app.secret_key = None
+    path = tmp_path / "ring.json"
+    result = run(app, "ring", "init", "--import", "--path", str(path))
+    assert (result.exit_code, "no keys to take over" in result.stderr) == (1, True)
+    assert not path.exists()
+
+
+def test_rewrapping_stops_when_somebody_else_changes_the_ring(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    before = (tmp_path / "ring.json").read_bytes()
+    monkeypatch.setattr(WrappedStore, "rewrap", lambda _: False)
+    result = run(app, "ring", "rewrap")
+    assert (result.exit_code, "Try again" in result.stderr) == (1, True)
+    assert (tmp_path / "ring.json").read_bytes() == before
+
+
+def test_needed_counts_the_keys_of_data_without_an_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = run_from(None, "ring", "init", "--purpose", "data", "--path", "ring.json")
+    assert (made.exit_code, "Retention: 2,678,400 seconds" in made.stderr) == (0, True)
+    (key,) = KeyRing("ring.json").load().keys
+    tokens = [Fernet(key.key).encrypt(b"data").decode(), "garbage", "é"]
+    counted = run_from(None, "ring", "needed", "--path", "ring.json", input="\n".join(tokens))
+    assert counted.exit_code == 0
+    lines = [line.split() for line in counted.stdout.splitlines()]
+    assert lines == [["KEY", "TOKENS"], [key.id, "1"], ["none", "of", "them", "2"]]

@@ -14,8 +14,8 @@ from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, KeyRing
 from flask_fernet.keyring import SESSIONS, new_ring
-from tests.apps import RING_NAME, SECRET, secret_ring_app, works
-from tests.commands import run, succeed
+from tests.apps import RING_NAME, SECRET, secret_ring_app, started_ring_app, works
+from tests.commands import run, run_from, succeed
 from tests.oracles import derived_key
 
 FACTORY = """
@@ -81,7 +81,7 @@ def test_a_ring_that_may_not_be_read_is_an_error_in_one_line(app: Flask, tmp_pat
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Flask:
+def wrapped_app(tmp_path: Path) -> Flask:
     return secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING="secret-key")
 
 
@@ -101,8 +101,9 @@ def test_an_option_says_how_a_ring_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_command_line_leaves_no_ring_that_the_app_does_not_open(
-    app: Flask, tmp_path: Path
+    wrapped_app: Flask, tmp_path: Path
 ) -> None:
+    app = wrapped_app
     # By its path it is the app's ring all the same.
     succeed(app, "ring", "init", "--path", str(tmp_path / RING_NAME))
     works(app)
@@ -115,3 +116,56 @@ def test_the_command_line_leaves_no_ring_that_the_app_does_not_open(
     assert run(app, "ring", "list").exit_code == 1
     succeed(app, "ring", "rewrap")
     works(secret_ring_app(tmp_path, **app.config))
+
+
+def test_without_an_app_a_file_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    nothing = run_from(None, "ring", "init")
+    assert nothing.exit_code != 0
+    assert "Could not locate a Flask application" in nothing.stderr
+    made = run_from(None, "ring", "init", "--path", "ring.json")
+    assert (made.exit_code, "no --retention is given" in made.stderr) == (0, True)
+    assert run_from(None, "ring", "list", "--path", "ring.json").exit_code == 0
+
+
+def test_a_wrapped_ring_needs_the_app(
+    wrapped_app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    succeed(wrapped_app, "ring", "init")
+    monkeypatch.chdir(tmp_path)
+    refused = run_from(None, "ring", "list", "--path", RING_NAME)
+    assert (refused.exit_code, "Only the app knows the secret" in refused.stderr) == (1, True)
+
+
+def test_an_app_without_a_ring_needs_a_path(tmp_path: Path) -> None:
+    app = secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING=None)
+    refused = run(app, "ring", "list")
+    assert (refused.exit_code, "give a --path" in refused.stderr) == (1, True)
+
+
+def test_an_app_that_checks_at_start_is_loaded_without_its_ring(tmp_path: Path) -> None:
+    """In this process, as the test above does in others."""
+
+    def create_app() -> Flask:
+        return started_ring_app(tmp_path, SECRET_KEY=SECRET)
+
+    early = run_from(create_app, "doctor")
+    assert (early.exit_code, "cannot be read" in early.stdout) == (1, True)
+    assert run_from(create_app, "ring", "init", "--import").exit_code == 0
+    assert run_from(create_app, "doctor").exit_code == 0
+    (key,) = KeyRing(tmp_path / RING_NAME).load().keys
+    assert key.key == derived_key(SECRET.encode()).decode()
+
+
+def test_an_app_that_does_not_start_is_one_failed_check() -> None:
+    def create_app() -> Flask:
+        raise ConfigurationError("SOME_SETTING cannot be used.")
+
+    result = run_from(create_app, "doctor", "--json")
+    assert result.exit_code == 1
+    (check,) = json.loads(result.stdout)
+    assert check == {
+        "verdict": "fail",
+        "name": "configuration",
+        "message": "SOME_SETTING cannot be used.",
+    }

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_fernet import KeyRingError
-from flask_fernet.keyring import Ring
+from flask_fernet.keyring import SESSIONS, Ring, new_ring
+from tests.clock import NOW
 from tests.keys.rings import events, lived
 
 
@@ -55,3 +56,26 @@ def test_documents_that_are_not_rings_are_refused(document: str, problem: str) -
     with pytest.raises(KeyRingError, match=problem) as raised:
         Ring.from_json(document)
     assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"id": 5}, "without an id"),
+        ({"id": ""}, "without an id"),
+        ({"key": "SECRET"}, "no key with its times"),
+        ({"created": "yesterday"}, "no key with its times"),
+        ({"revoked": 5}, "no key with its times"),
+        ({"id": "same"}, "the same id"),
+        ({"activates": "2026-01-02T03:04:05Z"}, "activated at the same time"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused(change: dict[str, object], problem: str) -> None:
+    ring = new_ring(SESSIONS, NOW)
+    document = json.loads(ring.rotated(NOW, activate_in=10).to_json())
+    for key in document["keys"]:
+        key.update(change)
+    with pytest.raises(KeyRingError, match=problem) as raised:
+        Ring.from_json(json.dumps(document))
+    assert ring.keys[0].key not in str(raised.value)
+    assert raised.value.__context__ is None

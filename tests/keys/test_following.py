@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import time
@@ -10,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from flask_fernet import ConfigurationError, KeyRing, Reason, keyring_unreadable
+from flask_fernet import ConfigurationError, KeyRing, Reason, following, keyring_unreadable
+from flask_fernet.following import FollowedRing
 from tests.apps import set_cookie, started_ring_app, token_of, write
 from tests.clock import Clock, until
 from tests.oracles import OracleFernet, maker_of
@@ -202,3 +204,34 @@ def test_a_damaged_ring_keeps_workers_going_and_stops_new_ones(
     path.chmod(0o600)
     new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
     until(lambda: maker_of(write(client, a=1), ring) == new.id)
+
+
+def test_a_copied_interface_follows_the_ring(tmp_path: Path, ring: KeyRing) -> None:
+    app = started_ring_app(tmp_path)
+    client = app.test_client()
+    write(client, a=1)
+    app.session_interface = copy.deepcopy(app.session_interface)
+    assert client.get("/read").text == "{'a': 1}"
+    new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+    until(lambda: maker_of(write(client, a=1), ring) == new.id)
+
+
+def test_a_forked_worker_looks_at_once(
+    tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a fork does in the child, in this process: the lock of another thread is let go."""
+    monkeypatch.setattr("flask_fernet.following.INTERVAL", 3600.0)
+    followed = FollowedRing(ring)
+    ring.change(lambda ring: ring.rotated(time.time(), activate_in=0))
+    assert len(followed.current().keys) == 1
+    followed._lock.acquire()
+    following._after_fork()
+    assert len(followed.current().keys) == 2
+
+
+def test_nobody_waits_long_for_another_threads_look(tmp_path: Path, ring: KeyRing) -> None:
+    followed = FollowedRing(ring)
+    with followed._lock:
+        began = time.monotonic()
+        assert followed.look() == ring.load()
+        assert time.monotonic() - began < 2

@@ -99,3 +99,15 @@ def test_revoking_the_primary_puts_another_in_its_place() -> None:
     assert ring.primary(NOW + 5).activates == NOW + 5
     with pytest.raises(KeyRingError, match="none of the keys"):
         ring.revoked(leaked.id, NOW + 6)
+
+
+def test_a_rotation_by_a_clock_that_is_behind_is_refused_unless_forced() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    assert len(ring.rotated(NOW - 60).keys) == 2
+    with pytest.raises(KeyRingError, match="clock is behind"):
+        ring.rotated(NOW - 61)
+    assert len(ring.rotated(NOW - 61, force=True).keys) == 2
+
+
+def test_a_state_is_its_name_as_text() -> None:
+    assert f"{State.PRIMARY} {State.STAGED}" == "primary staged"

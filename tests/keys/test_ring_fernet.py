@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from flask_fernet import InvalidToken, KeyRing, KeyRingError
 from flask_fernet.keyring import SESSIONS, new_ring
+from tests.clock import NOW
 from tests.oracles import OracleFernet
 
 
@@ -33,3 +35,23 @@ def test_a_ring_for_sessions_gives_no_fernet(tmp_path: Path) -> None:
     ring.create(new_ring(SESSIONS, time.time()))
     with pytest.raises(KeyRingError, match="ring of its own"):
         ring.fernet()
+
+
+def test_it_has_the_methods_of_a_multi_fernet(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "data-keys.json")
+    ring.create(new_ring("data", NOW))
+    fernet, (key,) = ring.fernet(), ring.load().keys
+    token = fernet.encrypt_at_time(b"data", NOW)
+    assert OracleFernet(key.key).decrypt_at_time(token, 10, NOW) == b"data"
+    assert fernet.extract_timestamp(token) == NOW
+    assert fernet.decrypt_at_time(token, 10, NOW + 10) == b"data"
+    with pytest.raises(InvalidToken):
+        fernet.decrypt_at_time(token, 10, NOW + 11)
+
+
+def test_a_deep_copy_follows_the_ring_too(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "data-keys.json")
+    ring.create(new_ring("data", time.time() - 100))
+    copied = copy.deepcopy(ring.fernet())
+    new = ring.change(lambda ring: ring.rotated(time.time(), activate_in=0)).keys[-1]
+    assert copied.decrypt(OracleFernet(new.key).encrypt(b"new")) == b"new"

@@ -15,6 +15,7 @@ import pytest
 
 from flask_fernet import KeyRing, KeyRingError
 from flask_fernet.keyring import SESSIONS, new_ring
+from flask_fernet.ring_file import RingFile
 
 
 class TestFile:
@@ -175,3 +176,20 @@ class TestFile:
         assert died >= 8
         # What a dead writer left does not stand in the way.
         self.rotate(path)
+
+    def test_a_failed_replacement_leaves_the_ring_and_no_file(
+        self, path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        before, files = path.read_bytes(), sorted(path.parent.iterdir())
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "replace", fail)
+            with pytest.raises(KeyRingError, match="cannot be written: No space left"):
+                self.rotate(path)
+        assert path.read_bytes() == before
+        assert sorted(path.parent.iterdir()) == files
+
+    def test_a_file_is_named_in_its_repr(self, path: Path) -> None:
+        assert repr(RingFile(path)) == f"RingFile({str(path)!r})"

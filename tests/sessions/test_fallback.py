@@ -8,9 +8,10 @@ import pytest
 from flask import Flask, session
 from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SecureCookieSession
+from flask.wrappers import Request
 
-from flask_fernet import EncryptedSession, EncryptedSessionInterface, Fernet
-from tests.apps import SECRET, MakeApp, NativeOnly, add_views, opened, write
+from flask_fernet import EncryptedSession, EncryptedSessionInterface, Fernet, SessionTooLarge
+from tests.apps import SECRET, MakeApp, NativeOnly, add_views, opened, signed_app, write
 from tests.oracles import OracleFernet
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
@@ -194,3 +195,51 @@ def test_what_flask_refuses_is_refused_alike(make_app: MakeApp, value: Any) -> N
     refused = error_of(signed)
     assert issubclass(refused, Exception)
     assert error_of(make_app()) is refused
+
+
+class BadHeader(Request):
+    """A request whose cookies cannot be read, as those that Werkzeug does not decode."""
+
+    @property
+    def cookies(self) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+def test_cookies_that_cannot_be_read_are_malformed(make_app: MakeApp) -> None:
+    app = add_views(make_app())
+    app.request_class = BadHeader
+    assert app.test_client().get("/read").text == "{}"
+    assert app.session_interface.rejections["malformed"] == 1  # type: ignore[attr-defined]
+
+
+def test_a_signed_session_of_a_serializer_that_begins_with_a_dot_opens(make_app: MakeApp) -> None:
+    """Bare, its payload would be taken for a compressed one."""
+
+    class Dotted:
+        inner = TaggedJSONSerializer()
+
+        def dumps(self, value: Any) -> str:
+            return "." + self.inner.dumps(value)
+
+        def loads(self, text: str) -> Any:
+            return self.inner.loads(text[1:])
+
+    signed = signed_app()
+    signed.session_interface.serializer = Dotted()  # type: ignore[attr-defined]
+    app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
+    app.session_interface.serializer = Dotted()  # type: ignore[attr-defined]
+    client = app.test_client()
+    client.set_cookie("session", write(signed.test_client(), a=1))
+    for _ in range(2):
+        assert client.get("/read").text == "{'a': 1}"
+
+
+def test_a_session_without_a_dict_that_is_too_large_is_a_named_error(make_app: MakeApp) -> None:
+    class Bare(dict):  # type: ignore[type-arg]
+        __slots__ = ()
+        modified = accessed = permanent = True
+
+    interface = EncryptedSessionInterface(keys=[NEW])
+    app = make_app(interface, SESSION_COMPRESSION="never")
+    with app.test_request_context(), pytest.raises(SessionTooLarge):
+        interface.save_session(app, Bare(a="b" * 9000), app.response_class())  # type: ignore[arg-type]

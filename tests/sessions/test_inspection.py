@@ -6,6 +6,7 @@ import json
 import time
 from pathlib import Path
 
+import pytest
 from flask import Flask
 
 from flask_fernet import Fernet, KeyRing
@@ -71,3 +72,19 @@ class TestInspect:
         clock.now += 150
         late = run(app, "inspect", "--json", token)
         assert (late.exit_code, json.loads(late.stdout)["refused"]) == (1, "expired")
+
+    def test_a_cookie_from_the_future_is_refused(self, app: Flask, clock: Clock) -> None:
+        token = write(app.test_client(), a=1)
+        clock.now -= 60
+        assert "refused" not in succeed(app, "inspect", token)
+        clock.now -= 1
+        result = run(app, "inspect", "--json", token)
+        assert (result.exit_code, json.loads(result.stdout)["refused"]) == (1, "from_future")
+
+    @pytest.mark.parametrize("payload", [b"no json", b"[1]", b".broken"])
+    def test_a_payload_that_no_session_is_in_is_refused(self, app: Flask, payload: bytes) -> None:
+        token = OracleFernet(derived_key(SECRET.encode())).encrypt(payload).decode()
+        result = run(app, "inspect", "--json", "--show", token)
+        found = json.loads(result.stdout)
+        assert (result.exit_code, found["refused"]) == (1, "undecodable")
+        assert "contents" not in found

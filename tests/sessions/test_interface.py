@@ -569,3 +569,10 @@ class TestObjects:
             assert one.salt == "another"
         with pytest.raises(TypeError, match="pickle"):
             pickle.dumps(EncryptedSessionInterface(keys=[NEW]))
+
+    def test_a_slot_that_was_never_set_is_not_copied(self) -> None:
+        class Slotted(EncryptedSessionInterface):
+            __slots__ = "extra"
+            extra: Any
+
+        assert not hasattr(copy.copy(Slotted()), "extra")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +19,7 @@ from flask_fernet import (
     Reason,
     RegenerateMixin,
 )
-from tests.apps import SECRET, MakeApp, add_views, opened, signed_app, token_of, write
+from tests.apps import SECRET, MakeApp, add_views, opened, signed_app, token_of, works, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet
 
@@ -220,3 +221,29 @@ def test_lifetimes_that_cannot_be_used_are_refused(name: str, value: object) -> 
     app.config.update({"SECRET_KEY": SECRET, name: value})
     with pytest.raises(ConfigurationError, match=name):
         EncryptedSessionInterface(app)
+
+
+def test_without_flask_login_there_is_nothing_to_connect_to(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "flask_login")
+    works(add_views(make_app(SESSION_ABSOLUTE_LIFETIME=100)))
+
+
+def test_a_log_in_leaves_a_session_that_cannot_regenerate_alone(make_app: MakeApp) -> None:
+    interface = EncryptedSessionInterface()
+    interface.session_class = SecureCookieSession
+    app = add_views(make_app(interface, SESSION_ABSOLUTE_LIFETIME=100))
+
+    class User(UserMixin):  # type: ignore[misc]
+        id = "1"
+
+    LoginManager(app).user_loader(lambda _: User())
+
+    @app.get("/login")
+    def login() -> str:
+        return str(login_user(User()))
+
+    client = app.test_client()
+    assert client.get("/login").text == "True"
+    assert "_user_id" in client.get("/read").text

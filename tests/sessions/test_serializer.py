@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from itsdangerous import BadPayload, BadSignature, SignatureExpired
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
 from tests.apps import SECRET, MakeApp, add_views, write
 from tests.clock import Clock
-from tests.oracles import OracleFernet
+from tests.oracles import OracleFernet, fernet_token
 from tests.strategies import EVERYTHING
 
 OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
@@ -75,3 +76,16 @@ class TestSigningSerializer:
         app.config["PROPAGATE_EXCEPTIONS"] = True
         with pytest.raises(ConfigurationError, match="get_signing_serializer"):
             app.test_client().get("/read")
+
+    def test_a_value_of_undecodable_bytes_is_a_bad_payload(self, app: Flask) -> None:
+        """Authentic, and encrypted without padding: only a holder of the key can make it."""
+        body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(32)
+        with pytest.raises(BadPayload):
+            self.serializer(app).loads(fernet_token(NEW, body))
+
+    def test_keys_that_have_gone_are_a_named_error(self, make_app: MakeApp) -> None:
+        app = make_app()
+        serializer = self.serializer(app)
+        app.secret_key = None
+        with pytest.raises(ConfigurationError, match="no session key any more"):
+            serializer.dumps({"a": 1})
