@@ -42,7 +42,7 @@ test-rust: tools
 
 .PHONY: test-python
 test-python: $(VENV)/tested
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 ## test-pythons: the Python tests with the one wheel on every CPython from 3.10 that is found
 .PHONY: test-pythons

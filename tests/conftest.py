@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from functools import partial
+from pathlib import Path
 
 import pytest
 from flask import Flask
 from hypothesis import settings
 
-from flask_fernet import EncryptedSessionInterface
-from tests.support import SECRET
+from flask_fernet import EncryptedSessionInterface, KeyRing
+from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.apps import RING_NAME, SECRET, MakeApp, add_views, encrypted_app
+from tests.clock import Clock
 
 # Timing on a busy machine says nothing about correctness.
 settings.register_profile("default", deadline=None, max_examples=200)
 settings.load_profile("default")
 
-MakeApp = Callable[..., Flask]
 
-
-@pytest.fixture(params=["native", "portable"])
-def path(request: pytest.FixtureRequest) -> str:
+@pytest.fixture(params=["native", "fallback"])
+def implementation(request: pytest.FixtureRequest) -> str:
     """Which of the two implementations of the interface a test goes through."""
     return str(request.param)
 
 
 @pytest.fixture
-def make_app(path: str) -> MakeApp:
-    """Makes an app with encrypted sessions, through the native path and through Python."""
+def make_app(implementation: str) -> MakeApp:
+    """Makes an app with encrypted sessions, natively and in Python: see ``encrypted_app``."""
+    return partial(encrypted_app, implementation=implementation)
 
-    def make(interface: EncryptedSessionInterface | None = None, **config: object) -> Flask:
-        app = Flask(__name__)
-        app.config.update({"SECRET_KEY": SECRET, **config})
-        interface = EncryptedSessionInterface() if interface is None else interface
-        if path == "portable":
-            interface._state.disable()
-        app.session_interface = interface
-        return app
 
-    return make
+@pytest.fixture
+def app(tmp_path: Path) -> Flask:
+    """An app with an instance folder of its own, as the command line loads it."""
+    app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+    app.secret_key = SECRET
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> KeyRing:
+    """A key ring for sessions, where ``ring_app`` looks for it, made a while ago."""
+    ring = KeyRing(tmp_path / RING_NAME)
+    ring.create(new_ring(SESSIONS, time.time() - 100))
+    return ring
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """A clock that stands still until the test moves it."""
+    return Clock(monkeypatch)

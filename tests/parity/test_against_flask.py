@@ -7,163 +7,26 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from flask import Flask, Response, make_response, session, stream_with_context
+from flask import Flask, Response, session
 from flask.json.provider import DefaultJSONProvider
-from flask.json.tag import JSONTag, TaggedJSONSerializer
-from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
-from flask.testing import FlaskClient
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SecureCookieSession, SessionMixin
 from flask.wrappers import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from flask_fernet import EncryptedSessionInterface
-from tests.conftest import MakeApp
-from tests.strategies import EVERYTHING
-from tests.support import SECRET, token_of, without_values
+from tests.apps import SECRET, MakeApp, token_of
+from tests.parity.pairs import PATHS, ComplexTag, Pair, add_compared_views, compare, seen
 
-NOW = 1_790_000_000.25
-
-
-def add_views(app: Flask) -> None:
-    @app.get("/read")
-    def read() -> str:
-        return repr(sorted(session.items(), key=repr))
-
-    @app.get("/nothing")
-    def nothing() -> str:
-        return "nothing"
-
-    @app.get("/write/<value>")
-    def write(value: str) -> str:
-        session["value"] = value
-        return "written"
-
-    @app.get("/permanent/<int:flag>")
-    def permanent(flag: int) -> str:
-        session.permanent = bool(flag)
-        return "set"
-
-    @app.get("/nested")
-    def nested() -> str:
-        session.setdefault("list", []).append(1)
-        return repr(session["list"])
-
-    @app.get("/pop")
-    def pop() -> str:
-        return repr(session.pop("value", None))
-
-    @app.get("/clear")
-    def clear() -> str:
-        session.clear()
-        return "cleared"
-
-    @app.get("/everything")
-    def everything() -> str:
-        session.update(EVERYTHING)
-        return "written"
-
-    @app.get("/vary/<value>")
-    def vary(value: str) -> Response:
-        session.get("value")
-        response = make_response("varies")
-        response.headers["Vary"] = value
-        return response
-
-    @app.get("/vary-and-write/<value>")
-    def vary_and_write(value: str) -> Response:
-        session["value"] = value
-        response = make_response("varies")
-        response.vary.update(["Accept", value])
-        return response
-
-    @app.get("/cookie")
-    def other_cookie() -> Response:
-        session["value"] = "with another"
-        response = make_response("two cookies")
-        response.set_cookie("other", "…")
-        return response
-
-    @app.get("/stream")
-    def stream() -> Response:
-        session["value"] = "streamed"
-
-        def generate() -> Any:
-            yield repr(sorted(session.items(), key=repr))
-
-        return Response(stream_with_context(generate()))
-
-    @app.get("/error")
-    def error() -> str:
-        session["value"] = "before the error"
-        raise KeyError("error")
-
-
-PATHS = [
-    "/read", "/nothing", "/write/a", "/write/é", "/permanent/1", "/permanent/0", "/nested", "/pop",
-    "/clear", "/everything", "/vary/Cookie", "/vary/cookie", "/vary/Accept-Encoding", "/vary/*",
-    "/vary/accept, cookie", '/vary/"odd", x', "/vary-and-write/Cookie", "/vary-and-write/X",
-    "/cookie", "/stream", "/error", "/missing",
-]  # fmt: skip
-
-
-class Pair:
-    """An app with Flask's sessions and one with ours."""
-
-    def __init__(self, make_app: MakeApp, interface: type | None = None, **config: Any) -> None:
-        self.signed = Flask(__name__)
-        self.signed.config.update({"SECRET_KEY": SECRET, **config})
-        # Not the instance that all apps share: tests set hooks on it.
-        self.signed.session_interface = SecureCookieSessionInterface()
-        mine: Any = EncryptedSessionInterface
-        if interface is not None:
-            self.signed.session_interface = type(
-                "Signed", (interface, SecureCookieSessionInterface), {}
-            )()
-            mine = type("Encrypted", (interface, EncryptedSessionInterface), {})
-        self.encrypted = make_app(mine(), **config)
-        self.apps = (self.signed, self.encrypted)
-
-    def both(self, change: Callable[[Flask], Any]) -> None:
-        for app in self.apps:
-            change(app)
-
-    def clients(self) -> tuple[FlaskClient, FlaskClient]:
-        self.both(add_views)
-        return self.signed.test_client(), self.encrypted.test_client()
-
-
-def seen(client: FlaskClient, path: str, **options: Any) -> Any:
-    """A response, with every session token blanked."""
-    response = client.get(path, **options)
-    headers = [
-        (name, without_values(value) if name == "Set-Cookie" else value)
-        for name, value in response.headers
-    ]
-    return response.status_code, response.text, headers
-
-
-def compare(pair: Pair, paths: list[str], **options: Any) -> None:
-    signed, encrypted = pair.clients()
-    for path in paths:
-        assert seen(encrypted, path, **options) == seen(signed, path, **options), path
-
-
-@pytest.fixture(autouse=True)
-def frozen_clock(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One time for both, for `time.time` and for Flask's `datetime.now`."""
-
-    class Frozen(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(NOW, tz)
-
-    monkeypatch.setattr("time.time", lambda: NOW)
-    monkeypatch.setattr("flask.sessions.datetime", Frozen)
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 @given(paths=st.lists(st.sampled_from(PATHS), max_size=8))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_any_sequence_of_requests(make_app: MakeApp, paths: list[str]) -> None:
+def test_any_sequence_of_requests_gets_the_same_answers(
+    make_app: MakeApp, paths: list[str]
+) -> None:
     compare(Pair(make_app), paths)
 
 
@@ -197,30 +60,32 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("config", CONFIGURATIONS, ids=repr)
-def test_settings(make_app: MakeApp, config: dict[str, Any]) -> None:
+def test_every_setting_does_what_it_does_in_flask(
+    make_app: MakeApp, config: dict[str, Any]
+) -> None:
     pair = Pair(make_app, **config)
     if not config.get("SECRET_KEY", True):
         pair.both(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_setting_that_flask_refuses(make_app: MakeApp) -> None:
+def test_a_setting_that_flask_refuses_is_refused(make_app: MakeApp) -> None:
     pair = Pair(make_app, SESSION_COOKIE_SAMESITE="sometimes", TESTING=True)
     for client in pair.clients():
         with pytest.raises(ValueError, match="SameSite"):
             client.get("/write/a")
 
 
-def test_configuration_changed_between_requests(make_app: MakeApp) -> None:
+def test_a_configuration_changed_between_requests_is_seen(make_app: MakeApp) -> None:
     pair = Pair(make_app)
     signed, encrypted = pair.clients()
     for config in [{}, *CONFIGURATIONS[5:17], {"SESSION_COOKIE_NAME": "last"}]:
         pair.both(lambda app, config=config: app.config.update(config))  # type: ignore[misc]
-        for path in ["/read", "/write/b", "/permanent/1", "/nothing"]:
+        for path in ["/items", "/write/b", "/permanent/1", "/nothing"]:
             assert seen(encrypted, path) == seen(signed, path)
 
 
-def test_secrets_changed_in_place(make_app: MakeApp) -> None:
+def test_secrets_changed_in_place_are_seen(make_app: MakeApp) -> None:
     pair = Pair(make_app, SECRET_KEY_FALLBACKS=[])
     signed, encrypted = pair.clients()
 
@@ -236,7 +101,7 @@ def test_secrets_changed_in_place(make_app: MakeApp) -> None:
         client.get("/write/kept")
     for change in (rotate, forget):
         pair.both(change)
-        results.append([client.get("/read").text for client in (signed, encrypted)])
+        results.append([client.get("/items").text for client in (signed, encrypted)])
     assert results[0] == ["[('value', 'kept')]"] * 2
     # Ours wrote it under the new secret when it was read, so forgetting the old loses nothing.
     assert results[1] == ["[]", "[('value', 'kept')]"]
@@ -277,31 +142,31 @@ HOOKS = [name for name in vars(Hooks) if name.startswith(("get_", "should_"))]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_overridden_in_a_subclass(make_app: MakeApp, hook: str) -> None:
+def test_each_hook_of_a_subclass_is_called(make_app: MakeApp, hook: str) -> None:
     compare(Pair(make_app, type("One", (), {hook: vars(Hooks)[hook]})), [*PATHS, *PATHS])
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_set_on_the_instance(make_app: MakeApp, hook: str) -> None:
+def test_each_hook_set_on_an_instance_is_called(make_app: MakeApp, hook: str) -> None:
     pair = Pair(make_app)
     clients = pair.clients()
-    for path in ["/write/a", "/read"]:
+    for path in ["/write/a", "/items"]:
         assert seen(clients[1], path) == seen(clients[0], path)
     pair.both(lambda app: setattr(app.session_interface, hook, getattr(Hooks(), hook)))
     for path in [*PATHS, *PATHS]:
         assert seen(clients[1], path) == seen(clients[0], path)
 
 
-def test_every_hook_overridden(make_app: MakeApp) -> None:
+def test_all_hooks_of_a_subclass_are_called(make_app: MakeApp) -> None:
     compare(Pair(make_app, Hooks), [*PATHS, *PATHS])
 
 
-def test_hooks_that_return_no_expiration(make_app: MakeApp) -> None:
+def test_a_hook_may_return_no_expiration(make_app: MakeApp) -> None:
     class Never:
         def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
             return None
 
-    compare(Pair(make_app, Never), ["/permanent/1", "/read"])
+    compare(Pair(make_app, Never), ["/permanent/1", "/items"])
 
 
 class Recorded(SecureCookieSession):
@@ -334,7 +199,7 @@ class Upper(SecureCookieSession):
 
 
 @pytest.mark.parametrize("session_class", [Recorded, Plain, Upper, SecureCookieSession])
-def test_session_classes(make_app: MakeApp, session_class: type) -> None:
+def test_any_session_class_is_used(make_app: MakeApp, session_class: type) -> None:
     interface = type("Classed", (), {"session_class": session_class})
     compare(Pair(make_app, interface), [*PATHS, *PATHS])
     pair = Pair(make_app)
@@ -342,23 +207,9 @@ def test_session_classes(make_app: MakeApp, session_class: type) -> None:
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_session_class_that_is_a_function(make_app: MakeApp) -> None:
+def test_a_session_class_may_be_a_function(make_app: MakeApp) -> None:
     interface = type("Made", (), {"session_class": staticmethod(lambda *a: Recorded(*a))})
     compare(Pair(make_app, interface), [*PATHS, *PATHS])
-
-
-class ComplexTag(JSONTag):
-    __slots__ = ()
-    key = " c"
-
-    def check(self, value: Any) -> bool:
-        return isinstance(value, complex)
-
-    def to_json(self, value: Any) -> Any:
-        return [value.real, value.imag]
-
-    def to_python(self, value: Any) -> Any:
-        return complex(*value)
 
 
 class ReversingSerializer:
@@ -380,7 +231,7 @@ def with_tag() -> TaggedJSONSerializer:
 
 
 @pytest.mark.parametrize("make", [with_tag, ReversingSerializer])
-def test_serializers(make_app: MakeApp, make: Callable[[], Any]) -> None:
+def test_any_serializer_is_used(make_app: MakeApp, make: Callable[[], Any]) -> None:
     pair = Pair(make_app, type("Serialized", (), {"serializer": make()}))
     compare(pair, [*PATHS, *PATHS])
     pair = Pair(make_app)
@@ -388,7 +239,7 @@ def test_serializers(make_app: MakeApp, make: Callable[[], Any]) -> None:
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_tag_registered_while_running(make_app: MakeApp) -> None:
+def test_a_tag_registered_while_running_is_used(make_app: MakeApp) -> None:
     app = make_app(type("Own", (EncryptedSessionInterface,), {"serializer": with_tag()})())
     serializer = TaggedJSONSerializer()
     app.session_interface.serializer = serializer  # type: ignore[attr-defined]
@@ -398,7 +249,7 @@ def test_a_tag_registered_while_running(make_app: MakeApp) -> None:
         session["number"] = 1j
         return "set"
 
-    add_views(app)
+    add_compared_views(app)
     app.config["PROPAGATE_EXCEPTIONS"] = True
     client = app.test_client()
     client.get("/write/a")
@@ -406,7 +257,7 @@ def test_a_tag_registered_while_running(make_app: MakeApp) -> None:
         client.get("/")
     serializer.register(ComplexTag)
     client.get("/")
-    assert client.get("/read").text == "[('number', 1j), ('value', 'a')]"
+    assert client.get("/items").text == "[('number', 1j), ('value', 'a')]"
 
 
 class OtherProvider(DefaultJSONProvider):
@@ -423,7 +274,7 @@ class OtherProvider(DefaultJSONProvider):
         lambda app: setattr(app.json, "dumps", OtherProvider(app).dumps),
     ],
 )
-def test_json_providers(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
+def test_any_json_provider_is_used(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
     pair = Pair(make_app)
     pair.both(change)
     compare(pair, [*PATHS, *PATHS])
@@ -453,7 +304,9 @@ class ResponseWithItsOwnCookies(Response):
 @pytest.mark.parametrize(
     "classes", [(RequestWithMore, Response), (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)]
 )
-def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> None:
+def test_any_request_and_response_class_is_used(
+    make_app: MakeApp, classes: tuple[Any, Any]
+) -> None:
     pair = Pair(make_app)
 
     def change(app: Flask) -> None:
@@ -479,7 +332,7 @@ def test_requests_and_responses(make_app: MakeApp, classes: tuple[Any, Any]) -> 
         "",
     ],
 )
-def test_cookie_headers(make_app: MakeApp, header: str) -> None:
+def test_any_cookie_header_is_read_as_flask_reads_it(make_app: MakeApp, header: str) -> None:
     pair = Pair(make_app)
     results = []
     for app, client in zip(pair.apps, pair.clients(), strict=True):
@@ -487,23 +340,23 @@ def test_cookie_headers(make_app: MakeApp, header: str) -> None:
         fresh = app.test_client(use_cookies=False)
         text = header.format(name="session", token=token)
         cookie = text.encode().decode("latin1")
-        results.append(fresh.get("/read", environ_base={"HTTP_COOKIE": cookie}).text)
+        results.append(fresh.get("/items", environ_base={"HTTP_COOKIE": cookie}).text)
     assert results[0] == results[1]
 
 
-def test_session_transaction(make_app: MakeApp) -> None:
+def test_session_transactions_of_the_test_client_work(make_app: MakeApp) -> None:
     pair = Pair(make_app)
     for client in pair.clients():
         with client.session_transaction() as transaction:
             transaction["value"] = "from the test"
             transaction.permanent = True
-        assert "from the test" in client.get("/read").text
+        assert "from the test" in client.get("/items").text
         with client.session_transaction() as transaction:
             assert transaction.pop("value") == "from the test"
-        assert "value" not in client.get("/read").text
+        assert "value" not in client.get("/items").text
 
 
-def test_nested_contexts(make_app: MakeApp) -> None:
+def test_nested_contexts_keep_their_sessions_apart(make_app: MakeApp) -> None:
     """A request inside a request, to the same app and to another."""
     pair = Pair(make_app)
     results = []
@@ -511,36 +364,36 @@ def test_nested_contexts(make_app: MakeApp) -> None:
         other = Flask("other")
         other.secret_key = SECRET
         other.session_interface = app.session_interface
-        add_views(other)
+        add_compared_views(other)
 
         @app.get("/nest")
         def nest(app: Flask = app, other: Flask = other) -> str:
             session["value"] = "outer"
             inner = app.test_client().get("/write/inner").text
             elsewhere = other.test_client().get("/write/elsewhere").text
-            with app.test_request_context("/read"):
+            with app.test_request_context("/items"):
                 assert "value" not in session
                 session["value"] = "pushed"
             return f"{inner} {elsewhere} {session['value']}"
 
-        results.append([client.get("/nest").text, client.get("/read").text])
+        results.append([client.get("/nest").text, client.get("/items").text])
     assert results[0] == results[1]
 
 
-def test_two_apps_share_an_interface(make_app: MakeApp) -> None:
+def test_apps_that_share_an_interface_share_no_session(make_app: MakeApp) -> None:
     apps = [make_app(), Flask("second"), Flask("third")]
     for number, app in enumerate(apps):
         app.session_interface = apps[0].session_interface
         app.secret_key = f"{SECRET} {number}"
         app.config["SESSION_COOKIE_NAME"] = f"session-{number}"
-        add_views(app)
+        add_compared_views(app)
     clients = [app.test_client() for app in apps]
     for turn in range(3):
         for number, client in enumerate(clients):
             client.get(f"/write/{turn}-{number}")
         for number, client in enumerate(clients):
-            assert client.get("/read").text == f"[('value', '{turn}-{number}')]"
+            assert client.get("/items").text == f"[('value', '{turn}-{number}')]"
     token = clients[0].get_cookie("session-0")
     assert token is not None
     clients[1].set_cookie("session-1", token.value)
-    assert clients[1].get("/read").text == "[]"
+    assert clients[1].get("/items").text == "[]"

@@ -13,22 +13,15 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from flask.wrappers import Request
 
 from flask_fernet import EncryptedSessionInterface
-from tests.conftest import MakeApp
-from tests.parity.test_against_flask import (
-    PATHS,
-    ComplexTag,
-    Pair,
-    add_views,
-    compare,
-    frozen_clock,
-    seen,
-)
+from tests.apps import MakeApp
+from tests.clock import Clock
+from tests.parity.pairs import PATHS, ComplexTag, Pair, add_compared_views, compare, seen
 
-__all__ = ["frozen_clock"]
+pytestmark = pytest.mark.usefixtures("frozen")
 
 
 class TestHooksThatDoThings:
-    def test_a_hook_makes_the_session_permanent(self, make_app: MakeApp) -> None:
+    def test_a_hook_may_make_the_session_permanent(self, make_app: MakeApp) -> None:
         class Interface:
             def should_set_cookie(self, app: Flask, session: Any) -> bool:
                 session.permanent = True
@@ -36,14 +29,14 @@ class TestHooksThatDoThings:
 
         compare(Pair(make_app, Interface), PATHS)
 
-    def test_a_hook_looks_at_the_session(self, make_app: MakeApp) -> None:
+    def test_a_hook_may_look_at_the_session(self, make_app: MakeApp) -> None:
         class Interface:
             def get_cookie_domain(self, app: Flask) -> None:
                 session.get("value")
 
         compare(Pair(make_app, Interface), [*PATHS, *PATHS])
 
-    def test_a_hook_raises(self, make_app: MakeApp) -> None:
+    def test_an_error_of_a_hook_is_raised(self, make_app: MakeApp) -> None:
         class Interface:
             def get_cookie_domain(self, app: Flask) -> None:
                 raise KeyError("a hook")
@@ -68,7 +61,7 @@ class TestHooksThatDoThings:
 
         counted = []
         for client in Pair(make_app, Interface, SESSION_OVERFLOW="warn").clients():
-            for path in ["/write/a", "/read", "/nothing", "/permanent/1", "/clear"]:
+            for path in ["/write/a", "/items", "/nothing", "/permanent/1", "/clear"]:
                 client.get(path)
             counted.append(calls.copy())
             calls.clear()
@@ -77,7 +70,9 @@ class TestHooksThatDoThings:
     @pytest.mark.parametrize(
         "expires", [1_800_000_000, 1_800_000_000.5, "Fri, 25 Dec 2026 00:00:00 GMT"]
     )
-    def test_an_expiration_in_another_form(self, make_app: MakeApp, expires: Any) -> None:
+    def test_an_expiration_may_have_any_form_that_werkzeug_takes(
+        self, make_app: MakeApp, expires: Any
+    ) -> None:
         interface = type("I", (), {"get_expiration_time": lambda *_: expires})
         compare(Pair(make_app, interface), PATHS)
 
@@ -85,19 +80,19 @@ class TestHooksThatDoThings:
 class TestPatched:
     """Put in place of Flask's own after the import of this package, before the first request."""
 
-    def test_a_method_of_flasks_class(self, make_app: MakeApp) -> None:
+    def test_a_patched_method_of_flasks_class_is_called(self, make_app: MakeApp) -> None:
         with mock.patch.object(
             SessionInterface, "get_cookie_domain", return_value="patched.example"
         ):
             compare(Pair(make_app), PATHS)
 
-    def test_a_method_of_ours(self, make_app: MakeApp) -> None:
+    def test_a_patched_method_of_our_class_is_called(self, make_app: MakeApp) -> None:
         with mock.patch.object(EncryptedSessionInterface, "get_cookie_secure", return_value=True):
             app = make_app()
-            add_views(app)
+            add_compared_views(app)
             assert "; Secure" in app.test_client().get("/write/a").headers["Set-Cookie"]
 
-    def test_a_tag(self, make_app: MakeApp) -> None:
+    def test_a_patched_tag_is_used(self, make_app: MakeApp) -> None:
         pair = Pair(make_app)
         with (
             mock.patch.object(TagDateTime, "to_json", lambda _, value: value.isoformat()),
@@ -111,9 +106,9 @@ class TestPatched:
                 app.add_url_rule("/set", "set", lambda: str(session.setdefault("at", moment)))
             for client in (signed, encrypted):
                 client.get("/set")
-                assert client.get("/read").text == f"[('at', {moment!r})]"
+                assert client.get("/items").text == f"[('at', {moment!r})]"
 
-    def test_default_tags(self, make_app: MakeApp) -> None:
+    def test_patched_default_tags_are_used(self, make_app: MakeApp) -> None:
         tags = [*TaggedJSONSerializer.default_tags, ComplexTag]
         with mock.patch.object(TaggedJSONSerializer, "default_tags", tags):
             interface = type("Own", (), {"serializer": TaggedJSONSerializer()})
@@ -121,9 +116,9 @@ class TestPatched:
             for app, client in zip(pair.apps, pair.clients(), strict=True):
                 app.add_url_rule("/set", "set", lambda: str(session.setdefault("number", 3 + 1j)))
                 client.get("/set")
-                assert client.get("/read").text == "[('number', (3+1j))]"
+                assert client.get("/items").text == "[('number', (3+1j))]"
 
-    def test_a_tag_put_in_place_of_another(self, make_app: MakeApp) -> None:
+    def test_a_tag_put_in_place_of_another_is_used(self, make_app: MakeApp) -> None:
         class Loud(TagDateTime):
             __slots__ = ()
 
@@ -137,10 +132,10 @@ class TestPatched:
 
         pair = Pair(make_app)
         pair.both(change)
-        compare(pair, ["/everything", "/read"])
+        compare(pair, ["/everything", "/items"])
 
 
-def test_a_serializer_with_an_instance_method(make_app: MakeApp) -> None:
+def test_a_method_set_on_a_serializer_is_called(make_app: MakeApp) -> None:
     class Serializer(TaggedJSONSerializer):
         pass
 
@@ -152,10 +147,10 @@ def test_a_serializer_with_an_instance_method(make_app: MakeApp) -> None:
 
     pair = Pair(make_app)
     pair.both(change)
-    compare(pair, ["/write/a", "/read"])
+    compare(pair, ["/write/a", "/items"])
 
 
-def test_set_cookie_replaced_on_one_response(make_app: MakeApp) -> None:
+def test_set_cookie_replaced_on_one_response_is_called(make_app: MakeApp) -> None:
     pair = Pair(make_app)
 
     def add(app: Flask) -> None:
@@ -172,7 +167,7 @@ def test_set_cookie_replaced_on_one_response(make_app: MakeApp) -> None:
     assert seen(encrypted, "/strict") == seen(signed, "/strict")
 
 
-def test_cookies_in_another_kind_of_dict(make_app: MakeApp) -> None:
+def test_cookies_in_another_kind_of_dict_are_read_as_by_flask(make_app: MakeApp) -> None:
     class LastWins(Request):
         dict_storage_class = dict  # type: ignore[assignment]
 
@@ -185,25 +180,25 @@ def test_cookies_in_another_kind_of_dict(make_app: MakeApp) -> None:
             for value in ("one", "two")
         ]
         fresh = app.test_client(use_cookies=False)
-        found.append(fresh.get("/read", headers={"Cookie": "; ".join(tokens)}).text)
+        found.append(fresh.get("/items", headers={"Cookie": "; ".join(tokens)}).text)
     assert found == ["[('value', 'two')]"] * 2
 
 
 class TestSessionClasses:
-    def test_attributes_are_items(self, make_app: MakeApp) -> None:
+    def test_the_items_of_a_session_may_be_its_attributes(self, make_app: MakeApp) -> None:
         class Attributes(SecureCookieSession):
             __getattr__ = dict.__getitem__
 
         compare(Pair(make_app, type("I", (), {"session_class": Attributes})), [*PATHS, *PATHS])
 
-    def test_any_attribute_is_there(self, make_app: MakeApp) -> None:
+    def test_a_session_may_answer_to_any_attribute(self, make_app: MakeApp) -> None:
         class Anything(SecureCookieSession):
             def __getattr__(self, name: str) -> str:
                 return f"no {name}"
 
         compare(Pair(make_app, type("I", (), {"session_class": Anything})), [*PATHS, *PATHS])
 
-    def test_a_metaclass_makes_the_instances(self, make_app: MakeApp) -> None:
+    def test_a_metaclass_may_make_the_sessions(self, make_app: MakeApp) -> None:
         class Meta(type(SecureCookieSession)):  # type: ignore[misc]
             def __call__(cls, *arguments: Any) -> Any:
                 made = super().__call__(*arguments)
@@ -216,7 +211,7 @@ class TestSessionClasses:
         compare(Pair(make_app, type("I", (), {"session_class": Made})), [*PATHS, *PATHS])
 
 
-def test_debug_mode_with_a_change_that_cannot_be_written(
+def test_debug_mode_warns_of_a_change_that_cannot_be_written(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     pair = Pair(make_app, DEBUG=True)
@@ -236,7 +231,7 @@ def test_debug_mode_with_a_change_that_cannot_be_written(
     ]
 
 
-def test_debug_mode_with_a_serializer_that_never_writes_the_same(
+def test_debug_mode_trusts_no_serializer_that_never_writes_the_same(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Stamped(TaggedJSONSerializer):
@@ -250,23 +245,23 @@ def test_debug_mode_with_a_serializer_that_never_writes_the_same(
     pair = Pair(make_app, interface, DEBUG=True)
     for client in pair.clients():
         client.get("/write/a")
-        client.get("/read")
+        client.get("/items")
     assert caplog.records == []
 
 
-def test_a_salt_of_bytes(make_app: MakeApp) -> None:
+def test_a_salt_may_be_bytes(make_app: MakeApp) -> None:
     compare(Pair(make_app, type("Salted", (), {"salt": b"a salt"})), PATHS)
 
 
-def test_a_copied_interface(make_app: MakeApp) -> None:
+def test_a_copied_interface_reads_the_sessions_of_the_first(make_app: MakeApp) -> None:
     import copy
 
     app = make_app()
-    add_views(app)
+    add_compared_views(app)
     client = app.test_client()
     client.get("/write/a")
     app.session_interface = copy.deepcopy(app.session_interface)
-    assert client.get("/read").text == "[('value', 'a')]"
+    assert client.get("/items").text == "[('value', 'a')]"
 
 
 class TestSigningSerializer:
@@ -279,7 +274,7 @@ class TestSigningSerializer:
         return signed, interface.get_signing_serializer(pair.encrypted)
 
     @pytest.mark.parametrize("value", [{"a": 1}, [1, 2], "abc", None, 5, (1,), ".dot", b"x"])
-    def test_any_value(self, make_app: MakeApp, value: Any) -> None:
+    def test_any_value_survives_the_serializer(self, make_app: MakeApp, value: Any) -> None:
         for serializer in self.pair(make_app):
             token = serializer.dumps(value)
             assert serializer.loads(token) == value
@@ -290,19 +285,19 @@ class TestSigningSerializer:
             assert made.tzinfo is not None
             assert serializer.loads_unsafe(token[:-2] + "AA")[0] is False
 
-    def test_time(self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_token_out_of_its_time_raises_with_its_payload(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
         from itsdangerous import SignatureExpired
-
-        import tests.parity.test_against_flask as module
 
         for serializer in self.pair(make_app):
             token = serializer.dumps({"a": 1})
+            made = int(clock.now)
             for later in (1000, -1000):
-                with monkeypatch.context() as patched:
-                    patched.setattr("time.time", lambda later=later: module.NOW + later)
+                with clock.at(clock.now + later):
                     assert serializer.loads(token) == {"a": 1}
                     with pytest.raises(SignatureExpired) as raised:
                         serializer.loads(token, max_age=900)
                     assert raised.value.date_signed is not None
-                    assert raised.value.date_signed.timestamp() == int(module.NOW)
+                    assert raised.value.date_signed.timestamp() == made
                     assert raised.value.payload is not None

@@ -67,7 +67,9 @@ def sources() -> Path:
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_suite(name: str, sources: Path, tmp_path: Path) -> None:
+def test_the_suite_of_a_peer_passes_with_encrypted_sessions(
+    name: str, sources: Path, tmp_path: Path
+) -> None:
     suite = SUITES[name]
     environment = {
         **os.environ,

@@ -1,0 +1,154 @@
+"""Apps with sessions, their views, and what is read out of their responses."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask, make_response, request, session
+from flask.sessions import SecureCookieSessionInterface
+from flask.testing import FlaskClient
+from werkzeug.wrappers import Response
+
+from flask_fernet import EncryptedSessionInterface
+
+SECRET = "a secret of more than sixteen bytes"
+OTHER_SECRET = "another secret of more than sixteen bytes"
+#: Later than the issue time of any token, in seconds since the epoch.
+FOREVER = 2**62
+#: The file of the key ring of :func:`ring_app`, in the app's instance folder.
+RING_NAME = "session-keys.json"
+
+#: The type of the fixture ``make_app``.
+MakeApp = Callable[..., Flask]
+
+
+class NativeOnly(EncryptedSessionInterface):
+    """An interface that may not leave anything to Python."""
+
+    def _open(self, *_: object) -> Any:
+        raise AssertionError("opened by the fallback")
+
+    def _save(self, *_: object) -> Any:
+        raise AssertionError("saved by the fallback")
+
+
+def encrypted_app(
+    interface: EncryptedSessionInterface | None = None,
+    *,
+    implementation: str = "native",
+    **config: object,
+) -> Flask:
+    """An app with encrypted sessions.
+
+    :param implementation: ``"fallback"`` leaves every request to Python.
+    """
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    interface = EncryptedSessionInterface() if interface is None else interface
+    if implementation == "fallback":
+        interface._state.disable()
+    app.session_interface = interface
+    return app
+
+
+def signed_app(**config: object) -> Flask:
+    """An app with Flask's own sessions, and views."""
+    app = add_views(Flask(__name__))
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    # Not the instance that all apps share: tests set hooks on it.
+    app.session_interface = SecureCookieSessionInterface()
+    return app
+
+
+def ring_app(instance_path: Path, **config: object) -> Flask:
+    """An app whose key ring is in its instance folder, with views. Nothing is read yet."""
+    app = add_views(Flask(__name__, instance_path=str(instance_path)))
+    app.config.update({"SESSION_ENCRYPTION_KEYRING": RING_NAME, **config})
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+def started_ring_app(instance_path: Path, **config: object) -> Flask:
+    """The same, and its ring is read, as at the start of a worker."""
+    app = ring_app(instance_path, **config)
+    EncryptedSessionInterface(app)
+    return app
+
+
+def secret_ring_app(instance_path: Path, **config: object) -> Flask:
+    """An app as :func:`ring_app` makes it, which has a secret to wrap its ring with."""
+    return ring_app(instance_path, **{"TESTING": True, "SECRET_KEY": SECRET, **config})
+
+
+def add_views(app: Flask) -> Flask:
+    """Adds the views that most tests need: they read, write, or leave the session alone."""
+
+    @app.get("/read")
+    def read() -> str:
+        return repr(dict(session))
+
+    @app.get("/nothing")
+    def nothing() -> str:
+        return "nothing"
+
+    @app.post("/write")
+    def write() -> str:
+        session.update(request.get_json())
+        return ""
+
+    @app.get("/public")
+    def public() -> Any:
+        response = make_response(repr(dict(session)))
+        response.cache_control.public = True
+        return response
+
+    return app
+
+
+def write(client: FlaskClient, **data: Any) -> str:
+    """Puts data into the session and gives its token."""
+    return token_of(set_cookie(client.post("/write", json=data)))
+
+
+def works(app: Flask) -> None:
+    """Demands that a session is written and read back."""
+    client = app.test_client()
+    write(client, a=1)
+    assert client.get("/read").text == "{'a': 1}"
+
+
+def token_of(set_cookie: str) -> str:
+    """The value in a ``Set-Cookie`` header."""
+    return set_cookie.partition("=")[2].partition(";")[0]
+
+
+def set_cookie(response: Response) -> str:
+    """The only ``Set-Cookie`` header of a response."""
+    (header,) = response.headers.getlist("Set-Cookie")
+    return header
+
+
+def opened(app: Flask, token: str) -> tuple[bytes, int]:
+    """Payload and issue time of a session token of this app."""
+    keys = app.session_interface._policy(app).keys  # type: ignore[attr-defined]
+    # As of a time at which no token is from the future.
+    name = app.session_interface.get_cookie_name(app)
+    payload, issued_at, *_ = keys.open(token, FOREVER, FOREVER, name)
+    return payload, issued_at
+
+
+def readable(app: Flask, header: str) -> str:
+    """A ``Set-Cookie`` header with the content of its token in place of the token."""
+    token = token_of(header)
+    if not token:
+        return header
+    payload, issued_at = opened(app, token)
+    return header.replace(token, f"<{issued_at} {payload!r}>")
+
+
+def without_values(header: str) -> str:
+    """A ``Set-Cookie`` header without its value: all that a signed and an encrypted one share."""
+    return re.sub(r"^([^=]*)=[^;]+", r"\1=…", header)

@@ -1,0 +1,152 @@
+"""``flask fernet ring``: a ring from its making to its pruning."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet.keys.wrapping import WrappedStore
+from tests.apps import SECRET, add_views, write
+from tests.commands import run, run_from, states, succeed
+from tests.oracles import OracleFernet, derived_key
+
+
+def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
+    app.config["PERMANENT_SESSION_LIFETIME"] = 3600
+    assert "Replaced keys open for 3,600 seconds" in succeed(app, "ring", "init")
+    again = run(app, "ring", "init")
+    assert (again.exit_code, again.stderr) == (1, "Error: There is a key ring already.\n")
+    assert states(app) == ["primary"]
+    client = app.test_client()
+    token = write(client, a=1)
+    # As if it had been made a while ago.
+    KeyRing(tmp_path / "session-keys.json").change(
+        lambda ring: replace(ring, keys=(replace(ring.keys[0], activates=int(time.time()) - 100),))
+    )
+    succeed(app, "ring", "rotate", "--activate-in", "600")
+    assert states(app) == ["primary", "staged"]
+    refused = run(app, "ring", "rotate")
+    assert refused.exit_code == 1
+    assert "still staged" in refused.stderr
+    succeed(app, "ring", "rotate", "--force", "--activate-in", "0")
+    # What was staged comes right before the new key: for up to a second.
+    time.sleep(1.1)
+    assert states(app) == ["retired", "retired", "primary"]
+    ring = KeyRing(tmp_path / "session-keys.json").load()
+    needed = json.loads(succeed(app, "ring", "needed", "--json", input=f"{token}\n\nx\n"))
+    assert needed == {key.id: int(key is ring.keys[0]) for key in ring.keys} | {"none of them": 1}
+    succeed(app, "ring", "revoke", ring.keys[0].id)
+    assert states(app) == ["revoked", "retired", "primary"]
+    unknown = run(app, "ring", "revoke", "nothing")
+    assert unknown.exit_code == 1
+    assert "keys in use: " in unknown.stderr
+    succeed(app, "ring", "prune")
+    shown = succeed(app, "ring", "list")
+    assert not any(key.key in shown for key in ring.keys)
+
+
+@pytest.mark.parametrize("source", ["secret", "explicit"])
+def test_the_keys_in_use_can_be_taken_over(app: Flask, tmp_path: Path, source: str) -> None:
+    keys = [Fernet.generate_key(), Fernet.generate_key()]
+    if source == "explicit":
+        app.config["SESSION_ENCRYPTION_KEYS"] = keys
+    else:
+        app.config["SECRET_KEY_FALLBACKS"] = ["the secret of last year"]
+        keys = [derived_key(SECRET.encode()), derived_key(b"the secret of last year")]
+    path = tmp_path / "ring.json"
+    succeed(app, "ring", "init", "--import", "--path", str(path))
+    token = write(app.test_client(), a=1)
+    moved = add_views(Flask("moved", instance_path=str(tmp_path)))
+    moved.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    EncryptedSessionInterface(moved)
+    client = moved.test_client()
+    for cookie in (token, OracleFernet(keys[1]).encrypt(b'{"a":1}').decode()):
+        client.set_cookie("session", cookie)
+        assert client.get("/read").text == "{'a': 1}"
+    # A worker that has not moved yet reads what one writes that has.
+    behind = app.test_client()
+    behind.set_cookie("session", write(moved.test_client(), a=2))
+    assert behind.get("/read").text == "{'a': 2}"
+
+
+def test_needed_counts_the_keys_that_session_cookies_need(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    (key,) = json.loads(succeed(app, "ring", "init", "--json"))["keys"]
+    tokens = [write(app.test_client(), a=1)]
+    app.config["SESSION_ENCRYPTION_FORMAT"] = "xaes-256-gcm"
+    tokens += [write(app.test_client(), a=1), "garbage"]
+    counts = json.loads(succeed(app, "ring", "needed", "--json", "-", input="\n".join(tokens)))
+    assert counts == {key["id"]: 2, "none of them": 1}
+
+
+def test_what_is_not_a_key_is_not_taken_over(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    app.config["SESSION_ENCRYPTION_ACCEPT"] = ["keyring"]
+    for keys in (["no key at all, just a text"], [b"\xff\xfe"]):
+        app.config["SESSION_ENCRYPTION_KEYS"] = keys
+        result = run(app, "ring", "init", "--import")
+        assert (result.exit_code, "is not a key" in result.stderr) == (1, True)
+        assert "just a text" not in result.output
+        assert not (tmp_path / "ring.json").exists()
+
+
+def test_the_keys_of_sessions_are_for_nothing_else(app: Flask, tmp_path: Path) -> None:
+    path = str(tmp_path / "data.json")
+    result = run(app, "ring", "init", "--purpose", "data", "--import", "--path", path)
+    assert result.exit_code == 1
+    assert not (tmp_path / "data.json").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["init", "--retention", "9" * 30], ["rotate", "--activate-in", "9" * 30]],
+    ids=["retention", "delay"],
+)
+def test_times_without_bounds_are_refused(app: Flask, tmp_path: Path, arguments: list[str]) -> None:
+    path = str(tmp_path / "ring.json")
+    if arguments[0] == "rotate":
+        succeed(app, "ring", "init", "--path", path)
+    result = run(app, "ring", *arguments, "--path", path)
+    assert result.exit_code == 1
+    assert "seconds" in result.stderr
+
+
+def test_without_keys_there_is_nothing_to_take_over(app: Flask, tmp_path: Path) -> None:
+    app.secret_key = None
+    path = tmp_path / "ring.json"
+    result = run(app, "ring", "init", "--import", "--path", str(path))
+    assert (result.exit_code, "no keys to take over" in result.stderr) == (1, True)
+    assert not path.exists()
+
+
+def test_rewrapping_stops_when_somebody_else_changes_the_ring(
+    app: Flask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    before = (tmp_path / "ring.json").read_bytes()
+    monkeypatch.setattr(WrappedStore, "rewrap", lambda _: False)
+    result = run(app, "ring", "rewrap")
+    assert (result.exit_code, "Try again" in result.stderr) == (1, True)
+    assert (tmp_path / "ring.json").read_bytes() == before
+
+
+def test_needed_counts_the_keys_of_data_without_an_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = run_from(None, "ring", "init", "--purpose", "data", "--path", "ring.json")
+    assert (made.exit_code, "retention is 2,678,400 seconds" in made.stderr) == (0, True)
+    (key,) = KeyRing("ring.json").load().keys
+    tokens = [Fernet(key.key).encrypt(b"data").decode(), "garbage", "é"]
+    counted = run_from(None, "ring", "needed", "--path", "ring.json", input="\n".join(tokens))
+    assert counted.exit_code == 0
+    lines = [line.split() for line in counted.stdout.splitlines()]
+    assert lines == [["KEY", "TOKENS"], [key.id, "1"], ["none", "of", "them", "2"]]

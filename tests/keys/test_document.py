@@ -1,0 +1,110 @@
+"""A key ring as JSON: it keeps everything, and says what is wrong without a key."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_fernet import KeyRing, KeyRingError
+from flask_fernet.keys.document import decode, encode
+from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.apps import SECRET
+from tests.clock import NOW
+from tests.keys.rings import events, lived
+
+
+@given(happened=events, later=st.integers(-500, 1500))
+def test_a_ring_survives_its_document(happened: list[tuple[str, int, int]], later: int) -> None:
+    ring, now = lived(happened)
+    assert decode(encode(ring)) == ring
+    # A pure function: the order in the document decides nothing.
+    document = json.loads(encode(ring))
+    document["keys"].reverse()
+    turned = decode(json.dumps(document))
+    assert turned.opening(now + later) == ring.opening(now + later)
+
+
+def test_no_key_is_left_in_an_error() -> None:
+    whole = encode(lived([])[0])
+    for text in (whole[:-5], whole[:-5].encode() + b"\xff"):
+        with pytest.raises(KeyRingError) as raised:
+            decode(text)
+        assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "version", "times", "form", "long"])
+def test_no_key_is_left_in_a_frame(tmp_path: Path, damage: str) -> None:
+    """Crash reporters record local variables."""
+    path = tmp_path / "ring.json"
+    KeyRing(path).create(new_ring(SESSIONS, NOW))
+    whole = path.read_text()
+    (key,) = decode(whole).keys
+    path.write_text(
+        {
+            "cut": whole[:-5],
+            "version": whole.replace('"version": 1', '"version": 2'),
+            "times": whole.replace("T", " "),
+            "form": whole,
+            "long": whole + " " * (1 << 20),
+        }[damage]
+    )
+    secrets = [SECRET] if damage == "form" else None
+    with pytest.raises(KeyRingError) as raised:
+        KeyRing(path, secrets=secrets).load()
+    frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)][1:]
+    assert frames
+    for frame in frames:
+        assert key.key not in repr(list(frame.f_locals.values()))
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("", "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("[]", "not a JSON object"),
+        ("[" * 200_000, "not valid JSON"),
+        ('{"version": 1, "purpose": "sessions", "retention": 1' + "0" * 400 + "}", "retention"),
+        ('{"version": 2}', "version"),
+        ('{"version": 1}', "no valid purpose"),
+        ('{"version": 1, "purpose": "sessions", "retention": "x"}', "retention"),
+        ('{"version": 1, "purpose": "sessions", "retention": 5, "keys": {}}', "list of keys"),
+        ('{"version": 1, "purpose": "sessions", "retention": 5, "keys": []}', "not revoked"),
+        (
+            '{"version": 1, "purpose": "sessions", "retention": 5, "keys": [{"key": "SECRET"}]}',
+            "no valid id",
+        ),
+    ],
+)
+def test_documents_that_are_not_rings_are_refused(document: str, problem: str) -> None:
+    with pytest.raises(KeyRingError, match=problem) as raised:
+        decode(document)
+    assert "SECRET" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"id": 5}, r"no valid id in keys\[0\]"),
+        ({"id": ""}, r"no valid id in keys\[0\]"),
+        ({"key": "SECRET"}, r"no valid key with its times in keys\[0\]"),
+        ({"created": "yesterday"}, r"no valid key with its times in keys\[0\]"),
+        ({"revoked": 5}, r"no valid key with its times in keys\[0\]"),
+        ({"id": "same"}, "the same id"),
+        ({"activates": "2026-01-02T03:04:05Z"}, "activated at the same time"),
+    ],
+)
+def test_keys_that_cannot_be_used_are_refused(change: dict[str, object], problem: str) -> None:
+    ring = new_ring(SESSIONS, NOW)
+    document = json.loads(encode(ring.rotated(NOW, activate_in=10)))
+    for key in document["keys"]:
+        key.update(change)
+    with pytest.raises(KeyRingError, match=problem) as raised:
+        decode(json.dumps(document))
+    assert ring.keys[0].key not in str(raised.value)
+    assert raised.value.__context__ is None

@@ -1,0 +1,139 @@
+"""The handle of a ring: over a file, or over a store of the app's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_fernet import (
+    ConfigurationError,
+    EncryptedSessionInterface,
+    KeyRing,
+    KeyRingError,
+    keyring_unreadable,
+)
+from flask_fernet.keys.document import encode
+from flask_fernet.keys.ring import SESSIONS, Ring, new_ring
+from tests.apps import SECRET, add_views, write
+from tests.clock import NOW, until
+from tests.commands import succeed
+from tests.oracles import maker_of
+
+
+def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
+    """A store of the app's own."""
+
+    class Memory:
+        document: bytes | None = None
+
+        def load(self) -> bytes:
+            if self.document is None:
+                raise KeyRingError("There is none.")
+            return self.document
+
+        def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
+            same = self.document == expected
+            self.document = document if same else self.document
+            return same
+
+        def fingerprint(self) -> object:
+            if self.document is None:
+                raise KeyRingError("There is none.")
+            return self.document
+
+    memory = Memory()
+    keyring = KeyRing(memory, secrets=["a secret of more than sixteen bytes"])
+    app = add_views(Flask(__name__, instance_path=str(tmp_path)))
+    app.config["SESSION_ENCRYPTION_KEYRING"] = keyring
+    with pytest.raises(ConfigurationError, match="There is none"):
+        EncryptedSessionInterface(app)
+    app.session_interface = EncryptedSessionInterface()
+    app.secret_key = None
+    succeed(app, "ring", "init")
+    token = write(app.test_client(), a=1)
+    succeed(app, "ring", "rotate", "--activate-in", "0")
+    assert len(keyring.load().keys) == 2
+    succeed(app, "ring", "rewrap")
+    assert maker_of(token, keyring) == keyring.load().keys[0].id
+    succeed(app, "doctor")
+    # A store that cannot be asked leaves a worker with the keys that it read last.
+    write(app.test_client(), a=1)
+    memory.document, document = None, memory.document
+    errors: list[KeyRingError] = []
+
+    def note(_: object, error: KeyRingError) -> None:
+        errors.append(error)
+
+    keyring_unreadable.connect(note)
+    until(lambda: write(app.test_client(), a=1) and errors)
+    memory.document = document
+    succeed(app, "doctor")
+
+
+class Busy:
+    """A store that somebody else changes each time before us, but for the last few."""
+
+    def __init__(self, times: int) -> None:
+        self.times = times
+        self.document = encode(new_ring(SESSIONS, NOW)).encode()
+
+    def load(self) -> bytes:
+        return self.document
+
+    def compare_and_set(self, expected: bytes | None, document: bytes) -> bool:
+        if self.times:
+            self.times -= 1
+            return False
+        self.document = document
+        return True
+
+    def fingerprint(self) -> object:
+        return self.document
+
+
+def test_a_change_is_tried_again_when_others_come_first() -> None:
+    ring = KeyRing(Busy(3))
+    assert ring.change(lambda ring: ring.rotated(NOW)) == ring.load()
+    assert len(ring.load().keys) == 2
+
+
+def test_a_change_gives_up_when_others_always_come_first() -> None:
+    ring = KeyRing(Busy(10**6))
+    with pytest.raises(KeyRingError, match="Other writers kept changing"):
+        ring.change(lambda ring: ring.rotated(NOW))
+    assert len(ring.load().keys) == 1
+
+
+def test_a_change_that_changes_nothing_writes_nothing() -> None:
+    ring = KeyRing(Busy(10**6))
+    assert ring.change(lambda ring: ring) == ring.load()
+
+
+def test_a_change_of_a_wrapped_ring_is_tried_again_too(tmp_path: Path) -> None:
+    ring = KeyRing(tmp_path / "ring.json", secrets=[SECRET])
+    ring.create(new_ring("data", NOW))
+    changes = []
+
+    def change_after_another(now: Ring) -> Ring:
+        changes.append(now)
+        if len(changes) == 1:
+            other = KeyRing(tmp_path / "ring.json", secrets=[SECRET])
+            other.change(lambda ring: ring.rotated(NOW))
+        return now.rotated(NOW, force=True)
+
+    assert len(ring.change(change_after_another).keys) == 3
+    assert len(changes) == 2
+
+
+def test_two_handles_of_one_file_are_equal(tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    assert KeyRing(path) == KeyRing(str(path))
+    assert hash(KeyRing(path)) == hash(KeyRing(str(path)))
+    assert KeyRing(path) != KeyRing(path, secrets=[SECRET])
+    assert KeyRing(path) != KeyRing(tmp_path / "other.json")
+    assert KeyRing(path) != path
+    store = Busy(0)
+    assert KeyRing(store) == KeyRing(store)
+    assert KeyRing(store) != KeyRing(Busy(0))

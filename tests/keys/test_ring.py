@@ -1,0 +1,113 @@
+"""Which key of a ring does what, when: a pure function of the ring and the time."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from flask_fernet import KeyRingError
+from flask_fernet.keys.ring import SESSIONS, State, new_ring
+from tests.clock import NOW
+from tests.keys.rings import events, lived, lived_on
+
+
+@given(happened=events, later=st.integers(-500, 1500))
+def test_exactly_one_key_is_primary_at_any_time(
+    happened: list[tuple[str, int, int]], later: int
+) -> None:
+    ring, now = lived(happened)
+    states = [ring.state(key, now + later) for key in ring.keys]
+    assert states.count(State.PRIMARY) == 1
+    assert ring.primary(now + later).revoked is None
+    assert ring.opening(now + later)[0] == ring.primary(now + later)
+    usable = {State.PRIMARY, State.STAGED, State.RETIRED}
+    assert len(ring.opening(now + later)) == sum(state in usable for state in states)
+
+
+@example(happened=[("rotate", 0, 100), ("revoke", 5, 1), ("prune", 400, 0)])
+@example(happened=[("rotate", 0, 0), ("rotate", 1000, 10), ("prune", 11, 0)])
+@example(happened=[("rotate", 2, 1), ("force", 0, 0), ("rotate", 299, 0)])
+@example(happened=[("rotate", 0, 10), ("force", 1, 10), ("revoke", 1, 2), ("rotate", 998, 10)])
+@given(happened=events)
+def test_what_was_written_opens_for_the_retention(happened: list[tuple[str, int, int]]) -> None:
+    """Second by second: whatever a key wrote opens as long as it should."""
+    ring, now = lived([])
+    wrote: dict[str, int] = {}
+    for length in range(1, len(happened) + 1):
+        changed, then = lived_on(ring, now, happened[length - 1])
+        for second in range(now, then + 1):
+            wrote[ring.primary(second).id] = second
+        ring, now = changed, then
+        revoked = {key.id for key in ring.keys if key.revoked is not None}
+        opening = {key.id for key in ring.opening(now)}
+        for key_id, last in wrote.items():
+            if key_id not in revoked and now < last + ring.retention:
+                assert key_id in opening
+
+
+@given(happened=events)
+def test_pruning_changes_nothing_that_is_used(happened: list[tuple[str, int, int]]) -> None:
+    ring, now = lived(happened)
+    assert ring.pruned(now).opening(now) == ring.opening(now)
+
+
+def test_a_key_is_staged_first() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300)
+    (old,) = ring.keys
+    ring = ring.rotated(NOW, activate_in=10)
+    new = ring.keys[-1]
+    for now, states in [
+        (NOW, [State.PRIMARY, State.STAGED]),
+        (NOW + 9.9, [State.PRIMARY, State.STAGED]),
+        (NOW + 10, [State.RETIRED, State.PRIMARY]),
+        (NOW + 309.9, [State.RETIRED, State.PRIMARY]),
+        (NOW + 310, [State.EXPIRED, State.PRIMARY]),
+    ]:
+        assert [ring.state(key, now) for key in ring.keys] == states
+    assert ring.next_change(NOW) == NOW + 10
+    assert ring.next_change(NOW + 10) == NOW + 310
+    assert ring.pruned(NOW + 310).keys == (new,)
+    assert old.key not in repr(ring)
+
+
+def test_a_second_rotation_waits() -> None:
+    ring = new_ring(SESSIONS, NOW).rotated(NOW, activate_in=10)
+    with pytest.raises(KeyRingError, match="still staged"):
+        ring.rotated(NOW + 9)
+    assert len(ring.rotated(NOW + 9, force=True).keys) == 3
+    assert len(ring.rotated(NOW + 10).keys) == 3
+
+
+def test_revoking_with_a_clock_that_is_behind_makes_no_older_key_primary() -> None:
+    ring, now = lived([])
+    ring = ring.rotated(now, activate_in=0)
+    now += 10
+    new = ring.primary(now)
+    revoked = ring.revoked(new.id, now - 5000)
+    for at in (now, now - 4000):
+        assert revoked.primary(at + 5000).id not in {key.id for key in ring.keys}
+    assert revoked.state(revoked.keys[0], now) is not State.PRIMARY
+
+
+def test_revoking_the_primary_puts_another_in_its_place() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    (leaked,) = ring.keys
+    ring = ring.revoked(leaked.id, NOW + 5)
+    assert ring.state(ring.keys[0], NOW + 5) is State.REVOKED
+    assert ring.primary(NOW + 5).id != leaked.id
+    assert ring.primary(NOW + 5).activates == NOW + 5
+    with pytest.raises(KeyRingError, match="Unknown or revoked key"):
+        ring.revoked(leaked.id, NOW + 6)
+
+
+def test_a_rotation_by_a_clock_that_is_behind_is_refused_unless_forced() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    assert len(ring.rotated(NOW - 60).keys) == 2
+    with pytest.raises(KeyRingError, match="clock of this host is behind"):
+        ring.rotated(NOW - 61)
+    assert len(ring.rotated(NOW - 61, force=True).keys) == 2
+
+
+def test_a_state_is_its_name_as_text() -> None:
+    assert f"{State.PRIMARY} {State.STAGED}" == "primary staged"

@@ -1,0 +1,90 @@
+"""``flask fernet inspect``: what is told of a session cookie, and to whom."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from flask_fernet import Fernet, KeyRing
+from tests.apps import SECRET, signed_app, write
+from tests.clock import Clock
+from tests.commands import run, succeed
+from tests.oracles import OracleFernet, derived_key
+
+
+class TestInspect:
+    def test_a_session_is_described_without_its_contents(self, app: Flask) -> None:
+        token = write(app.test_client(), user="ada")
+        shown = json.loads(succeed(app, "inspect", "--json", "-", input=token + "\n"))
+        assert shown.pop("age") in (0, 1)
+        assert shown["expires"] > shown["issued"]
+        assert (shown["format"], shown["key"], shown["size"]) == ("fernet", "SECRET_KEY", 14)
+        assert "size:      14 bytes" in succeed(app, "inspect", token)
+        assert "ada" not in succeed(app, "inspect", token)
+        assert "contents:  {'user': 'ada'}" in succeed(app, "inspect", "--show", token)
+
+    def test_flasks_own_cookie_is_refused_unless_it_is_accepted(self, app: Flask) -> None:
+        token = write(signed_app().test_client(), user="ada")
+        result = run(app, "inspect", token)
+        assert result.exit_code == 1
+        assert "refused:   not accepted" in result.stdout
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["flask-signed"]
+        shown = succeed(app, "inspect", "--show", token)
+        assert "flask-signed" in shown
+        assert "{'user': 'ada'}" in shown
+
+    def test_the_key_that_made_a_cookie_is_named(self, app: Flask, tmp_path: Path) -> None:
+        app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+        app.config["SESSION_ENCRYPTION_ACCEPT"] = ["secret-key"]
+        succeed(app, "ring", "init")
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"key {key.id} of the ring" in succeed(app, "inspect", write(app.test_client(), a=1))
+        old = OracleFernet(derived_key(SECRET.encode())).encrypt(b"{}").decode()
+        assert "key:       SECRET_KEY" in succeed(app, "inspect", old)
+
+    def test_nothing_is_told_of_a_token_of_others(self, app: Flask) -> None:
+        stranger = OracleFernet(Fernet.generate_key()).encrypt_at_time(b"{}", 5).decode()
+        for token, reason in [(stranger, "unauthentic"), ("x", "malformed"), ("a.b.c", "unauth")]:
+            result = run(app, "inspect", "--show", token)
+            assert result.exit_code == 1
+            assert result.output.startswith(f"refused:   {reason}")
+            assert "issued" not in result.output
+
+    def test_an_expired_cookie_is_refused(self, app: Flask) -> None:
+        key = derived_key(SECRET.encode())
+        old = OracleFernet(key).encrypt_at_time(b'{"a":1}', int(time.time()) - 10**8).decode()
+        result = run(app, "inspect", "--json", old)
+        assert result.exit_code == 1
+        assert json.loads(result.output)["refused"] == "expired"
+
+    def test_a_cookie_beyond_the_absolute_lifetime_is_refused(
+        self, app: Flask, clock: Clock
+    ) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        token = write(app.test_client(), a=1)
+        shown = json.loads(succeed(app, "inspect", "--show", "--json", token))
+        assert shown["contents"] == "{'a': 1}"
+        assert shown["created"] == shown["issued"]
+        clock.now += 150
+        late = run(app, "inspect", "--json", token)
+        assert (late.exit_code, json.loads(late.stdout)["refused"]) == (1, "expired")
+
+    def test_a_cookie_from_the_future_is_refused(self, app: Flask, clock: Clock) -> None:
+        token = write(app.test_client(), a=1)
+        clock.now -= 60
+        assert "refused" not in succeed(app, "inspect", token)
+        clock.now -= 1
+        result = run(app, "inspect", "--json", token)
+        assert (result.exit_code, json.loads(result.stdout)["refused"]) == (1, "from_future")
+
+    @pytest.mark.parametrize("payload", [b"no json", b"[1]", b".broken"])
+    def test_a_payload_that_no_session_is_in_is_refused(self, app: Flask, payload: bytes) -> None:
+        token = OracleFernet(derived_key(SECRET.encode())).encrypt(payload).decode()
+        result = run(app, "inspect", "--json", "--show", token)
+        found = json.loads(result.stdout)
+        assert (result.exit_code, found["refused"]) == (1, "undecodable")
+        assert "contents" not in found

@@ -1,0 +1,249 @@
+"""``SESSION_ABSOLUTE_LIFETIME``, ``regenerate()`` and ``SESSION_REFRESH_AFTER``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from flask.sessions import SecureCookieSession
+from flask_login import LoginManager, UserMixin, login_user
+
+from flask_fernet import (
+    ConfigurationError,
+    EncryptedSessionInterface,
+    Fernet,
+    Reason,
+    RegenerateMixin,
+)
+from tests.apps import SECRET, MakeApp, add_views, opened, signed_app, token_of, works, write
+from tests.clock import Clock
+from tests.oracles import OracleFernet
+
+DAY = 24 * 3600
+KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
+
+
+class Browser:
+    """A client whose cookies end only where the server says so: its own clock is another."""
+
+    def __init__(self, app: Flask, token: str | None = None) -> None:
+        self.client = app.test_client(use_cookies=False)
+        self.token = token
+
+    def get(self, path: str) -> str:
+        headers = {"Cookie": f"session={self.token}"} if self.token else {}
+        response = self.client.get(path, headers=headers)
+        self.written = "Set-Cookie" in response.headers
+        if self.written:
+            self.token = token_of(response.headers["Set-Cookie"])
+        return str(response.text)
+
+
+def views(app: Flask) -> Flask:
+    add_views(app)
+
+    @app.get("/start")
+    def start() -> str:
+        session.permanent = True
+        session["user"] = "ada"
+        return ""
+
+    @app.get("/touch")
+    def touch() -> str:
+        session["touched"] = True
+        return ""
+
+    @app.get("/regenerate")
+    def regenerate() -> str:
+        session.regenerate()  # type: ignore[attr-defined]
+        return ""
+
+    return app
+
+
+class TestAbsolute:
+    def limited_app(self, make_app: MakeApp, *interface: Any, **config: Any) -> Flask:
+        config = {"SESSION_ABSOLUTE_LIFETIME": timedelta(days=3), **config}
+        config.setdefault("PERMANENT_SESSION_LIFETIME", 2 * DAY)
+        return views(make_app(*interface, **config))
+
+    def test_refreshing_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
+        app = self.limited_app(make_app)
+        browser = Browser(app)
+        browser.get("/start")
+        for _ in range(3):
+            assert "ada" in browser.get("/read")
+            browser.get("/touch")
+            clock.now += DAY
+        assert "ada" in browser.get("/read")
+        clock.now += 1
+        assert browser.get("/read") == "{}"
+        interface: Any = app.session_interface
+        assert interface.rejections[Reason.EXPIRED] == 1
+
+    def test_the_time_of_creation_is_hidden_from_the_session(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        app = self.limited_app(make_app)
+        browser = Browser(app)
+        browser.get("/start")
+        assert browser.get("/read") == "{'_permanent': True, 'user': 'ada'}"
+        payload = json.loads(opened(app, browser.token or "")[0])
+        assert payload.pop("flask-fernet:created") == clock.now
+        # Once the setting is off it is taken out, and not written again.
+        off = views(make_app(SECRET_KEY=app.secret_key))
+        later = Browser(off, browser.token)
+        assert later.get("/read") == "{'_permanent': True, 'user': 'ada'}"
+        later.get("/touch")
+        assert b"created" not in opened(off, later.token or "")[0]
+
+    def test_regenerating_begins_it_again(self, make_app: MakeApp, clock: Clock) -> None:
+        browser = Browser(self.limited_app(make_app))
+        browser.get("/start")
+        for _ in range(4):
+            clock.now += DAY
+            browser.get("/regenerate")
+        assert "ada" in browser.get("/read")
+
+    def test_a_key_rotation_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
+        before = self.limited_app(make_app, EncryptedSessionInterface(keys=[OLD]))
+        first = Browser(before)
+        first.get("/start")
+        clock.now += DAY
+        after = self.limited_app(make_app, EncryptedSessionInterface(keys=[KEY, OLD]))
+        browser = Browser(after, first.token)
+        browser.get("/read")
+        OracleFernet(KEY).decrypt(browser.token or "")
+        clock.now += DAY
+        assert "ada" in browser.get("/read")
+        clock.now += DAY + 1
+        assert browser.get("/read") == "{}"
+
+    def test_a_session_that_was_taken_over_starts_at_its_issue_time(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        cookie = write(signed_app().test_client(), user="ada", _permanent=True)
+        clock.now += DAY
+        app = self.limited_app(make_app, SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
+        browser = Browser(app, cookie)
+        for _ in range(2):
+            assert "ada" in browser.get("/read")
+            browser.get("/touch")
+            clock.now += DAY
+        clock.now += 1
+        assert browser.get("/read") == "{}"
+
+    def test_a_session_class_with_the_mixin_can_regenerate(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        class Own(RegenerateMixin, SecureCookieSession):
+            pass
+
+        interface = EncryptedSessionInterface()
+        interface.session_class = Own
+        browser = Browser(self.limited_app(make_app, interface))
+        browser.get("/start")
+        for _ in range(4):
+            clock.now += DAY
+            browser.get("/regenerate")
+        assert "ada" in browser.get("/read")
+
+    def test_a_log_in_regenerates(self, make_app: MakeApp, clock: Clock) -> None:
+        class User(UserMixin):  # type: ignore[misc]
+            id = "1"
+
+        app = self.limited_app(make_app)
+        LoginManager(app).user_loader(lambda _: User())
+
+        @app.get("/login")
+        def login() -> str:
+            login_user(User())
+            return ""
+
+        browser = Browser(app)
+        browser.get("/start")
+        for _ in range(4):
+            clock.now += DAY
+            browser.get("/login")
+        assert "ada" in browser.get("/read")
+
+
+class TestRefreshAfter:
+    @pytest.mark.parametrize(("share", "refreshed_at"), [(None, 1), (0, 1), (0.5, 500), (0.9, 900)])
+    def test_a_session_is_refreshed_only_when_that_share_has_gone(
+        self, make_app: MakeApp, clock: Clock, share: float | None, refreshed_at: int
+    ) -> None:
+        app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=share))
+        browser = Browser(app)
+        browser.get("/start")
+        if refreshed_at > 1:
+            clock.now += refreshed_at - 1
+            browser.get("/read")
+            assert not browser.written
+        clock.now += 1
+        browser.get("/read")
+        assert browser.written
+        assert opened(app, browser.token or "")[1] == int(clock.now)
+
+    def test_a_change_is_always_written(self, make_app: MakeApp, clock: Clock) -> None:
+        app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=0.5))
+        browser = Browser(app)
+        browser.get("/start")
+        browser.get("/touch")
+        assert browser.written
+
+    def test_an_older_key_is_still_replaced(self, make_app: MakeApp, clock: Clock) -> None:
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', int(clock.now)).decode()
+        app = views(make_app(EncryptedSessionInterface(keys=[KEY, OLD]), SESSION_REFRESH_AFTER=0.5))
+        browser = Browser(app, token)
+        browser.get("/read")
+        OracleFernet(KEY).decrypt(browser.token or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SESSION_ABSOLUTE_LIFETIME", 0),
+        ("SESSION_ABSOLUTE_LIFETIME", "3 days"),
+        ("SESSION_ABSOLUTE_LIFETIME", timedelta(0)),
+        ("SESSION_ABSOLUTE_LIFETIME", float("nan")),
+        ("SESSION_REFRESH_AFTER", 1),
+        ("SESSION_REFRESH_AFTER", -0.1),
+        ("SESSION_REFRESH_AFTER", True),
+    ],
+)
+def test_lifetimes_that_cannot_be_used_are_refused(name: str, value: object) -> None:
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": SECRET, name: value})
+    with pytest.raises(ConfigurationError, match=name):
+        EncryptedSessionInterface(app)
+
+
+def test_without_flask_login_there_is_nothing_to_connect_to(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "flask_login")
+    works(add_views(make_app(SESSION_ABSOLUTE_LIFETIME=100)))
+
+
+def test_a_log_in_leaves_a_session_that_cannot_regenerate_alone(make_app: MakeApp) -> None:
+    interface = EncryptedSessionInterface()
+    interface.session_class = SecureCookieSession
+    app = add_views(make_app(interface, SESSION_ABSOLUTE_LIFETIME=100))
+
+    class User(UserMixin):  # type: ignore[misc]
+        id = "1"
+
+    LoginManager(app).user_loader(lambda _: User())
+
+    @app.get("/login")
+    def login() -> str:
+        return str(login_user(User()))
+
+    client = app.test_client()
+    assert client.get("/login").text == "True"
+    assert "_user_id" in client.get("/read").text

@@ -1,0 +1,150 @@
+"""The demo in a real server with two workers, over HTTP."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet as OracleFernet
+
+ROOT = Path(__file__).parents[2]
+
+
+class Browser:
+    """Enough of one: a cookie, and a new connection a request, so that any worker may answer."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookie = ""
+
+    def fetch(self, method: str, path: str, **form: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {"Cookie": self.cookie} if self.cookie else {}
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
+        connection.request(method, path, urllib.parse.urlencode(form), headers)
+        response = connection.getresponse()
+        if header := response.headers["Set-Cookie"]:
+            self.cookie = header.partition(";")[0]
+        response.text = response.read().decode()  # type: ignore[attr-defined]
+        connection.close()
+        return response
+
+    def workers_that_know(self, text: str) -> set[str]:
+        """Asks for the profile until both workers have answered."""
+        workers: set[str] = set()
+        # On a busy machine one worker starts long before the other.
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            response = self.fetch("GET", "/profile")
+            assert response.status == 200
+            assert text in response.text  # type: ignore[attr-defined]
+            workers.add(response.headers["X-Worker"])
+            if len(workers) == 2:
+                return workers
+        raise AssertionError(f"only {workers} answered")
+
+
+@contextmanager
+def server(instance: Path, port: int) -> Iterator[None]:
+    """The demo as `make demo` starts it."""
+    environment = {**os.environ, "ARTICLE_INSTANCE": str(instance)}
+    subprocess.run([sys.executable, "-m", "examples.article.keys"], env=environment, check=True,
+                   cwd=ROOT)  # fmt: skip
+    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}",
+               "--log-level", "warning", "examples.article.app:create_app()"]  # fmt: skip
+    process = subprocess.Popen(command, env=environment, cwd=ROOT)
+    try:
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.1)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number: int = free.getsockname()[1]
+        return number
+
+
+def test_the_demo_runs_in_a_real_server(tmp_path: Path, port: int) -> None:
+    instance = tmp_path / "instance"
+    browser = Browser(port)
+    with server(instance, port):
+        assert browser.fetch("GET", "/profile").status == 302
+        response = browser.fetch("POST", "/login", username="ada", theme="dark")
+        assert (response.status, response.headers["Location"]) == (302, "/profile")
+        workers = browser.workers_that_know("ada@example.org")
+        page = browser.fetch("GET", "/cookie").text  # type: ignore[attr-defined]
+        assert page.count("ada@example.org") == 1  # Only in the column of Flask's default.
+
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in instance.iterdir()}
+    assert modes == {"sessions.key": 0o600, "article.key": 0o600}
+    sessions_key = (instance / "sessions.key").read_bytes()
+    payload = OracleFernet(sessions_key).decrypt(browser.cookie.partition("=")[2])
+    assert b'"email":"ada@example.org"' in payload
+    assert sessions_key != (instance / "article.key").read_bytes()
+
+    with server(instance, port):
+        forged = Browser(port)
+        forged.cookie = "session=abc"
+        assert forged.fetch("GET", "/cookie").status == 200
+        assert not workers & browser.workers_that_know("ada@example.org")
+        assert browser.fetch("POST", "/logout").headers["Location"] == "/login"
+        assert browser.cookie == "session="
+        assert browser.fetch("GET", "/profile").status == 302
+    assert sessions_key == (instance / "sessions.key").read_bytes()
+
+
+def test_the_articles_code_is_as_it_stands() -> None:
+    """But for one import, it is code for `cryptography`, and runs with that."""
+    source = (ROOT / "examples/article/article.py").read_text()
+    changed = source.replace(
+        "from flask_fernet import Fernet", "from cryptography.fernet import Fernet"
+    )
+    assert changed != source
+    defined = {node.name for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)}
+    assert defined == {"encrypt_data", "decrypt_data", "update_session"}
+    for text in (source, changed):
+        module: dict[str, object] = {"__name__": "article"}
+        exec(compile(text, "article.py", "exec"), module)
+        from flask import Flask, session
+
+        app = Flask("article")
+        app.secret_key = "the secret of a test of the article"
+        with app.test_request_context():
+            module["update_session"](1, "ada_lovelace", 99)  # type: ignore[operator]
+            token = session[str(module["SESSION_ID_KEY"])]
+            assert module["decrypt_data"](token) == "1_ada_lovelace_99"  # type: ignore[operator]
+
+
+def test_nothing_secret_is_in_the_repository() -> None:
+    listed = subprocess.run(
+        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    for name in listed.stdout.split():
+        if name.startswith(("tests/", "docs/")) or not (ROOT / name).is_file():
+            continue
+        text = (ROOT / name).read_text(errors="replace")
+        assert not re.search(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}=(?![A-Za-z0-9_=-])", text), name

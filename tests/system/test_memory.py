@@ -1,0 +1,70 @@
+"""Nothing is kept of what is over: resident memory after many calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from benches.memory import resident
+from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, MultiFernet
+from flask_fernet._core import Codec
+from tests.apps import SECRET
+from tests.strategies import EVERYTHING
+
+CALLS = 30_000
+#: A leak of the smallest object, at each call, would be more.
+ALLOWED = CALLS * 16
+
+
+def refused(fernet: Any) -> None:
+    try:
+        fernet.decrypt(b"gAAAAABqsTeYAQ", ttl=5)
+    except InvalidToken:
+        return
+    raise AssertionError
+
+
+def sessions(cookie: str | None) -> Callable[[], object]:
+    """Opens a session from a cookie, or from the one that was saved, and saves it."""
+    app = Flask(__name__)
+    app.secret_key = SECRET
+    interface = app.session_interface = EncryptedSessionInterface()
+    session: Any = interface.session_class(EVERYTHING)
+    session.modified = True
+    response = app.response_class()
+    interface.save_session(app, session, response)
+    header = cookie or response.headers["Set-Cookie"].partition(";")[0]
+    environ = app.test_request_context(headers={"Cookie": header}).request.environ
+
+    def call() -> None:
+        opened: Any = interface.open_session(app, app.request_class(environ))
+        opened["again"] = 1
+        interface.save_session(app, opened, app.response_class())
+
+    return call
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: sessions(None),
+        lambda: sessions("session=gAAAAABqsTeYAQ"),
+        lambda: partial(Fernet(Fernet.generate_key()).encrypt, b"x" * 100),
+        lambda: partial(refused, MultiFernet([Fernet(Fernet.generate_key())] * 2)),
+        lambda: partial(Fernet, Fernet.generate_key()),
+        lambda: partial(Codec().decode, Codec().encode(EVERYTHING) or b""),
+    ],
+    ids=["sessions", "refused sessions", "encrypt", "refused tokens", "keys", "codec"],
+)
+def test_memory_does_not_grow(make: Callable[[], Callable[[], object]]) -> None:
+    call = make()
+    for _ in range(2000):
+        call()
+    before = resident()
+    for _ in range(CALLS):
+        call()
+    assert resident() - before < ALLOWED

@@ -1,0 +1,196 @@
+"""Many threads and forked processes: no session crosses over, no IV is drawn twice."""
+
+from __future__ import annotations
+
+import base64
+import ctypes
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+from typing import Any
+
+import pytest
+from flask import Flask, session
+
+from flask_fernet import EncryptedSessionInterface, Fernet
+from tests.apps import SECRET, NativeOnly, set_cookie, token_of
+
+IVS = 300
+
+
+def ivs(fernet: Fernet, count: int = IVS) -> bytes:
+    """The IVs of some new tokens."""
+    return b"".join(base64.urlsafe_b64decode(fernet.encrypt(b""))[9:25] for _ in range(count))
+
+
+def forked(fork: Any, fernet: Fernet, depth: int) -> list[bytes]:
+    """IVs of this process, drawn after the fork, and of a line of children."""
+    reader, writer = os.pipe()
+    if fork() == 0:
+        status = 1
+        try:
+            os.close(reader)
+            lines = forked(fork, fernet, depth - 1) if depth else [ivs(fernet)]
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write(b"".join(lines))
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    mine = ivs(fernet)
+    with os.fdopen(reader, "rb") as pipe:
+        theirs = pipe.read()
+    assert os.wait()[1] == 0
+    return [mine, theirs]
+
+
+LIBC = ctypes.PyDLL(None)
+#: By Python; by libc, which runs fork handlers but not Python's; by the kernel alone.
+FORKS = {
+    "python": os.fork,
+    "libc": LIBC.fork,
+    # On other machines there is no system call of that name.
+    "kernel": (lambda: LIBC.syscall(57)) if os.uname().machine == "x86_64" else LIBC.fork,
+}
+
+
+@pytest.mark.parametrize("name", FORKS)
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_forks_never_repeat_an_iv(name: str) -> None:
+    fernet = Fernet(Fernet.generate_key())
+    before = ivs(fernet, 7)  # The pool is filled, and partly used.
+    drawn = before + b"".join(forked(FORKS[name], fernet, depth=2))
+    drawn += ivs(fernet)
+    distinct = {drawn[at : at + 16] for at in range(0, len(drawn), 16)}
+    assert len(distinct) == len(drawn) // 16 == 7 + 5 * IVS
+
+
+def test_forked_workers_of_an_app_draw_different_ivs() -> None:
+    """Ten workers forked from one parent that has served a request, as with gunicorn's preload."""
+    app = Flask(__name__)
+    app.secret_key = SECRET
+    app.session_interface = EncryptedSessionInterface()
+
+    @app.get("/")
+    def view() -> str:
+        session["a"] = 1
+        return ""
+
+    app.test_client().get("/")
+    pipes = []
+    for _ in range(10):
+        reader, writer = os.pipe()
+        if os.fork() == 0:
+            token = token_of(set_cookie(app.test_client().get("/")))
+            os.write(writer, token.encode())
+            os._exit(0)
+        os.close(writer)
+        pipes.append(os.fdopen(reader, "rb"))
+    tokens = []
+    for pipe in pipes:
+        with pipe:
+            tokens.append(pipe.read())
+        os.wait()
+    assert len({base64.urlsafe_b64decode(token)[9:25] for token in tokens}) == 10
+
+
+def test_eight_threads_keep_their_sessions_apart() -> None:
+    app = Flask(__name__)
+    app.secret_key = SECRET
+    app.session_interface = NativeOnly()
+
+    @app.get("/<int:user>/<int:turn>")
+    def view(user: int, turn: int) -> str:
+        seen = session.get("user", user), session.get("turn", turn - 1)
+        session["user"], session["turn"] = user, turn
+        session["bulk"] = [f"{user}-{turn}"] * 20
+        return f"{seen[0]} {seen[1]}"
+
+    failures: list[str] = []
+
+    def browse(user: int) -> None:
+        client = app.test_client()
+        for turn in range(400):
+            text = client.get(f"/{user}/{turn}").text
+            if text != f"{user} {turn - 1}":
+                failures.append(f"user {user}, turn {turn}: {text}")
+        with client.session_transaction() as last:
+            if last["bulk"] != [f"{user}-399"] * 20:
+                failures.append(f"user {user}: {last['bulk']}")
+
+    threads = [threading.Thread(target=browse, args=(user,)) for user in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
+def test_settings_may_change_under_eight_threads() -> None:
+    """Every token is under a key that was set at some time, and every session is read."""
+    app = Flask(__name__)
+    app.config["SESSION_ENCRYPTION_KEYS"] = keys = [Fernet.generate_key()]
+    app.session_interface = EncryptedSessionInterface()
+    stop = threading.Event()
+    failures: list[str] = []
+
+    @app.get("/")
+    def view() -> str:
+        session["count"] = session.get("count", 0) + 1
+        return str(session["count"])
+
+    def browse() -> None:
+        client = app.test_client()
+        turn = 0
+        while turn < 200 or len(keys) < 10:
+            turn += 1
+            if client.get("/").text != str(turn):
+                failures.append(f"turn {turn}")
+
+    def rotate() -> None:
+        while not stop.wait(0.005):
+            keys.insert(0, Fernet.generate_key())
+
+    threads = [threading.Thread(target=browse) for _ in range(8)]
+    rotating = threading.Thread(target=rotate)
+    for thread in [*threads, rotating]:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    stop.set()
+    rotating.join()
+    assert failures == []
+    assert sum(app.session_interface.rejections.values()) == 0
+
+
+def test_a_subinterpreter_is_refused() -> None:
+    """As the README says: the module does not load there, instead of crashing later."""
+    script = textwrap.dedent(
+        """
+        import os
+        try:
+            import _interpreters as interpreters
+        except ImportError:
+            import _xxsubinterpreters as interpreters
+        import flask_fernet
+        reader, writer = os.pipe()
+        code = f'''
+        import os
+        try:
+            import flask_fernet._core
+        except ImportError:
+            os.write({writer}, b"refused")
+        else:
+            os.write({writer}, b"loaded")
+        '''
+        interpreters.run_string(interpreters.create(), code)
+        print(os.read(reader, 100).decode(), flush=True)
+        os._exit(0)
+        """
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert result.stdout == "refused\n", result.stderr

@@ -1,0 +1,146 @@
+"""``flask fernet doctor``: what an app needs in production."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.sessions import SecureCookieSessionInterface
+
+from flask_fernet import Fernet, KeyRing
+from tests.apps import OTHER_SECRET, SECRET, secret_ring_app
+from tests.clock import Clock
+from tests.commands import run, succeed
+
+
+class TestDoctor:
+    def verdicts(self, app: Flask, *arguments: str) -> tuple[int, dict[str, str]]:
+        result = run(app, "doctor", "--json", *arguments)
+        return result.exit_code, {
+            check["name"]: check["verdict"] for check in json.loads(result.stdout)
+        }
+
+    def test_a_well_configured_app_passes(self, app: Flask) -> None:
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="Lax")
+        app.secret_key = secrets.token_urlsafe(32)
+        code, verdicts = self.verdicts(app, "--strict")
+        assert code == 0
+        assert set(verdicts.values()) == {"ok"}
+
+    @pytest.mark.parametrize(
+        ("config", "name", "verdict"),
+        [
+            ({"SECRET_KEY": "dev"}, "SECRET_KEY", "fail"),
+            ({"SECRET_KEY": None}, "keys", "fail"),
+            ({"SECRET_KEY": "a" * 40}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "qzvkxw82" * 4}, "SECRET_KEY", "warn"),
+            ({"SECRET_KEY": "Change-me-before-2031"}, "SECRET_KEY", "warn"),
+            ({"SESSION_ENCRYPTION_KEYS": ["x"]}, "configuration", "fail"),
+            ({"SESSION_ENCRYPTION_FORMAT": "flask-signed"}, "SESSION_ENCRYPTION_FORMAT", "warn"),
+            ({"SESSION_ENCRYPTION_ACCEPT": "flask-signed"}, "SESSION_ENCRYPTION_ACCEPT", "warn"),
+            ({}, "SESSION_COOKIE_SECURE", "warn"),
+            ({"SESSION_COOKIE_HTTPONLY": False}, "SESSION_COOKIE_HTTPONLY", "warn"),
+            ({}, "SESSION_COOKIE_SAMESITE", "warn"),
+        ],
+    )
+    def test_each_finding_has_its_verdict(
+        self, app: Flask, config: dict[str, Any], name: str, verdict: str
+    ) -> None:
+        app.config.update(config)
+        code, verdicts = self.verdicts(app)
+        assert verdicts[name] == verdict
+        assert code == (verdict == "fail")
+        assert self.verdicts(app, "--strict")[0] == 1
+
+    def test_a_ring_is_examined_with_its_file(self, app: Flask, tmp_path: Path) -> None:
+        app.config.update(SESSION_ENCRYPTION_KEYRING="ring.json")
+        succeed(app, "ring", "init", "--retention", "5")
+        result = run(app, "doctor")
+        assert "mode 0600" in result.stdout
+        assert "less than PERMANENT_SESSION_LIFETIME" in result.stdout
+        assert result.exit_code == 1
+        (key,) = KeyRing(tmp_path / "ring.json").load().keys
+        assert f"the oldest key that opens, {key.id}, is 0 days old" in result.stdout
+        tmp_path.chmod(0o777)
+        assert "everybody may replace the file" in run(app, "doctor").stdout
+        tmp_path.chmod(0o1777)
+        assert "everybody may replace the file" not in run(app, "doctor").stdout
+        (tmp_path / "ring.json").chmod(0o644)
+        assert "open to everybody" in run(app, "doctor").stdout
+
+    def test_an_app_with_another_interface_fails(self, app: Flask) -> None:
+        app.session_interface = SecureCookieSessionInterface()
+        assert self.verdicts(app) == (1, {"session_interface": "fail"})
+
+
+def test_the_wrapping_of_a_ring_is_examined(tmp_path: Path) -> None:
+    app = secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING=["secret-key", "plain"])
+    succeed(app, "ring", "init", "--wrapping", "plain")
+    assert "still stored as 'plain'" in succeed(app, "doctor")
+    succeed(app, "ring", "rewrap")
+    assert "'plain' is still accepted" in succeed(app, "doctor")
+    app.config["SESSION_ENCRYPTION_KEYRING_WRAPPING"] = "secret-key"
+    assert "plain" not in succeed(app, "doctor").replace("plain HTTP", "")
+    app.config.update(SECRET_KEY=OTHER_SECRET, SECRET_KEY_FALLBACKS=[SECRET])
+    assert "still under an older secret" in succeed(app, "doctor")
+    app.config["SECRET_KEY_FALLBACKS"] = []
+    failed = run(app, "doctor")
+    assert (failed.exit_code, "another secret-key" in failed.stdout) == (1, True)
+
+
+def test_a_source_that_is_set_and_not_used_fails(app: Flask) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    app.config["SESSION_ENCRYPTION_KEYS"] = [Fernet.generate_key()]
+    result = run(app, "doctor")
+    assert (result.exit_code, "'keyring' is set but unused" in result.stdout) == (1, True)
+
+
+def test_a_secret_that_no_key_depends_on_is_only_warned_of(app: Flask) -> None:
+    app.config.update(SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()], SECRET_KEY=5)
+    checks = {check["name"]: check for check in json.loads(succeed(app, "doctor", "--json"))}
+    assert checks["SECRET_KEY"]["verdict"] == "warn"
+
+
+def test_a_clock_years_behind_fails(app: Flask, clock: Clock) -> None:
+    clock.now = 1_000_000_000
+    result = run(app, "doctor")
+    assert (result.exit_code, "is years behind" in result.stdout) == (1, True)
+
+
+def test_a_clock_behind_that_of_the_ring_fails(app: Flask, clock: Clock) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    clock.now -= 60
+    assert "behind the clock that made" not in succeed(app, "doctor")
+    clock.now -= 1
+    result = run(app, "doctor")
+    assert (result.exit_code, "behind the clock that made" in result.stdout) == (1, True)
+
+
+def test_keys_that_have_expired_and_a_primary_of_a_year_are_warned_of(
+    app: Flask, clock: Clock
+) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    clock.now += 100
+    succeed(app, "ring", "rotate", "--activate-in", "0")
+    clock.now += 366 * 24 * 3600
+    shown = succeed(app, "doctor")
+    assert "expired keys: 1; 'flask fernet ring prune' removes them" in shown
+    assert any(line.startswith("warn") and "is 366 days old" in line for line in shown.splitlines())
+    succeed(app, "ring", "prune")
+    assert "expired" not in succeed(app, "doctor")
+
+
+def test_a_ring_that_is_gone_since_the_start_is_a_finding(app: Flask, tmp_path: Path) -> None:
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "ring.json"
+    succeed(app, "ring", "init")
+    succeed(app, "doctor")
+    (tmp_path / "ring.json").unlink()
+    result = run(app, "doctor")
+    assert (result.exit_code, "cannot be read" in result.stdout) == (1, True)

@@ -1,0 +1,43 @@
+"""The exceptions: what catches which, and what they carry."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_fernet import (
+    ConfigurationError,
+    FlaskFernetError,
+    InvalidToken,
+    KeyRingError,
+    Reason,
+    SessionRejected,
+    SessionTooLarge,
+)
+
+
+def test_what_goes_wrong_with_sessions_has_one_base() -> None:
+    for error in (ConfigurationError, KeyRingError, SessionRejected, SessionTooLarge):
+        assert issubclass(error, FlaskFernetError)
+    assert issubclass(KeyRingError, ConfigurationError)
+    assert issubclass(ConfigurationError, ValueError)
+    # That of `cryptography` has no base of its own either.
+    assert InvalidToken.__mro__[1] is Exception
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_a_reason_is_its_name_as_text(reason: Reason) -> None:
+    assert reason == reason.value == str(reason) == f"{reason}"
+    assert reason.value == reason.name.lower()
+    assert SessionRejected(reason.value).reason is reason
+
+
+def test_a_reason_that_is_none_is_refused() -> None:
+    with pytest.raises(ValueError, match="nonsense"):
+        SessionRejected("nonsense")
+
+
+def test_a_session_that_is_too_large_says_by_how_much_and_what_to_do() -> None:
+    error = SessionTooLarge(5000, 4093)
+    assert (error.size, error.limit) == (5000, 4093)
+    for part in ("5000", "4093", "SESSION_COMPRESSION", "SESSION_OVERFLOW"):
+        assert part in str(error)
