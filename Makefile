@@ -1,5 +1,5 @@
-# Everything a contributor does, each from a fresh clone with only Python 3.10+ and Rust.
-# `make` alone lists it. PYTHON=python3.12 uses another interpreter.
+# Everything that a contributor does, from a fresh clone with only Python 3.10+ and Rust.
+# `make` alone lists the verbs. PYTHON=python3.12 uses another interpreter.
 
 PYTHON ?= python3
 PORT ?= 8000
@@ -15,7 +15,7 @@ VENV := $(CACHE)/venv-$(VERSION)
 SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml README.md \
 	$(shell find src python -name '*.rs' -o -name '*.py' -o -name '*.pyi' 2>/dev/null)
 PIP := -m pip --disable-pip-version-check --quiet
-# Lints that are warnings while one works are errors here.
+# Warnings are errors here.
 STRICT := RUSTFLAGS="-D warnings"
 
 ## help: this list
@@ -23,7 +23,7 @@ STRICT := RUSTFLAGS="-D warnings"
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
-## demo: the article's app in a real server with two workers; PORT=8000
+## demo: the demo in a real server with two workers; PORT=8000
 .PHONY: demo
 demo: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/test.txt
@@ -34,15 +34,50 @@ demo: $(VENV)/installed
 
 ## test: the Rust tests and the Python tests
 .PHONY: test
-test: test-rust test-python
+test: test-rust test-boundary test-python
 
 .PHONY: test-rust
 test-rust: tools
 	$(STRICT) cargo test --locked --no-default-features
 
+# The Rust tests that start an interpreter, with the packages of the virtual environment.
+.PHONY: test-boundary
+test-boundary: $(VENV)/tested
+	@library=$$($(VENV)/bin/python -c 'import os, sysconfig as s; \
+		folder = s.get_config_var("LIBDIR") or ""; \
+		shared = s.get_config_var("Py_ENABLE_SHARED"); \
+		file = os.path.join(folder, s.get_config_var("LDLIBRARY") or ""); \
+		print(folder if shared and os.path.isfile(file) else "")'); \
+	packages=$$($(VENV)/bin/python -c 'import sysconfig as s; print(s.get_path("platlib"))'); \
+	if [ -z "$$library" ]; then \
+		echo "Not run: the boundary's Rust tests need a Python with a shared library (on Debian: python3-dev)."; \
+		[ -z "$${CI:-}" ]; exit; \
+	fi; \
+	export LD_LIBRARY_PATH="$$library" PYTHONPATH="$$packages" PYO3_PYTHON="$$PWD/$(VENV)/bin/python"; \
+	$(STRICT) cargo test --locked --features python-tests --lib python::
+
 .PHONY: test-python
 test-python: $(VENV)/tested
 	$(VENV)/bin/python -m pytest --cov --cov-report=term-missing:skip-covered
+
+## coverage-rust: coverage of the Rust code by all tests; needs cargo-llvm-cov
+.PHONY: coverage-rust
+coverage-rust: $(VENV)/tested
+	@command -v cargo-llvm-cov >/dev/null || \
+		{ echo "Install cargo-llvm-cov first: cargo install cargo-llvm-cov" >&2; exit 1; }
+	@source <(cargo llvm-cov show-env --sh); \
+	cargo llvm-cov clean --workspace; \
+	cargo test --locked --no-default-features --lib; \
+	$(MAKE) --no-print-directory test-boundary STRICT=; \
+	rm -rf $(CACHE)/coverage; \
+	$(PYTHON) -m venv $(CACHE)/coverage; \
+	$(CACHE)/coverage/bin/python $(PIP) install -r requirements/test.txt -r requirements/build.txt; \
+	$(CACHE)/coverage/bin/maturin build --locked --quiet --strip=false \
+		--interpreter $(CACHE)/coverage/bin/python --out $(CACHE)/coverage/wheel; \
+	$(CACHE)/coverage/bin/python $(PIP) install --no-deps $(CACHE)/coverage/wheel/*.whl; \
+	$(CACHE)/coverage/bin/python -m pytest -p no:cacheprovider \
+		--deselect tests/system/test_instructions.py --deselect tests/system/test_memory.py; \
+	cargo llvm-cov report
 
 ## test-pythons: the Python tests with the one wheel on every CPython from 3.10 that is found
 .PHONY: test-pythons
@@ -73,7 +108,7 @@ proof: $(VENV)/tested
 	$(VENV)/bin/python -m benches.load
 	$(VENV)/bin/python -m benches.deploy
 
-## instructions-baseline: counts instructions anew, for a change that is meant to cost more
+## instructions-baseline: counts instructions again, for a change that is meant to cost more
 .PHONY: instructions-baseline
 instructions-baseline: $(VENV)/tested
 	$(VENV)/bin/python -m benches.instructions --write
@@ -83,13 +118,13 @@ instructions-baseline: $(VENV)/tested
 lint: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 
-## format: what lint would have formatted otherwise
+## format: formats everything that lint checks
 .PHONY: format
 format: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
@@ -101,7 +136,7 @@ format: $(VENV)/installed
 .PHONY: wheel
 wheel: dist/built
 
-## clean: everything that was made here, but not the demo's keys
+## clean: removes everything that was made here, except the demo's keys
 .PHONY: clean
 clean:
 	rm -rf $(CACHE) dist target
@@ -119,7 +154,7 @@ tools:
 $(VENV)/bin/python: | tools
 	$(PYTHON) -m venv $(VENV)
 
-# One wheel for all interpreters, so whichever builds it does not matter.
+# One wheel serves all interpreters, so it does not matter which of them builds it.
 dist/built: $(SOURCES) | $(VENV)/bin/python
 	@$(VENV)/bin/python $(PIP) install -r requirements/build.txt
 	rm -rf dist
