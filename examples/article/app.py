@@ -1,4 +1,4 @@
-"""The app around the article's functions."""
+"""The demo: an app around the article's functions."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken
 from . import article
 from .keys import ARTICLE, SESSIONS, read_key
 
-#: Seconds for which a log-in of the demo is good.
+#: Seconds for which a log-in of the demo lasts.
 LIFETIME = 3600
-#: The demo's only user database. There are no passwords: it is about what happens after log-in.
+#: The demo's only user database. It has no passwords: the demo shows what happens after log-in.
 USERS = {
     "ada": {"uid": 1, "email": "ada@example.org", "role": "admin"},
     "grace": {"uid": 2, "email": "grace@example.org", "role": "editor"},
@@ -31,7 +31,7 @@ USERS = {
 
 @dataclass(frozen=True)
 class User:
-    """Who is logged in, out of the article's token."""
+    """The user who is logged in, from the article's token."""
 
     uid: int
     username: str
@@ -44,7 +44,7 @@ class User:
 
 
 def current_user() -> User | None:
-    """Whoever the article's token in the session names, if it has not expired."""
+    """The user whom the article's token in the session names, if it has not expired."""
     token = session.get(article.SESSION_ID_KEY)
     if token is None:
         return None
@@ -58,14 +58,14 @@ def current_user() -> User | None:
 
 
 def create_app() -> Flask:
-    """The app, with its keys read from the files that `keys.make_keys` has made."""
+    """The app, with the keys from the files that `keys.make_keys` has made."""
     app = Flask(__name__)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.session_interface = EncryptedSessionInterface(keys=[read_key(SESSIONS)])
-    # The article makes its key when it is imported. Here it is one that outlives the process.
+    # The article makes a key when it is imported. The demo's key outlives the process.
     article.key = read_key(ARTICLE)
     article.fernet = Fernet(article.key)
-    # Only to show what Flask's default cookie would look like; it is never sent.
+    # Only shows what Flask's default cookie would look like. It is never sent.
     default = Flask("default")
     default.secret_key = os.urandom(32)
 
@@ -108,7 +108,7 @@ def create_app() -> Flask:
 
     @app.after_request
     def name_the_worker(response: Response) -> Response:
-        # For the test that a session made by one worker is read by the other.
+        # A test checks that one worker reads the session that the other made.
         response.headers["X-Worker"] = str(os.getpid())
         return response
 
@@ -117,10 +117,10 @@ def create_app() -> Flask:
 
 @dataclass(frozen=True)
 class Cookie:
-    """A session cookie as someone sees it who has it and no key."""
+    """A session cookie as it looks to someone who has no key."""
 
     value: str
-    #: Pairs of what a part is and what can be read of it.
+    #: The parts of the cookie, each with the text that can be read in it.
     parts: list[tuple[str, str]]
 
 
@@ -145,7 +145,7 @@ def signed_cookie(app: Flask) -> Cookie:
 def encrypted_cookie(app: Flask) -> Cookie:
     """The cookie that this app sent, decoded as far as it can be without the key."""
     if not session:
-        # There is none, or it is none of ours.
+        # There is no cookie, or it is not ours.
         return Cookie("", [])
     value = request.cookies[app.config["SESSION_COOKIE_NAME"]]
     data = base64.urlsafe_b64decode(value)
@@ -162,5 +162,5 @@ def encrypted_cookie(app: Flask) -> Cookie:
 
 
 def when(seconds: int) -> str:
-    """A time for people."""
+    """A time as text."""
     return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%d %B %Y, %H:%M:%S UTC")

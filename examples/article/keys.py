@@ -30,7 +30,7 @@ def read_key(name: str) -> bytes:
 
 
 def make_keys() -> None:
-    """Creates the files that are not there yet, readable by their owner alone."""
+    """Creates the files that do not exist yet, readable by their owner alone."""
     INSTANCE.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in (SESSIONS, ARTICLE):
         if (INSTANCE / name).exists():
