@@ -1,4 +1,4 @@
-"""Apps with sessions, their views, and what is read out of their responses."""
+"""Apps with sessions, their views, and helpers that read their responses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from flask_fernet import EncryptedSessionInterface
 
 SECRET = "a secret of more than sixteen bytes"
 OTHER_SECRET = "another secret of more than sixteen bytes"
-#: Later than the issue time of any token, in seconds since the epoch.
+#: A time that is later than the issue time of any token, in seconds since the epoch.
 FOREVER = 2**62
 #: The file of the key ring of :func:`ring_app`, in the app's instance folder.
 RING_NAME = "session-keys.json"
@@ -26,7 +26,7 @@ MakeApp = Callable[..., Flask]
 
 
 class NativeOnly(EncryptedSessionInterface):
-    """An interface that may not leave anything to Python."""
+    """An interface that fails the test if it falls back to Python."""
 
     def _open(self, *_: object) -> Any:
         raise AssertionError("opened by the fallback")
@@ -55,16 +55,16 @@ def encrypted_app(
 
 
 def signed_app(**config: object) -> Flask:
-    """An app with Flask's own sessions, and views."""
+    """An app with Flask's own sessions and the views of :func:`add_views`."""
     app = add_views(Flask(__name__))
     app.config.update({"SECRET_KEY": SECRET, **config})
-    # Not the instance that all apps share: tests set hooks on it.
+    # The app gets its own instance, because tests set hooks on it.
     app.session_interface = SecureCookieSessionInterface()
     return app
 
 
 def ring_app(instance_path: Path, **config: object) -> Flask:
-    """An app whose key ring is in its instance folder, with views. Nothing is read yet."""
+    """An app with views whose key ring is in its instance folder. It has not read the ring yet."""
     app = add_views(Flask(__name__, instance_path=str(instance_path)))
     app.config.update({"SESSION_ENCRYPTION_KEYRING": RING_NAME, **config})
     app.session_interface = EncryptedSessionInterface()
@@ -72,14 +72,14 @@ def ring_app(instance_path: Path, **config: object) -> Flask:
 
 
 def started_ring_app(instance_path: Path, **config: object) -> Flask:
-    """The same, and its ring is read, as at the start of a worker."""
+    """An app as :func:`ring_app` makes it, which has read its ring, as a starting worker does."""
     app = ring_app(instance_path, **config)
     EncryptedSessionInterface(app)
     return app
 
 
 def secret_ring_app(instance_path: Path, **config: object) -> Flask:
-    """An app as :func:`ring_app` makes it, which has a secret to wrap its ring with."""
+    """An app as :func:`ring_app` makes it, with a secret that can wrap its ring."""
     return ring_app(instance_path, **{"TESTING": True, "SECRET_KEY": SECRET, **config})
 
 
@@ -109,39 +109,39 @@ def add_views(app: Flask) -> Flask:
 
 
 def write(client: FlaskClient, **data: Any) -> str:
-    """Puts data into the session and gives its token."""
+    """Puts data into the session and returns its token."""
     return token_of(set_cookie(client.post("/write", json=data)))
 
 
 def works(app: Flask) -> None:
-    """Demands that a session is written and read back."""
+    """Asserts that a session can be written and read back."""
     client = app.test_client()
     write(client, a=1)
     assert client.get("/read").text == "{'a': 1}"
 
 
 def token_of(set_cookie: str) -> str:
-    """The value in a ``Set-Cookie`` header."""
+    """Returns the value in a ``Set-Cookie`` header."""
     return set_cookie.partition("=")[2].partition(";")[0]
 
 
 def set_cookie(response: Response) -> str:
-    """The only ``Set-Cookie`` header of a response."""
+    """Returns the ``Set-Cookie`` header of a response, which must have exactly one."""
     (header,) = response.headers.getlist("Set-Cookie")
     return header
 
 
 def opened(app: Flask, token: str) -> tuple[bytes, int]:
-    """Payload and issue time of a session token of this app."""
+    """Returns the payload and the issue time of a session token of this app."""
     keys = app.session_interface._policy(app).keys  # type: ignore[attr-defined]
-    # As of a time at which no token is from the future.
+    # No token is from the future at this time.
     name = app.session_interface.get_cookie_name(app)
     payload, issued_at, *_ = keys.open(token, FOREVER, FOREVER, name)
     return payload, issued_at
 
 
 def readable(app: Flask, header: str) -> str:
-    """A ``Set-Cookie`` header with the content of its token in place of the token."""
+    """Replaces the token in a ``Set-Cookie`` header with the contents of the token."""
     token = token_of(header)
     if not token:
         return header
@@ -150,5 +150,5 @@ def readable(app: Flask, header: str) -> str:
 
 
 def without_values(header: str) -> str:
-    """A ``Set-Cookie`` header without its value: all that a signed and an encrypted one share."""
+    """Removes the value from a ``Set-Cookie`` header. Signed and encrypted ones share the rest."""
     return re.sub(r"^([^=]*)=[^;]+", r"\1=…", header)

@@ -10,29 +10,29 @@ from typing import Any
 
 import pytest
 
-#: Where it stands at first, in seconds since the epoch: 21 September 2026.
+#: The initial time of the clock, in seconds since the epoch: 21 September 2026.
 NOW = 1_790_000_000
-#: With a fraction: a time that is rounded differs from one that is cut off.
+#: A time with a fraction, which rounding and truncation turn into different seconds.
 MID_SECOND = NOW + 0.75
 
 
 class Clock:
-    """Takes the place of ``time.time``, as a frozen clock in a user's tests does.
+    """Replaces ``time.time``, as a frozen clock in a user's tests does.
 
-    :param patches: what puts the real clock back.
+    :param patches: the fixture that restores the real clock.
     """
 
     def __init__(self, patches: pytest.MonkeyPatch, now: float = NOW) -> None:
-        #: Seconds since the epoch. A test that breaks the clock puts something else here.
+        #: Seconds since the epoch. A test that breaks the clock sets this to something else.
         self.now: Any = now
-        #: Seconds on the clock that is never set, once :meth:`freeze_monotonic` was called.
+        #: Seconds on the monotonic clock, after :meth:`freeze_monotonic` has been called.
         self.monotonic = 0.0
         self._patches = patches
         patches.setattr(time, "time", lambda: self.now)
 
     @contextlib.contextmanager
     def at(self, now: float) -> Iterator[None]:
-        """Sets the clock for a while."""
+        """Sets the clock to another time inside the ``with`` block."""
         before, self.now = self.now, now
         try:
             yield
@@ -40,12 +40,12 @@ class Clock:
             self.now = before
 
     def freeze_monotonic(self) -> None:
-        """Stops ``time.monotonic`` as well. Locks and sockets go on with a clock of their own."""
+        """Stops ``time.monotonic`` as well. Locks and sockets keep using their own clocks."""
         self.monotonic = time.monotonic()
         self._patches.setattr(time, "monotonic", lambda: self.monotonic)
 
     def freeze_flask(self) -> None:
-        """Has Flask count the end of its cookies from this clock: it asks ``datetime.now``."""
+        """Makes ``datetime.now`` in Flask follow this clock, for the expiry of cookies."""
 
         class Frozen(datetime):
             @classmethod
@@ -56,7 +56,7 @@ class Clock:
 
 
 def until(happens: Callable[[], object]) -> None:
-    """Waits, by the real clock, for something that happens within ten seconds."""
+    """Waits until something happens, and fails after ten seconds of the real clock."""
     deadline = time.monotonic() + 10
     while not happens():
         assert time.monotonic() < deadline

@@ -15,12 +15,12 @@ from flask_fernet.cli import fernet as command
 
 
 def run(app: Flask, *arguments: str, **options: Any) -> Any:
-    """What came of a command: its exit code and its output."""
+    """Runs a command and returns its result, which has its exit code and its output."""
     return FlaskCliRunner(app).invoke(command, list(arguments), **options)
 
 
 def succeed(app: Flask, *arguments: str, **options: Any) -> str:
-    """What a command printed. Demands that it exits with 0."""
+    """Runs a command, asserts that it exits with 0, and returns its output."""
     result = run(app, *arguments, **options)
     assert result.exit_code == 0, result.output
     output: str = result.stdout
@@ -28,14 +28,15 @@ def succeed(app: Flask, *arguments: str, **options: Any) -> str:
 
 
 def states(app: Flask) -> list[str]:
-    """What the keys of the app's ring do now, the oldest key first."""
+    """Returns the current states of the keys of the app's ring, the oldest key first."""
     listed = json.loads(succeed(app, "ring", "list", "--json"))
     return [key["state"] for key in listed["keys"]]
 
 
 def run_from(load: Callable[[], Flask] | None, *arguments: str, **options: Any) -> Any:
-    """Runs a command with the app that a factory gives, which may fail; ``None`` looks for one in
-    the current folder.
+    """Runs a command with the app that a factory returns. The factory may fail.
+
+    :param load: the factory; ``None`` looks for an app in the current folder.
     """
     info = ScriptInfo(create_app=None if load is None else lambda *_: load())
     return CliRunner().invoke(command, list(arguments), obj=info, **options)

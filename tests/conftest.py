@@ -15,26 +15,26 @@ from flask_fernet.keys.ring import SESSIONS, new_ring
 from tests.apps import RING_NAME, SECRET, MakeApp, add_views, encrypted_app
 from tests.clock import Clock
 
-# Timing on a busy machine says nothing about correctness.
+# There is no deadline, because timing on a busy machine says nothing about correctness.
 settings.register_profile("default", deadline=None, max_examples=200)
 settings.load_profile("default")
 
 
 @pytest.fixture(params=["native", "fallback"])
 def implementation(request: pytest.FixtureRequest) -> str:
-    """Which of the two implementations of the interface a test goes through."""
+    """The implementation of the interface that a test uses, ``native`` or ``fallback``."""
     return str(request.param)
 
 
 @pytest.fixture
 def make_app(implementation: str) -> MakeApp:
-    """Makes an app with encrypted sessions, natively and in Python: see ``encrypted_app``."""
+    """Makes an app with encrypted sessions for each implementation, see ``encrypted_app``."""
     return partial(encrypted_app, implementation=implementation)
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> Flask:
-    """An app with an instance folder of its own, as the command line loads it."""
+    """An app with its own instance folder, as the command line loads it."""
     app = add_views(Flask(__name__, instance_path=str(tmp_path)))
     app.secret_key = SECRET
     app.session_interface = EncryptedSessionInterface()
@@ -43,7 +43,7 @@ def app(tmp_path: Path) -> Flask:
 
 @pytest.fixture
 def ring(tmp_path: Path) -> KeyRing:
-    """A key ring for sessions, where ``ring_app`` looks for it, made a while ago."""
+    """A key ring for sessions, made a while ago, in the place where ``ring_app`` looks for it."""
     ring = KeyRing(tmp_path / RING_NAME)
     ring.create(new_ring(SESSIONS, time.time() - 100))
     return ring

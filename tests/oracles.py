@@ -1,4 +1,4 @@
-"""Other implementations than ours, and tokens made or read as the documentation has them."""
+"""Implementations other than ours, and tokens made or read as the documentation specifies."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ __all__ = ["OracleFernet", "OracleInvalidToken"]
 
 
 def hkdf(secret: bytes, info: bytes, length: int = 32) -> bytes:
-    """HKDF-SHA256 (RFC 5869) without a salt."""
+    """Derives a key with HKDF-SHA256 (RFC 5869) without a salt."""
     return HKDF(algorithm=SHA256(), length=length, salt=None, info=info).derive(secret)
 
 
 def derived_key(secret: bytes, salt: str = "cookie-session") -> bytes:
-    """The key that an app derives from its secret, as the README tells people to derive it."""
+    """Derives the key of an app from its secret, as the README documents it."""
     return base64.urlsafe_b64encode(hkdf(secret, b"flask-fernet:fernet:" + salt.encode()))
 
 
 def fernet_token(key: bytes, body: bytes) -> bytes:
-    """A token with an authentic MAC over a body that need not be one of a token."""
+    """Makes a token with an authentic MAC over any body, valid or not."""
     signing = base64.urlsafe_b64decode(key)[:16]
     return base64.urlsafe_b64encode(body + hmac.digest(signing, body, hashlib.sha256))
 
 
 def read_xaes(key: str | bytes, salt: str, cookie: str, token: str) -> tuple[bytes, int]:
-    """Payload and issue time of a token in the format ``xaes-256-gcm``, see docs/formats.md.
+    """Returns the payload and the issue time of an ``xaes-256-gcm`` token, see docs/formats.md.
 
-    :raises InvalidTag: if it is not authentic.
+    :raises InvalidTag: if the token is not authentic.
     """
     raw = base64.urlsafe_b64decode(token)
     bound = hkdf(base64.urlsafe_b64decode(key), b"flask-fernet:xaes-256-gcm:" + salt.encode())
@@ -53,8 +53,8 @@ def read_xaes(key: str | bytes, salt: str, cookie: str, token: str) -> tuple[byt
 
 
 def _xaes_message_key(key: bytes, nonce: bytes) -> bytes:
-    """The key of one message, see https://c2sp.org/XAES-256-GCM."""
-    # ECB of single blocks: what the specification builds CMAC from.
+    """Derives the key of one message, see https://c2sp.org/XAES-256-GCM."""
+    # The specification builds CMAC from the ECB encryption of single blocks.
     encrypt = Cipher(algorithms.AES(key), modes.ECB()).encryptor().update
     doubled = int.from_bytes(encrypt(bytes(16)), "big") << 1
     subkey = (doubled ^ (0b1000_0111 if doubled >> 128 else 0)) & (2**128 - 1)
@@ -65,7 +65,7 @@ def _xaes_message_key(key: bytes, nonce: bytes) -> bytes:
 
 
 def read_wrapped_ring(secret: str, wrapped: str) -> bytes:
-    """The document in a wrapped key ring, see docs/formats.md."""
+    """Decrypts the document in a wrapped key ring, see docs/formats.md."""
     raw = base64.urlsafe_b64decode(wrapped)
     key = hkdf(secret.encode(), b"flask-fernet:ring")
     assert raw[:1] == b"\xa2"
@@ -74,7 +74,7 @@ def read_wrapped_ring(secret: str, wrapped: str) -> bytes:
 
 
 def maker_of(token: str, ring: KeyRing) -> str:
-    """The id of the key of a ring that made a token."""
+    """Returns the id of the key in a ring that encrypted a token."""
     for key in ring.load().keys:
         try:
             OracleFernet(key.key).extract_timestamp(token)

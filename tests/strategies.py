@@ -12,7 +12,7 @@ from markupsafe import Markup
 TAG_KEYS = [" di", " t", " b", " m", " u", " d"]
 
 texts = st.text(st.characters(codec="utf-8"), max_size=30)
-#: Keys that make the codec look twice.
+#: Keys that include those which the codec has to escape.
 keys = st.one_of(
     texts,
     st.sampled_from([*TAG_KEYS, *[f"{key}__" for key in TAG_KEYS], " ", "__", "", "_permanent"]),
@@ -46,12 +46,12 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     )
 
 
-#: Everything that tagged JSON carries.
+#: Every value that tagged JSON supports.
 values: st.SearchStrategy[Any] = st.recursive(leaves, _containers, max_leaves=20)
 #: The contents of a session.
 sessions = st.dictionaries(keys, values, max_size=6)
 
-#: A session of the kind that apps have.
+#: A typical session of an app.
 FLASK_LOGIN = {
     "_user_id": "42",
     "_fresh": True,
@@ -59,7 +59,7 @@ FLASK_LOGIN = {
     "csrf_token": "d5f1b4c26e8b6b4ff4b0b3fbd2a3ee7ec0a5c9ad",
     "_permanent": True,
 }
-#: One of every type.
+#: A session with a value of every type.
 EVERYTHING = {
     **FLASK_LOGIN,
     "nothing": None,

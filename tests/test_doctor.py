@@ -1,4 +1,4 @@
-"""``flask fernet doctor``: what an app needs in production."""
+"""``flask fernet doctor``: the checks of an app's configuration for production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The exceptions: what catches which, and what they carry."""
+"""The exceptions: their base classes, their attributes and their messages."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_what_goes_wrong_with_sessions_has_one_base() -> None:
         assert issubclass(error, FlaskFernetError)
     assert issubclass(KeyRingError, ConfigurationError)
     assert issubclass(ConfigurationError, ValueError)
-    # That of `cryptography` has no base of its own either.
+    # The `InvalidToken` of `cryptography` derives directly from `Exception` too.
     assert InvalidToken.__mro__[1] is Exception
 
 

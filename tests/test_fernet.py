@@ -1,4 +1,4 @@
-"""`Fernet` and `MultiFernet` against `cryptography.fernet`: same arguments, same outcome."""
+"""Compares `Fernet` and `MultiFernet` with `cryptography.fernet`: same arguments, same outcome."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tests.oracles import fernet_token
 VECTORS = Path(__file__).parent / "vectors"
 KEY = base64.urlsafe_b64encode(bytes(range(32)))
 OTHER_KEY = base64.urlsafe_b64encode(bytes(range(32, 64)))
-#: The signing half of KEY with another encryption half.
+#: A key with the signing half of KEY and another encryption half.
 HALF_KEY = base64.urlsafe_b64encode(bytes([*range(16), *range(64, 80)]))
 NOW = 1_700_000_000
 
 
 def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
-    """What a call gives: a value, or the name of the exception's type."""
+    """Returns the outcome of a call: its value, or the name of the type of its exception."""
     try:
         return "value", call()
     except Exception as error:
@@ -40,12 +40,12 @@ def outcome(call: Callable[[], Any]) -> tuple[str, Any]:
 
 
 def both(make: Callable[[Any], Any]) -> tuple[Any, Any]:
-    """The same call on both modules."""
+    """Makes the same call on both modules."""
     return outcome(lambda: make(ours)), outcome(lambda: make(oracle))
 
 
 def agree(make: Callable[[Any], Any]) -> Any:
-    """Demands that both modules have the same outcome, and gives it."""
+    """Asserts that both modules have the same outcome, and returns it."""
     mine, theirs = both(make)
     assert mine == theirs
     return mine
@@ -81,7 +81,7 @@ class TestSpecification:
             fernet.decrypt_at_time(vector["token"], vector["ttl_sec"], vector["now_seconds"])
 
 
-#: Anything someone might pass by mistake.
+#: Values that someone might pass by mistake.
 anything = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
     st.binary().map(bytearray), st.binary().map(lambda data: memoryview(data)),
@@ -177,7 +177,7 @@ class TestEncrypt:
 
 @st.composite
 def tokens(draw: st.DrawFn) -> bytes | str:
-    """Tokens good and bad: of either key, changed, cut, extended, respelt."""
+    """Draws valid and invalid tokens: of several keys, changed, cut, extended or respelt."""
     key = draw(st.sampled_from([KEY, OTHER_KEY, HALF_KEY]))
     issued_at = draw(
         st.one_of(
@@ -237,7 +237,7 @@ class TestDecrypt:
 
     @pytest.mark.parametrize("size", [0, 1, 8, 9, 24, 31, 32, 33, 40, 41, 56, 57, 72, 73])
     def test_authentic_tokens_that_are_too_short_have_the_same_outcome(self, size: int) -> None:
-        """Only a holder of the key can make these; cryptography tells their time all the same."""
+        """Only a holder of the key can make them. `cryptography` still extracts their time."""
         body = (b"\x80" + bytes(80))[: max(0, size - 32)]
         raw = base64.urlsafe_b64decode(fernet_token(KEY, body))
         token = base64.urlsafe_b64encode(raw[-size:] if size else b"")

@@ -1,4 +1,4 @@
-"""The limit on how often one thing is logged."""
+"""The limit on how often the same problem is logged."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_one_thing_does_not_silence_another(clock: Clock) -> None:
 
 
 def test_a_line_is_allowed_right_after_the_machine_has_started(clock: Clock) -> None:
-    """When the clock that is never set reads less than an interval."""
+    """A line is allowed even if the monotonic clock reads less than one interval."""
     clock.freeze_monotonic()
     clock.monotonic = 0.0
     assert log.RateLimit().allows("reason")

@@ -1,4 +1,4 @@
-"""What users import: the list of it, and a docstring for each."""
+"""The names that users import: the complete list, and a docstring for each."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PUBLIC = [
 
 
 def test_the_public_names_are_these() -> None:
-    """To add or drop one is a decision: it is made here too."""
+    """A public name is added or removed deliberately, so this list has to change with it."""
     assert sorted(flask_fernet.__all__) == PUBLIC
     submodules = {name for name, value in vars(flask_fernet).items() if inspect.ismodule(value)}
     names = {name for name in vars(flask_fernet) if not name.startswith("_")}
@@ -46,12 +46,12 @@ def test_the_public_names_are_these() -> None:
 def test_every_public_name_is_documented(name: str) -> None:
     public = getattr(flask_fernet, name)
     if isinstance(public, Signal):
-        # Its own documentation: the class has a docstring that every signal shares.
+        # A signal needs a comment of its own, because all signals share the docstring of the class.
         before, found, _ = Path(signals.__file__).read_text().partition(f"\n{name} = ")
         assert found
         assert before.splitlines()[-1].startswith("#: ")
     else:
-        # Its own, not one that it inherits.
+        # An inherited docstring does not count.
         own = public.__doc__ if inspect.isfunction(public) else vars(public)["__doc__"]
         assert own
         assert own.strip()

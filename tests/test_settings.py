@@ -1,4 +1,4 @@
-"""Settings and keys: what is accepted, and what every error says and does not say."""
+"""Settings and keys: the accepted values, and error messages that contain no secret."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_a_configuration_that_cannot_be_used_is_refused(
     with pytest.raises(ConfigurationError, match=message) as raised:
         EncryptedSessionInterface(app)
     assert KEY.decode()[:10] not in str(raised.value)
-    # Without init_app the first request says so.
+    # Without init_app, the first request raises the error.
     app = add_views(make_app(**config))
     app.config["PROPAGATE_EXCEPTIONS"] = True
     with pytest.raises(ConfigurationError, match=message):

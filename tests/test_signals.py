@@ -1,4 +1,4 @@
-"""Signals: who sends them, and that they carry nothing of a cookie or a key."""
+"""Signals: their senders, and their arguments, which contain no part of a cookie or a key."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_migration_is_sent_by_the_app_that_opened(make_app: MakeApp) -> None:
     client.set_cookie("session", write(signed_app().test_client(), a=1))
     with session_migrated.connected_to(hear):
         client.get("/read")
-        # It is encrypted by now.
+        # The cookie is already encrypted, so the second request sends no signal.
         client.get("/read")
     assert heard == [(app, {"format": "flask-signed"})]
 

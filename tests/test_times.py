@@ -1,4 +1,4 @@
-"""Times as documents write them."""
+"""Times in the text form that documents use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from flask_fernet._core import MAX_CLOCK_SKEW
 from flask_fernet.times import from_text, to_text
 
-#: Until the end of the year 9999, the last that four digits write.
+#: Times until the end of the year 9999, the last year that has four digits.
 seconds = st.integers(0, 253_402_300_799)
 
 

@@ -19,7 +19,7 @@ def test_generate_key_prints_a_new_key(app: Flask) -> None:
 
 
 def test_the_command_needs_no_import_in_the_app(tmp_path: Path) -> None:
-    """Nothing to import in the app."""
+    """Flask finds the command through its entry point, so the app need not import it."""
     (tmp_path / "wsgi.py").write_text("from flask import Flask\napp = Flask('wsgi')\n")
     arguments = [sys.executable, "-m", "flask", "--app", "wsgi", "fernet", "generate-key"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -1,4 +1,4 @@
-"""``flask fernet ring``: a ring from its making to its pruning."""
+"""``flask fernet ring``: the life of a ring from its creation to its pruning."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -
     assert states(app) == ["primary"]
     client = app.test_client()
     token = write(client, a=1)
-    # As if it had been made a while ago.
+    # The first key is backdated, as if the ring had been created a while ago.
     KeyRing(tmp_path / "session-keys.json").change(
         lambda ring: replace(ring, keys=(replace(ring.keys[0], activates=int(time.time()) - 100),))
     )
@@ -36,7 +36,7 @@ def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -
     assert refused.exit_code == 1
     assert "still staged" in refused.stderr
     succeed(app, "ring", "rotate", "--force", "--activate-in", "0")
-    # What was staged comes right before the new key: for up to a second.
+    # The key that was staged stays primary for up to a second before the new key replaces it.
     time.sleep(1.1)
     assert states(app) == ["retired", "retired", "primary"]
     ring = KeyRing(tmp_path / "session-keys.json").load()
@@ -70,7 +70,7 @@ def test_the_keys_in_use_can_be_taken_over(app: Flask, tmp_path: Path, source: s
     for cookie in (token, OracleFernet(keys[1]).encrypt(b'{"a":1}').decode()):
         client.set_cookie("session", cookie)
         assert client.get("/read").text == "{'a': 1}"
-    # A worker that has not moved yet reads what one writes that has.
+    # A worker that has not moved yet reads the sessions of one that has.
     behind = app.test_client()
     behind.set_cookie("session", write(moved.test_client(), a=2))
     assert behind.get("/read").text == "{'a': 2}"

@@ -1,4 +1,4 @@
-"""``flask fernet inspect`` as a command: what it reads, prints and exits with."""
+"""``flask fernet inspect`` as a command: its input, its output and its exit code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which ring a command works on, how that ring is kept, and apps that have none yet."""
+"""The ring that a command works on, its wrapping, and apps that have no ring yet."""
 
 from __future__ import annotations
 
@@ -104,13 +104,13 @@ def test_the_command_line_leaves_no_ring_that_the_app_does_not_open(
     wrapped_app: Flask, tmp_path: Path
 ) -> None:
     app = wrapped_app
-    # By its path it is the app's ring all the same.
+    # A ring that is given by its path is still recognised as the app's ring.
     succeed(app, "ring", "init", "--path", str(tmp_path / RING_NAME))
     works(app)
     refused = run(app, "ring", "rewrap", "--wrapping", "plain")
     assert (refused.exit_code, "does not open" in refused.stderr) == (1, True)
     works(secret_ring_app(tmp_path, **app.config))
-    # And one that it does not open is made such that it does.
+    # Rewrapping makes a ring that the app cannot open one that it can.
     (tmp_path / RING_NAME).unlink()
     KeyRing(tmp_path / RING_NAME).create(new_ring(SESSIONS, time.time()))
     assert run(app, "ring", "list").exit_code == 1
@@ -144,7 +144,7 @@ def test_an_app_without_a_ring_needs_a_path(tmp_path: Path) -> None:
 
 
 def test_an_app_that_checks_at_start_is_loaded_without_its_ring(tmp_path: Path) -> None:
-    """In this process, as the test above does in others."""
+    """An app loads without its ring in this process too, where coverage counts the lines."""
 
     def create_app() -> Flask:
         return started_ring_app(tmp_path, SECRET_KEY=SECRET)

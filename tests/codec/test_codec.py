@@ -1,4 +1,4 @@
-"""The native codec against Flask's `TaggedJSONSerializer`: the same bytes, the same values."""
+"""Compares the native codec with Flask's `TaggedJSONSerializer`: same bytes, same values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from markupsafe import Markup
 from flask_fernet._core import Codec
 from tests.strategies import EVERYTHING, TAG_KEYS, keys, sessions, values
 
-#: The very same objects each time, as the keys of sessions and of the dicts in a list are.
+#: These string objects are reused, as Python reuses the keys of sessions and similar dicts.
 SAME_KEYS = ["b", "a", "_c", "é", 'with "quotes"', " t"]
 plain = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=40)
@@ -47,7 +47,7 @@ def theirs(app: Flask, value: Any, sort_keys: bool, ensure_ascii: bool) -> bytes
 
 
 def same(one: Any, two: Any) -> bool:
-    """Equal, of the same types all the way down, dicts in the same order."""
+    """Whether two values are equal, with equal types and the same order of dicts at every level."""
     if type(one) is not type(two):
         return False
     if isinstance(one, dict):
@@ -87,7 +87,7 @@ class TestEncode:
     def test_dicts_of_the_same_keys_are_written_as_by_flask(
         self, app: Flask, dicts: list[dict[str, Any]], sort_keys: bool, ensure_ascii: bool
     ) -> None:
-        """In each other's place, at each depth: what is remembered of one fits the next, or not."""
+        """A remembered dict never changes how the next one at its depth is written."""
         for value in [*dicts, dicts, {"a": dicts, "b": {"a": dicts}}]:
             native = encode(value, sort_keys, ensure_ascii)
             if native is None:
@@ -192,7 +192,7 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 
 
 class TestDecode:
-    # Keys that look like a tag in a dict of several, with each kind of value.
+    # These dicts have several keys, one of which looks like a tag, and values of each kind.
     @example(value={" t": None, "0": None})
     @example(value={" t": [1], "0": (2,)})
     @example(value={" b": "x", " d": True})
@@ -202,7 +202,7 @@ class TestDecode:
         native = decode(text)
         reference = oracle.loads(text.decode())
         if native is NotImplemented:
-            # Years that Python's parser takes for abbreviated ones.
+            # Python's parser takes years before 1000 for abbreviated years.
             assert b" 0" in text
         else:
             assert same(native, reference)
@@ -256,7 +256,7 @@ class TestDecode:
 
 @given(session=sessions)
 def test_sessions_are_written_and_read_as_by_flask(app: Flask, session: dict[str, Any]) -> None:
-    """What is read back is what Flask would read back from what Flask would write."""
+    """Sessions are written and read back as Flask would write and read them."""
     written = encode(session)
     if written is not None:
         assert written == theirs(app, session, True, True)

@@ -1,4 +1,4 @@
-"""Cookie headers and dates against Werkzeug."""
+"""Compares the reading of cookie headers and the writing of dates with Werkzeug."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ pieces = st.lists(
 def test_the_cookie_found_is_the_one_that_werkzeug_finds(header: str) -> None:
     found = find_cookie(header, "session")
     if found is NotImplemented:
-        # Only what is quoted in its own value, or has control characters.
+        # Only quoted values and headers with control characters may be left to Python.
         value = parse_cookie(header).get("session")
         printable = header.replace("\t", "").replace("\x7f", "").isprintable()
         assert not printable or (value is not None and '"' in header)

@@ -1,4 +1,4 @@
-"""The format xaes-256-gcm: its vectors, and sessions in it."""
+"""The format xaes-256-gcm: its test vectors, and sessions in this format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ VECTORS = json.loads((Path(__file__).parents[1] / "vectors/xaes_256_gcm.json").r
 
 @pytest.mark.parametrize("vector", VECTORS["tokens"], ids=lambda vector: vector["cookie"])
 def test_the_tokens_of_the_vectors_open(vector: dict[str, Any]) -> None:
-    """The same file that Rust reads. An IV cannot be chosen here, so they are opened."""
+    """Python only opens the vectors that Rust reads too, because it cannot choose an IV."""
     keys = SessionKeys([("key", vector["key"])], vector["salt"], "xaes-256-gcm")
     opened = keys.open(vector["token"], vector["issued_at"], 0, vector["cookie"])
     assert opened == (vector["payload"].encode(), vector["issued_at"], True, "xaes-256-gcm")
@@ -42,7 +42,7 @@ def test_a_session_is_for_one_cookie_and_one_salt(make_app: MakeApp) -> None:
     client.post("/write", json={"a": 1})
     found = client.get_cookie("one")
     assert found is not None
-    assert found.value.startswith("o")  # The version byte.
+    assert found.value.startswith("o")  # This is the version byte.
     for salt, cookie, opens in [("a", "one", True), ("a", "two", False), ("b", "one", False)]:
         reader = app(salt, cookie).test_client()
         reader.set_cookie(cookie, found.value)

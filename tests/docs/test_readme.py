@@ -1,4 +1,4 @@
-"""What the README and the docs show, run as it stands there."""
+"""Runs the samples of the README and the docs unchanged, and checks their lists and links."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def samples(page: Path) -> list[str]:
 
 
 def run(page: Path) -> dict[str, Any]:
-    """Runs a page's samples one after the other, in one module, as a reader would."""
+    """Runs the samples of a page in order in one module, as a reader would."""
     module: dict[str, Any] = {"__name__": "sample"}
     for sample in samples(page):
         exec(compile(sample, page.name, "exec"), module)
@@ -40,7 +40,7 @@ def test_every_sample_of_a_page_runs(page: Path) -> None:
 
 
 def test_the_pages_for_users_have_samples() -> None:
-    """Or the test above would pass because it found none."""
+    """These pages have samples, so the test above cannot pass because it found none."""
     names = {page.name for page in SAMPLED}
     assert names >= {"README.md", "fernet.md", "keys.md", "sessions.md"}
 
@@ -83,7 +83,7 @@ def test_the_reader_of_the_readme_reads_every_session(source: str, compression: 
 
 
 def test_the_derivation_of_the_readme_gives_the_keys_of_the_vectors() -> None:
-    """The same file that Rust reads, against `cryptography`, as the README has it."""
+    """The README's derivation with `cryptography` gives the keys that the Rust tests expect."""
     derived_key = run(ROOT / "README.md")["derived_key"]
     vectors = json.loads((ROOT / "tests/vectors/derived_keys.json").read_text())
     assert len(vectors) >= 6

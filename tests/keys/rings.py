@@ -1,4 +1,4 @@
-"""Key rings to which things have happened, for property tests."""
+"""Key rings with a random history, for property tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from flask_fernet import Fernet, KeyRingError
 from flask_fernet.keys.ring import SESSIONS, Ring, new_ring
 from tests.clock import NOW
 
-#: Things that happen to a ring: what, and after how many seconds.
+#: Events in the life of a ring: the kind, the seconds before it, and a number for details.
 events = st.lists(
     st.tuples(
         st.sampled_from(["rotate", "force", "revoke", "revoke primary", "prune"]),
@@ -20,7 +20,7 @@ events = st.lists(
 
 
 def lived_on(ring: Ring, now: int, happened: tuple[str, int, int]) -> tuple[Ring, int]:
-    """A ring after one more thing has happened, and the time then."""
+    """Applies one event to a ring. Returns the new ring and the time of the event."""
     event, pause, detail = happened
     now += pause
     if event == "prune":
@@ -38,7 +38,7 @@ def lived_on(ring: Ring, now: int, happened: tuple[str, int, int]) -> tuple[Ring
 
 
 def lived(happened: list[tuple[str, int, int]]) -> tuple[Ring, int]:
-    """A ring to which things have happened, and the time then."""
+    """Applies events to a new ring. Returns the ring and the time of the last event."""
     former = [Fernet.generate_key().decode() for _ in range(2)]
     ring, now = new_ring(SESSIONS, NOW, retention=300, former=former), NOW
     for event in happened:

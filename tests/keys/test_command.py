@@ -22,7 +22,7 @@ from tests.oracles import OracleFernet, OracleInvalidToken, read_wrapped_ring
 class TestCommand:
     @pytest.fixture
     def printed(self, tmp_path: Path) -> Path:
-        """What the key command prints."""
+        """The file whose contents the key command prints."""
         printed = tmp_path / "printed"
         printed.write_text(f"{SECRET}\n")
         return printed
@@ -44,7 +44,7 @@ class TestCommand:
         succeed(command_line, "ring", "init")
         works(app)
         assert json.loads((tmp_path / RING_NAME).read_text())["wrapped"] == "command"
-        # The new one comes first, the former one stays until the ring is rewrapped.
+        # The new secret comes first. The former one stays until the ring is rewrapped.
         printed.write_text(f"{OTHER_SECRET}\n{SECRET}\n")
         succeed(command_line, "ring", "rotate", "--activate-in", "0")
         ring = json.loads((tmp_path / RING_NAME).read_text())["ring"]
@@ -153,9 +153,9 @@ class TestCommand:
             slow += took > 0.25
             slowest = max(slowest, took)
             time.sleep(0.02)
-        # At 1, 2 and 4 seconds or so, and not at each look.
+        # The command is retried after about 1, 2 and 4 seconds, and not each time the app looks.
         assert 1 <= slow <= 3
-        # And never for as long as a worker that starts may wait.
+        # A retry never takes as long as a starting worker may wait for the command.
         assert slowest < 2
 
     def test_a_ring_of_the_apps_own_data_may_use_a_command(

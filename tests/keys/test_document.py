@@ -1,4 +1,4 @@
-"""A key ring as JSON: it keeps everything, and says what is wrong without a key."""
+"""A key ring as JSON: the document keeps everything, and no error contains a key."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.keys.rings import events, lived
 def test_a_ring_survives_its_document(happened: list[tuple[str, int, int]], later: int) -> None:
     ring, now = lived(happened)
     assert decode(encode(ring)) == ring
-    # A pure function: the order in the document decides nothing.
+    # The order of the keys in the document has no effect.
     document = json.loads(encode(ring))
     document["keys"].reverse()
     turned = decode(json.dumps(document))
@@ -39,7 +39,7 @@ def test_no_key_is_left_in_an_error() -> None:
 
 @pytest.mark.parametrize("damage", ["cut", "version", "times", "form", "long"])
 def test_no_key_is_left_in_a_frame(tmp_path: Path, damage: str) -> None:
-    """Crash reporters record local variables."""
+    """No local variable of a failed read holds a key, because crash reporters record them."""
     path = tmp_path / "ring.json"
     KeyRing(path).create(new_ring(SESSIONS, NOW))
     whole = path.read_text()

@@ -1,4 +1,4 @@
-"""The handle of a ring: over a file, or over a store of the app's own."""
+"""The handle of a ring, over a file or over a store that the app provides."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.oracles import maker_of
 
 
 def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
-    """A store of the app's own."""
+    """The commands, the doctor and the workers all use a store that the app provides."""
 
     class Memory:
         document: bytes | None = None
@@ -58,7 +58,7 @@ def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
     succeed(app, "ring", "rewrap")
     assert maker_of(token, keyring) == keyring.load().keys[0].id
     succeed(app, "doctor")
-    # A store that cannot be asked leaves a worker with the keys that it read last.
+    # While the store cannot be read, a worker keeps the keys that it read last.
     write(app.test_client(), a=1)
     memory.document, document = None, memory.document
     errors: list[KeyRingError] = []
@@ -73,7 +73,7 @@ def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
 
 
 class Busy:
-    """A store that somebody else changes each time before us, but for the last few."""
+    """A store that somebody else changes first, the given number of times."""
 
     def __init__(self, times: int) -> None:
         self.times = times

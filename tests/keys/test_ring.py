@@ -1,4 +1,4 @@
-"""Which key of a ring does what, when: a pure function of the ring and the time."""
+"""The states of the keys of a ring, which depend only on the ring and the time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_exactly_one_key_is_primary_at_any_time(
 @example(happened=[("rotate", 0, 10), ("force", 1, 10), ("revoke", 1, 2), ("rotate", 998, 10)])
 @given(happened=events)
 def test_what_was_written_opens_for_the_retention(happened: list[tuple[str, int, int]]) -> None:
-    """Second by second: whatever a key wrote opens as long as it should."""
+    """A token opens for the retention after it was written, whichever second that was."""
     ring, now = lived([])
     wrote: dict[str, int] = {}
     for length in range(1, len(happened) + 1):

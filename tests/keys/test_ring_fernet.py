@@ -1,4 +1,4 @@
-"""``KeyRing.fernet``: data of an app's own under a ring that changes."""
+"""``KeyRing.fernet``: an app's own data under a ring that changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A key ring in a file: who may read it, and writers that die."""
+"""A key ring in a file: its permissions, and writers that die."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class TestFile:
         assert len(KeyRing(path).load().keys) == 9
 
     def test_a_writer_that_dies_at_any_step_leaves_a_whole_ring(self, path: Path) -> None:
-        """Every call into the operating system in turn is the last one that is made."""
+        """The ring stays whole at whichever call to the operating system a writer dies."""
         script = textwrap.dedent(
             """
             import os, sys, time
@@ -165,7 +165,7 @@ class TestFile:
             code = subprocess.run(command, check=False).returncode
             after = KeyRing(path).load()
             if after != before:
-                # A whole rotation, or nothing at all.
+                # The rotation has happened completely, or not at all.
                 assert [key.id for key in after.keys[:-1]] == [key.id for key in before.keys]
                 assert [key.key for key in after.keys[:-1]] == [key.key for key in before.keys]
             if code == 0:
@@ -174,7 +174,7 @@ class TestFile:
             assert code == 7
             died += 1
         assert died >= 8
-        # What a dead writer left does not stand in the way.
+        # The files that dead writers left do not block the next writer.
         self.rotate(path)
 
     def test_a_failed_replacement_leaves_the_ring_and_no_file(

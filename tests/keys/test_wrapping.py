@@ -1,4 +1,4 @@
-"""Key rings that are encrypted where they are kept."""
+"""Key rings that are stored encrypted."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class TestRing:
     def test_a_plain_ring_is_refused_where_a_wrapped_one_is_expected(
         self, path: Path, tmp_path: Path
     ) -> None:
-        """Whoever can write the file cannot put keys of their own into it."""
+        """An attacker who can write the file cannot replace the ring with their own keys."""
         plain = tmp_path / "plain.json"
         KeyRing(plain).create(new_ring("data", time.time()))
         path.write_bytes(plain.read_bytes())
@@ -119,7 +119,7 @@ class TestApp:
         succeed(app, "ring", "rotate", "--activate-in", "0")
         assert len(states(app)) == 2
         works(app)
-        # A new secret, with the former one as a fallback: nobody is logged out.
+        # Nobody is logged out by a new secret while the former one is a fallback.
         client = app.test_client()
         write(client, a=1)
         app.config.update(SECRET_KEY=OTHER_SECRET, SECRET_KEY_FALLBACKS=[SECRET])
@@ -133,7 +133,7 @@ class TestApp:
         assert "ring init" not in str(raised.value)
 
     def test_an_app_moves_to_a_wrapped_ring_and_back(self, tmp_path: Path) -> None:
-        """By two deploys each way, with workers of both kinds at once."""
+        """A move takes two deploys each way, and workers of both kinds can run at the same time."""
         plain = secret_ring_app(tmp_path)
         succeed(plain, "ring", "init")
         both = secret_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING_WRAPPING="secret-key,plain")
@@ -152,7 +152,7 @@ class TestApp:
             reads(wrapped)
         succeed(both, "ring", "rewrap")
         for app in (plain, both, wrapped):
-            # The first has what it read last.
+            # The plain app keeps the ring that it read last.
             assert reads(app)
         with pytest.raises(ConfigurationError, match="not 'secret-key'"):
             reads(secret_ring_app(tmp_path))

@@ -1,4 +1,4 @@
-"""One frozen clock for both sides of a comparison."""
+"""The frozen clock that both sides of a comparison share."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ from tests.clock import MID_SECOND, Clock
 
 @pytest.fixture
 def frozen(clock: Clock) -> None:
-    """The same time for ``time.time`` and for Flask's ``datetime.now``."""
+    """Freezes ``time.time`` and Flask's ``datetime.now`` with one clock."""
     clock.now = MID_SECOND
     clock.freeze_flask()

@@ -1,4 +1,4 @@
-"""An app with Flask's sessions beside one with ours, and the requests that both are asked."""
+"""An app with Flask's sessions and one with ours, and the requests that both answer."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tests.strategies import EVERYTHING
 
 
 def add_compared_views(app: Flask) -> None:
-    """Adds the views whose responses are compared, each of which does something else to a session
-    or to a response.
+    """Adds the views whose responses are compared. Each does something different to a session or
+    to a response.
     """
     add_views(app)
 
@@ -104,7 +104,7 @@ class Pair:
     def __init__(self, make_app: MakeApp, interface: type | None = None, **config: Any) -> None:
         self.signed = Flask(__name__)
         self.signed.config.update({"SECRET_KEY": SECRET, **config})
-        # Not the instance that all apps share: tests set hooks on it.
+        # The app gets its own instance, because tests set hooks on it.
         self.signed.session_interface = SecureCookieSessionInterface()
         mine: Any = EncryptedSessionInterface
         if interface is not None:
@@ -116,18 +116,18 @@ class Pair:
         self.apps = (self.signed, self.encrypted)
 
     def both(self, change: Callable[[Flask], Any]) -> None:
-        """Does the same to both apps."""
+        """Makes the same change to both apps."""
         for app in self.apps:
             change(app)
 
     def clients(self) -> tuple[FlaskClient, FlaskClient]:
-        """A client of each, and the views."""
+        """Adds the views to both apps and returns a client of each."""
         self.both(add_compared_views)
         return self.signed.test_client(), self.encrypted.test_client()
 
 
 def seen(client: FlaskClient, path: str, **options: Any) -> Any:
-    """A response, with every session token blanked."""
+    """Returns the response to a request, with every session token blanked."""
     response = client.get(path, **options)
     headers = [
         (name, without_values(value) if name == "Set-Cookie" else value)
@@ -137,7 +137,7 @@ def seen(client: FlaskClient, path: str, **options: Any) -> Any:
 
 
 def compare(pair: Pair, paths: list[str], **options: Any) -> None:
-    """Demands that both apps answer each request alike."""
+    """Asserts that both apps answer each request alike."""
     signed, encrypted = pair.clients()
     for path in paths:
         assert seen(encrypted, path, **options) == seen(signed, path, **options), path

@@ -1,4 +1,4 @@
-"""A pytest plugin that makes our interface every Flask app's default in somebody else's suite."""
+"""A pytest plugin that makes our interface the default of every Flask app in another suite."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from flask import Flask
 
 from flask_fernet import EncryptedSessionInterface
 
-#: What is counted, for the caller to see that the suite did go through us.
+#: These counts show the caller that the suite used our interface.
 counts = {"passed": 0, "failed": 0, "skipped": 0, "deselected": 0, "opened": 0, "saved": 0}
 
 
@@ -30,7 +30,7 @@ Flask.session_interface = Counting()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leaves out the tests that the caller lists; each must be there to be left out."""
+    """Leaves out the tests that the caller lists. Each of them has to exist."""
     left_out = set(json.loads(os.environ["PARITY_LEFT_OUT"]))
     chosen = [item for item in items if item.nodeid not in left_out]
     missing = left_out - {item.nodeid for item in items}

@@ -1,4 +1,4 @@
-"""The same requests to Flask's own interface and to ours: everything but the token is the same."""
+"""Sends the same requests to Flask's interface and to ours. Only the token may differ."""
 
 from __future__ import annotations
 
@@ -103,12 +103,12 @@ def test_secrets_changed_in_place_are_seen(make_app: MakeApp) -> None:
         pair.both(change)
         results.append([client.get("/items").text for client in (signed, encrypted)])
     assert results[0] == ["[('value', 'kept')]"] * 2
-    # Ours wrote it under the new secret when it was read, so forgetting the old loses nothing.
+    # Our interface reissued the session under the new secret, so it survives the old one.
     assert results[1] == ["[]", "[('value', 'kept')]"]
 
 
 class Hooks:
-    """Every hook overridden."""
+    """A mixin that overrides every hook."""
 
     def get_cookie_name(self, app: Flask) -> str:
         return "hooked"
@@ -170,7 +170,7 @@ def test_a_hook_may_return_no_expiration(make_app: MakeApp) -> None:
 
 
 class Recorded(SecureCookieSession):
-    """A session class that sets something itself when it is made."""
+    """A session class whose constructor sets a value."""
 
     def __init__(self, initial: Any = None) -> None:
         super().__init__(initial)
@@ -191,7 +191,7 @@ class Plain(dict, SessionMixin):  # type: ignore[type-arg]
 
 
 class Upper(SecureCookieSession):
-    """What is read is not what is stored."""
+    """A session class that returns other values than it stores."""
 
     def __getitem__(self, key: str) -> Any:
         value = super().__getitem__(key)
@@ -213,7 +213,7 @@ def test_a_session_class_may_be_a_function(make_app: MakeApp) -> None:
 
 
 class ReversingSerializer:
-    """Text, but no JSON; begins as a compressed payload does."""
+    """A serializer whose text is not JSON, and begins like a compressed payload."""
 
     inner = TaggedJSONSerializer()
 
@@ -357,7 +357,7 @@ def test_session_transactions_of_the_test_client_work(make_app: MakeApp) -> None
 
 
 def test_nested_contexts_keep_their_sessions_apart(make_app: MakeApp) -> None:
-    """A request inside a request, to the same app and to another."""
+    """A request inside a request has its own session, in the same app and in another one."""
     pair = Pair(make_app)
     results = []
     for app, client in zip(pair.apps, pair.clients(), strict=True):

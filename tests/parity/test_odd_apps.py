@@ -1,4 +1,4 @@
-"""Apps that do something unusual, against Flask's own interface."""
+"""Compares apps that do something unusual under Flask's interface and under ours."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestHooksThatDoThings:
 
 
 class TestPatched:
-    """Put in place of Flask's own after the import of this package, before the first request."""
+    """A patch takes effect if it is made after the import of this package, before any request."""
 
     def test_a_patched_method_of_flasks_class_is_called(self, make_app: MakeApp) -> None:
         with mock.patch.object(
@@ -265,7 +265,7 @@ def test_a_copied_interface_reads_the_sessions_of_the_first(make_app: MakeApp) -
 
 
 class TestSigningSerializer:
-    """Code that asks for it gets what Flask's does, over encrypted tokens."""
+    """Our serializer works as Flask's does, with encrypted tokens."""
 
     def pair(self, make_app: MakeApp) -> Any:
         pair = Pair(make_app)

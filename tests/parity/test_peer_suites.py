@@ -1,4 +1,4 @@
-"""The test suites of Flask, Flask-Login and Flask-WTF with encrypted sessions underneath."""
+"""Runs the test suites of Flask, Flask-Login and Flask-WTF with encrypted sessions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ BEFORE_311 = int(sys.version_info < (3, 11))
 
 @dataclass(frozen=True)
 class Suite:
-    """A suite and what is known about it."""
+    """A test suite and the results that it must have."""
 
     archive: str
-    #: Fewer than this many passed tests means that something was not run.
+    #: If fewer tests than this pass, something was not run.
     at_least: int
-    #: Tests that cannot apply, each with its reason.
+    #: The tests that cannot pass, each with the reason.
     left_out: dict[str, str] = field(default_factory=dict)
-    #: Tests that the suite skips by itself.
+    #: The number of tests that the suite itself skips.
     skipped: int = 0
     options: tuple[str, ...] = ()
 
@@ -36,15 +36,15 @@ SUITES = {
         "flask-3.1.3",
         489 - BEFORE_311,
         {
-            # Not about sessions: it fails with Flask's own interface too, since Werkzeug 3.1.9.
+            # Since Werkzeug 3.1.9 this test fails with Flask's own interface too.
             "tests/test_reqctx.py::test_bad_environ_raises_bad_request": (
                 "Werkzeug 3.1.9 no longer raises for the header that this test makes"
             )
         },
-        # A test with `tomllib`, which is new in Python 3.11.
+        # One test needs `tomllib`, which is new in Python 3.11.
         skipped=BEFORE_311,
     ),
-    # Its own warnings filter makes errors of deprecations in newer Flask versions.
+    # Its warnings filter turns the deprecations of newer Flask versions into errors.
     "flask-login": Suite("Flask-Login-0.6.3", 114, options=("-W", "default")),
     "flask-wtf": Suite("flask_wtf-1.3.0", 85),
 }
@@ -52,7 +52,7 @@ SUITES = {
 
 @pytest.fixture(scope="session")
 def sources() -> Path:
-    """The unpacked source distributions, fetched once, checked against their hashes."""
+    """The unpacked source distributions, fetched once and checked against their hashes."""
     wanted = [CACHE / suite.archive for suite in SUITES.values()]
     if not all(path.is_dir() for path in wanted):
         CACHE.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
-"""Tokens of every release stay readable for good.
+"""Tokens of every release stay readable forever.
 
-`python -m tests.sessions.test_golden VERSION [FORMAT]` writes those of a release, once; they are
-never changed.
+`python -m tests.sessions.test_golden VERSION [FORMAT]` writes the tokens of a release once. They
+are never changed.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CASES: list[dict[str, Any]] = [
 
 
 def format_of(case: dict[str, Any]) -> str:
-    """The format of a token. The first file of them does not name it: there was only one."""
+    """Returns the format of a token. The oldest file names none, because there was only one."""
     found: str = case.get("format", "fernet")
     return found
 
@@ -59,7 +59,7 @@ def test_golden_tokens_open(make_app: MakeApp, case: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['version']} {case['name']}")
 def test_golden_plaintexts_are_written_alike(make_app: MakeApp, case: dict[str, Any]) -> None:
-    """The plaintext of today is that of the release, but for compression."""
+    """A session has the same plaintext as in the release, except for its compression."""
     app = configured(make_app, case)
     interface: Any = app.session_interface
     with app.app_context():

@@ -1,4 +1,4 @@
-"""``flask fernet inspect``: what is told of a session cookie, and to whom."""
+"""``flask fernet inspect``: the description of a session cookie, and when it shows contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `EncryptedSessionInterface` does that Flask's own does not, in both implementations."""
+"""The behaviour that `EncryptedSessionInterface` adds to Flask's, in both implementations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 
 
 class TestReadableByOthers:
-    """Rule 3: the key and ten lines of Python."""
+    """Anyone who has the key can read a session with a few lines of Python."""
 
     def test_a_session_under_an_explicit_key_opens_with_cryptography(
         self, make_app: MakeApp
@@ -83,7 +83,7 @@ class TestRejections:
         return add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
 
     def rejected(self, app: Flask, token: str | bytes) -> list[Reason]:
-        """The reasons that are signalled for a token; checks that nothing else is seen."""
+        """Returns the reasons signalled for a token. Asserts that the response shows none."""
         heard: list[Reason] = []
 
         def hear(sender: Flask, reason: Reason) -> None:
@@ -300,7 +300,7 @@ class TestSize:
     def test_compression_always_packs_what_gets_shorter(self, make_app: MakeApp) -> None:
         client = self.sized_app(make_app, SESSION_COMPRESSION="always").test_client()
         assert OracleFernet(NEW).decrypt(write(client, a="b" * 100))[:1] == b"."
-        # Where it does not pay it is not done.
+        # A session that compression would not shorten is not compressed.
         assert OracleFernet(NEW).decrypt(write(client, a="b"))[:1] == b"{"
 
     @pytest.mark.parametrize("compression", ["fit", "always", "never"])
@@ -392,7 +392,7 @@ def test_an_interface_whose_constructor_forgets_its_parent_works(make_app: MakeA
 
 
 class TestOddClasses:
-    """Classes whose attributes are not what asking the class for them says."""
+    """Classes whose instances have other attributes than a look at the class suggests."""
 
     def one(self, make_app: MakeApp, interface: EncryptedSessionInterface) -> Flask:
         return add_views(make_app(interface))
@@ -513,7 +513,7 @@ class TestOddClasses:
 
 class TestObjects:
     def test_an_app_is_collected_once_nobody_has_it(self, make_app: MakeApp) -> None:
-        """With an interface, and a session class, that have it in turn."""
+        """An app is collected even if its interface and its session class refer back to it."""
 
         def made(kind: str) -> weakref.ref[Flask]:
             app = add_views(make_app())

@@ -1,4 +1,4 @@
-"""Which keys an app has: the order of the sources, and the way from one to the next."""
+"""The keys of an app: the order of their sources, and the move from one source to another."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
 
 
 def readers(app: Flask) -> list[str]:
-    """Which of a few keys open sessions of an app, the one that writes them first."""
+    """Returns the names of the keys that open an app's sessions, the one that writes them first."""
     named = {"key": KEY, "old": OLD, "secret": derived_key(SECRET.encode())}
     client = app.test_client()
     token = write(client, a=1)
@@ -165,7 +165,7 @@ def test_sessions_of_the_secret_key_move_to_a_ring(tmp_path: Path, ring: KeyRing
 
 
 def test_a_revoked_key_does_not_come_back_through_its_former_source(tmp_path: Path) -> None:
-    """It does not come back through the source that it was taken over from."""
+    """A revoked key stays refused, although the source that it was imported from is accepted."""
     app = add_views(Flask(__name__, instance_path=str(tmp_path)))
     app.secret_key = "a secret of more than sixteen bytes"
     app.session_interface = EncryptedSessionInterface()

@@ -1,4 +1,4 @@
-"""``get_signing_serializer``: what code that asks for it gets."""
+"""``get_signing_serializer``: the serializer that it returns to other code."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class TestSigningSerializer:
             app.test_client().get("/read")
 
     def test_a_value_of_undecodable_bytes_is_a_bad_payload(self, app: Flask) -> None:
-        """Authentic, and encrypted without padding: only a holder of the key can make it."""
+        """The token is authentic but has no padding. Only a holder of the key can make it."""
         body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(32)
         with pytest.raises(BadPayload):
             self.serializer(app).loads(fernet_token(NEW, body))

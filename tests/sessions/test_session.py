@@ -1,4 +1,4 @@
-"""The session object: every type that Flask carries, and classes of other people."""
+"""The session object: every type that Flask supports, and the session classes of users."""
 
 from __future__ import annotations
 

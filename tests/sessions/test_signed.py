@@ -1,4 +1,4 @@
-"""Moving between formats: each opens where it is listed, and nowhere else."""
+"""Moves between formats: each format opens where it is listed, and nowhere else."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.usefixtures("clock")
 
 
 def cookie_at(age: int, app: Flask, clock: Clock, **values: Any) -> str:
-    """The cookie of a session that was written a while ago."""
+    """Returns the cookie of a session that was written ``age`` seconds ago."""
     with clock.at(NOW - age):
         return write(app.test_client(), **values)
 
@@ -163,7 +163,7 @@ class TestWritingSigned:
 def test_only_what_is_listed_opens(
     make_app: MakeApp, made_in: str, written: str, listed: bool
 ) -> None:
-    """Every pair of formats, both ways."""
+    """A cookie opens only in its own format or in a listed one, for every pair of formats."""
     maker = add_views(make_app(SESSION_ENCRYPTION_FORMAT=made_in))
     cookie = write(maker.test_client(), user="ada")
     accepted = [made_in] if listed else []
@@ -181,7 +181,7 @@ def test_only_what_is_listed_opens(
 def test_a_rolling_deploy_in_two_steps_logs_nobody_out(
     make_app: MakeApp, way: str, first: str, second: str
 ) -> None:
-    """At each step workers of two kinds share the users, and nobody is logged out."""
+    """Nobody is logged out while old and new workers serve the same users."""
     configurations: list[Any] = [
         "flask" if first == "flask-signed" else {},
         {"SESSION_ENCRYPTION_FORMAT": first, "SESSION_ENCRYPTION_ACCEPT": [second]},
@@ -197,7 +197,7 @@ def test_a_rolling_deploy_in_two_steps_logs_nobody_out(
     cookie = write(workers[0].test_client(), count=0)
     count = 0
     for before, after in itertools.pairwise(workers):
-        # Each worker in turn, then only the new one, as when the deploy is through.
+        # Both workers answer in turn. The new one answers alone once the deploy is complete.
         for worker in (before, after, before, after, after):
             client = worker.test_client()
             client.set_cookie("session", cookie)

@@ -1,4 +1,4 @@
-"""The demo in a real server with two workers, over HTTP."""
+"""Runs the demo in a real server with two workers, over HTTP."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Browser:
-    """Enough of one: a cookie, and a new connection a request, so that any worker may answer."""
+    """A minimal browser. It opens one connection per request, so that any worker may answer."""
 
     def __init__(self, port: int) -> None:
         self.port = port
@@ -43,9 +43,9 @@ class Browser:
         return response
 
     def workers_that_know(self, text: str) -> set[str]:
-        """Asks for the profile until both workers have answered."""
+        """Requests the profile until both workers have answered."""
         workers: set[str] = set()
-        # On a busy machine one worker starts long before the other.
+        # On a busy machine, one worker may start long before the other.
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             response = self.fetch("GET", "/profile")
@@ -59,7 +59,7 @@ class Browser:
 
 @contextmanager
 def server(instance: Path, port: int) -> Iterator[None]:
-    """The demo as `make demo` starts it."""
+    """Runs the demo as `make demo` starts it."""
     environment = {**os.environ, "ARTICLE_INSTANCE": str(instance)}
     subprocess.run([sys.executable, "-m", "examples.article.keys"], env=environment, check=True,
                    cwd=ROOT)  # fmt: skip
@@ -97,7 +97,7 @@ def test_the_demo_runs_in_a_real_server(tmp_path: Path, port: int) -> None:
         assert (response.status, response.headers["Location"]) == (302, "/profile")
         workers = browser.workers_that_know("ada@example.org")
         page = browser.fetch("GET", "/cookie").text  # type: ignore[attr-defined]
-        assert page.count("ada@example.org") == 1  # Only in the column of Flask's default.
+        assert page.count("ada@example.org") == 1  # Only Flask's column shows it.
 
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in instance.iterdir()}
     assert modes == {"sessions.key": 0o600, "article.key": 0o600}
@@ -118,7 +118,7 @@ def test_the_demo_runs_in_a_real_server(tmp_path: Path, port: int) -> None:
 
 
 def test_the_articles_code_is_as_it_stands() -> None:
-    """But for one import, it is code for `cryptography`, and runs with that."""
+    """The article's code also runs with `cryptography`, after a change of one import."""
     source = (ROOT / "examples/article/article.py").read_text()
     changed = source.replace(
         "from flask_fernet import Fernet", "from cryptography.fernet import Fernet"

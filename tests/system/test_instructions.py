@@ -1,4 +1,4 @@
-"""The regression guard of performance: instructions a call, held to a committed baseline."""
+"""The performance regression guard, which compares instructions per call with a baseline."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from benches import instructions
 
 
 def unavailable(reason: str) -> None:
-    """Leaves the guard out on a contributor's machine. In continuous integration, where nobody
-    would notice, it fails.
+    """Skips the guard on a contributor's machine. In continuous integration it fails, because
+    nobody would notice a skip.
     """
     if os.environ.get("CI"):
         pytest.fail(reason)
@@ -21,8 +21,7 @@ def unavailable(reason: str) -> None:
 
 
 def test_no_case_takes_more_instructions_than_before() -> None:
-    """A growth that is meant comes with a new baseline, `make instructions-baseline`, in the same
-    commit."""
+    """An intended increase needs `make instructions-baseline` in the same commit."""
     if shutil.which("valgrind") is None:
         unavailable("valgrind is not installed")
     baseline = json.loads(instructions.BASELINE.read_text())

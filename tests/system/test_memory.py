@@ -1,4 +1,4 @@
-"""Nothing is kept of what is over: resident memory after many calls."""
+"""Resident memory does not grow over many calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.apps import SECRET
 from tests.strategies import EVERYTHING
 
 CALLS = 30_000
-#: A leak of the smallest object, at each call, would be more.
+#: If each call leaked the smallest object, memory would grow by more than this.
 ALLOWED = CALLS * 16
 
 
@@ -29,7 +29,7 @@ def refused(fernet: Any) -> None:
 
 
 def sessions(cookie: str | None) -> Callable[[], object]:
-    """Opens a session from a cookie, or from the one that was saved, and saves it."""
+    """Returns a call that opens the session of a cookie, or of a new one, and saves it."""
     app = Flask(__name__)
     app.secret_key = SECRET
     interface = app.session_interface = EncryptedSessionInterface()

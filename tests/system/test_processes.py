@@ -1,4 +1,4 @@
-"""Many threads and forked processes: no session crosses over, no IV is drawn twice."""
+"""Many threads and forked processes share no session and never draw the same IV twice."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ IVS = 300
 
 
 def ivs(fernet: Fernet, count: int = IVS) -> bytes:
-    """The IVs of some new tokens."""
+    """Returns the IVs of new tokens."""
     return b"".join(base64.urlsafe_b64decode(fernet.encrypt(b""))[9:25] for _ in range(count))
 
 
 def forked(fork: Any, fernet: Fernet, depth: int) -> list[bytes]:
-    """IVs of this process, drawn after the fork, and of a line of children."""
+    """Forks, and returns the IVs that this process and its descendants draw after the fork."""
     reader, writer = os.pipe()
     if fork() == 0:
         status = 1
@@ -47,11 +47,11 @@ def forked(fork: Any, fernet: Fernet, depth: int) -> list[bytes]:
 
 
 LIBC = ctypes.PyDLL(None)
-#: By Python; by libc, which runs fork handlers but not Python's; by the kernel alone.
+#: Python runs its own fork handlers, libc runs only those of C, and the kernel runs none.
 FORKS = {
     "python": os.fork,
     "libc": LIBC.fork,
-    # On other machines there is no system call of that name.
+    # Other machines may have no such system call, or another number for it.
     "kernel": (lambda: LIBC.syscall(57)) if os.uname().machine == "x86_64" else LIBC.fork,
 }
 
@@ -60,7 +60,7 @@ FORKS = {
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_forks_never_repeat_an_iv(name: str) -> None:
     fernet = Fernet(Fernet.generate_key())
-    before = ivs(fernet, 7)  # The pool is filled, and partly used.
+    before = ivs(fernet, 7)  # This fills the pool and uses a part of it.
     drawn = before + b"".join(forked(FORKS[name], fernet, depth=2))
     drawn += ivs(fernet)
     distinct = {drawn[at : at + 16] for at in range(0, len(drawn), 16)}
@@ -68,7 +68,7 @@ def test_forks_never_repeat_an_iv(name: str) -> None:
 
 
 def test_forked_workers_of_an_app_draw_different_ivs() -> None:
-    """Ten workers forked from one parent that has served a request, as with gunicorn's preload."""
+    """Workers draw different IVs even if their parent, like gunicorn's, served a request."""
     app = Flask(__name__)
     app.secret_key = SECRET
     app.session_interface = EncryptedSessionInterface()
@@ -129,7 +129,7 @@ def test_eight_threads_keep_their_sessions_apart() -> None:
 
 
 def test_settings_may_change_under_eight_threads() -> None:
-    """Every token is under a key that was set at some time, and every session is read."""
+    """Every session stays readable, because its key remains in the settings."""
     app = Flask(__name__)
     app.config["SESSION_ENCRYPTION_KEYS"] = keys = [Fernet.generate_key()]
     app.session_interface = EncryptedSessionInterface()
@@ -166,7 +166,7 @@ def test_settings_may_change_under_eight_threads() -> None:
 
 
 def test_a_subinterpreter_is_refused() -> None:
-    """As the README says: the module does not load there, instead of crashing later."""
+    """The module refuses to load there, as the README says, instead of crashing later."""
     script = textwrap.dedent(
         """
         import os

@@ -1,4 +1,4 @@
-"""Short runs of what `make proof` runs for two minutes each: real servers, real load."""
+"""Short runs of the load tests that `make proof` runs for two minutes each on real servers."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None, json_: b
 def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[str]) -> None:
     """Count how many old tokens still need each key.
 
-    TOKENS is a file with one token a line. Default: standard input.
+    TOKENS is a file with one token per line. Default: standard input.
     """
     ring = find_keyring(ctx, path).load()
     opens = _openers(ctx, ring)

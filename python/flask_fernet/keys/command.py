@@ -39,7 +39,7 @@ def parse_command(command: object, name: str) -> tuple[str, ...]:
 def run_key_command(
     command: tuple[str, ...], timeout: float
 ) -> tuple[str | None, tuple[bytes, ...]]:
-    """Runs a key command and reads the secrets that it prints, one a line, the newest first.
+    """Runs a key command and reads the secrets that it prints, one per line, the newest first.
 
     It raises no exception, so that no exception and no traceback holds anything that was printed.
 

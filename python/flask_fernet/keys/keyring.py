@@ -24,8 +24,8 @@ class KeyRing:
     :param store: the path of a file, or a :class:`~flask_fernet.RingStore`.
     :param secrets: if given, the ring is stored encrypted (AES-256-GCM, ``docs/formats.md``). The
         first secret encrypts the ring, each of them opens it.
-    :param command: the same with the secrets that a program prints, one a line: the program and
-        its arguments, as a list or as one text. No shell runs it.
+    :param command: the same with the secrets that a program prints, one per line: the program
+        and its arguments, as a list or as one text. No shell runs it.
     :param wrapping: the same, as the settings of an app say.
     :raises ConfigurationError: if ``secrets`` or ``command`` cannot be used.
     """

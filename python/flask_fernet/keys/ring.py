@@ -25,7 +25,7 @@ MAX_SECONDS = 1000 * 365 * 24 * 3600
 
 
 class State(str, enum.Enum):
-    """What a key does at a given time."""
+    """The state of a key, which decides its use at a given time."""
 
     #: It opens. It will encrypt from its activation on.
     STAGED = "staged"
