@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
-from tests.apps import SECRET, MakeApp, add_views
+from tests.apps import SECRET, MakeApp, add_views, write
 
 KEY = Fernet.generate_key()
 
@@ -54,6 +54,16 @@ def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
         ({"SESSION_COMPRESSION": "sometimes"}, r"'fit', 'always' or 'never'"),
         ({"SESSION_COMPRESSION": True}, r"'fit', 'always' or 'never'"),
         ({"SESSION_OVERFLOW": "ignore"}, r"'error' or 'warn'"),
+        ({"SECRET_KEY_FALLBACKS": {"a": 1}}, r"_FALLBACKS must be a list .*, not dict\."),
+        ({"PERMANENT_SESSION_LIFETIME": "3600"}, r"_LIFETIME must be a timedelta .*, not str\."),
+        ({"PERMANENT_SESSION_LIFETIME": None}, r"_LIFETIME must be a timedelta .*, not NoneType"),
+        ({"PERMANENT_SESSION_LIFETIME": float("nan")}, r"_LIFETIME must be .*, not nan\."),
+        ({"PERMANENT_SESSION_LIFETIME": float("inf")}, r"_LIFETIME must be .*, not inf\."),
+        ({"SESSION_ABSOLUTE_LIFETIME": 0}, r"ABSOLUTE_LIFETIME must be .* above 0, not 0\."),
+        ({"SESSION_ABSOLUTE_LIFETIME": 10**400}, r"ABSOLUTE_LIFETIME must be .*, not int\."),
+        ({"SESSION_ABSOLUTE_LIFETIME": True}, r"ABSOLUTE_LIFETIME must be .*, not True\."),
+        ({"SESSION_REFRESH_AFTER": 1}, r"REFRESH_AFTER must be .* less than 1, not 1\."),
+        ({"SESSION_REFRESH_AFTER": "0.1"}, r"REFRESH_AFTER must be .*, not str\."),
     ],
 )  # fmt: skip
 def test_a_configuration_that_cannot_be_used_is_refused(
@@ -103,3 +113,11 @@ def test_keys_need_an_order(keys: Any) -> None:
     app.config["SESSION_ENCRYPTION_KEYS"] = keys
     with pytest.raises(ConfigurationError, match="the newest first"):
         EncryptedSessionInterface(app)
+
+
+def test_names_of_settings_that_are_not_text_are_ignored(make_app: MakeApp) -> None:
+    app = add_views(make_app())
+    app.config[5] = app.config[None] = "ignored, as by Flask"
+    client = app.test_client()
+    write(client, a=1)
+    assert client.get("/read").text == "{'a': 1}"

@@ -495,6 +495,20 @@ def test_a_cookie_attribute_that_may_change_does_not_slow_opening_down() -> None
     assert resolutions(app, "open") == 0
 
 
+def test_a_missing_setting_of_the_cookie_is_an_error_where_flask_reads_it(
+    make_app: MakeApp,
+) -> None:
+    app = make_app()
+    del app.config["SESSION_COOKIE_PATH"]
+    interface: Any = app.session_interface
+    with app.test_request_context() as context:
+        assert interface.open_session(app, context.request) == {}
+        saved = interface.session_class({"a": 1})
+        saved.modified = True
+        with pytest.raises(KeyError, match="SESSION_COOKIE_PATH"):
+            interface.save_session(app, saved, Response())
+
+
 def test_an_app_that_lost_its_keys_disturbs_no_other() -> None:
     interface = Counting()
     one, other = Flask(__name__), Flask(__name__)
