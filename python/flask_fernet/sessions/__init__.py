@@ -1,5 +1,7 @@
 """Sessions in cookies. Imports point one way:
 
-``interface`` is on top, then ``fallback``, then ``policy`` and ``key_sources``, then ``signed``,
-``serializer``, ``session`` and ``lifetimes``. ``inspection`` looks into an interface from outside.
+``interface`` is on top, then ``fallback``, then ``opening`` and ``saving``, then ``payload``. The
+interface resolves its policy with ``policy`` and ``key_sources``. ``signed``, ``serializer``,
+``session``, ``lifetimes`` and ``app_memory`` are below. ``inspection`` looks into an interface from
+outside.
 """

@@ -2,7 +2,7 @@
 
 :class:`EncryptedSessionInterface` opens and saves sessions in two ways that give the same cookies:
 natively, in its base ``_core.NativeInterface``, where all the Python code that would run is Flask's
-own; and in Python, hook by hook, in its base ``FallbackInterface`` (``fallback.py``).
+own; and in Python, hook by hook, in its base ``FallbackInterface`` (``opening.py``, ``saving.py``).
 """
 
 from __future__ import annotations

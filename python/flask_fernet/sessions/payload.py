@@ -1,0 +1,95 @@
+"""The base of the Python fallback: the policy, and a session as bytes and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SecureCookieSessionInterface
+from itsdangerous.serializer import is_text_serializer
+
+from .._core import (
+    COMPRESSED,
+    MAX_INFLATED,
+    NativeInterface,
+    NativeState,
+    Policy,
+    deflate,
+    inflate,
+)
+from ..errors import UnreadablePayload
+from ..log import RateLimit
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+#: First byte of a compressed payload.
+MARK = bytes([COMPRESSED])
+
+
+class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
+    """An interface that finds its policy, and writes and reads payloads."""
+
+    __slots__ = ("_log_limit", "_state")
+
+    #: The native path reads this slot.
+    _state: NativeState
+    _log_limit: RateLimit
+
+    def _resolve_policy(self, app: Flask) -> Policy:
+        """The policy of ``app``, resolved now."""
+        raise NotImplementedError
+
+    def _policy(self, app: Flask) -> Policy:
+        """The policy of ``app``, from the cache while nothing that it depends on changes."""
+        cached = self._cached_policy(app)
+        return self._resolve_policy(app) if cached is None else cached
+
+    def _dump(self, app: Flask, data: Mapping[str, Any]) -> bytes:
+        """A session as bytes, as the interface's serializer writes it."""
+        plain = dict(data)
+        payload = self._dump_natively(app, plain)
+        return self._pack(plain) if payload is None else payload
+
+    def _pack(self, value: Any) -> bytes:
+        """Any value as bytes, by the serializer. Never gives bytes that look compressed and are
+        not.
+        """
+        text = self.serializer.dumps(value)
+        payload = text.encode() if isinstance(text, str) else text
+        return deflate(payload) if payload.startswith(MARK) else payload
+
+    def _load(self, app: Flask, payload: bytes) -> Any:
+        """Undoes :meth:`_pack` and ``deflate``.
+
+        :raises UnreadablePayload: if the payload was not written by the serializer.
+        """
+        if payload.startswith(MARK):
+            inflated = inflate(payload)
+            if inflated is None:
+                raise UnreadablePayload("broken or oversized compressed payload")
+            payload = inflated
+        data = self._load_natively(app, payload)
+        if data is not None:
+            return data
+        serializer = self.serializer
+        try:
+            is_text = isinstance(serializer, TaggedJSONSerializer) or is_text_serializer(serializer)
+            return serializer.loads(payload.decode() if is_text else payload)  # type: ignore[arg-type]
+        except Exception as error:
+            # Anything: the serializer may be the user's, and the payload is authentic.
+            raise UnreadablePayload("the serializer does not read the payload") from error
+
+    def _compressed(self, payload: bytes, compression: str) -> Iterator[bytes]:
+        """The payload, compressed and not, in the order that ``SESSION_COMPRESSION`` asks for."""
+        unchanged = payload.startswith(MARK) or len(payload) > MAX_INFLATED
+        if unchanged or compression != "always":
+            yield payload
+        if unchanged or compression == "never":
+            return
+        packed = deflate(payload)
+        if len(packed) < len(payload):
+            yield packed
+        if compression == "always":
+            yield payload

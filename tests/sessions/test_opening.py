@@ -1,0 +1,175 @@
+"""Which cookies open, and why others are refused."""
+
+from __future__ import annotations
+
+import base64
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.json.tag import TaggedJSONSerializer
+from flask.wrappers import Request
+
+from flask_fernet import (
+    EncryptedSessionInterface,
+    Fernet,
+    Reason,
+    session_rejected,
+)
+from flask_fernet._core import deflate
+from tests.apps import MakeApp, add_views, signed_app, write
+from tests.clock import Clock
+from tests.oracles import OracleFernet, fernet_token
+
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
+
+
+class TestRejections:
+    @pytest.fixture
+    def app(self, make_app: MakeApp) -> Flask:
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW])))
+
+    def rejected(self, app: Flask, token: str | bytes) -> list[Reason]:
+        """Returns the reasons signalled for a token. Asserts that the response shows none."""
+        heard: list[Reason] = []
+
+        def hear(sender: Flask, reason: Reason) -> None:
+            assert sender is app
+            heard.append(reason)
+
+        before = app.session_interface.rejections  # type: ignore[attr-defined]
+        client = app.test_client(use_cookies=False)
+        if isinstance(token, str):
+            token = token.encode()
+        header = "session=" + token.decode("latin1")
+        with session_rejected.connected_to(hear):
+            response = client.get("/read", environ_base={"HTTP_COOKIE": header})
+        fresh = app.test_client().get("/read")
+        assert (response.status_code, response.text, list(response.headers)) == (
+            200, "{}", list(fresh.headers),
+        )  # fmt: skip
+        after = app.session_interface.rejections  # type: ignore[attr-defined]
+        counted = {reason for reason in Reason if after[reason.value] != before[reason.value]}
+        assert counted == set(heard)
+        assert set(after) == {reason.value for reason in Reason}
+        return heard
+
+    def seal(self, payload: bytes, at: int | None = None, key: bytes = NEW) -> str:
+        fernet = OracleFernet(key)
+        now = int(time.time()) if at is None else at
+        return fernet.encrypt_at_time(payload, now).decode()
+
+    @pytest.mark.parametrize(
+        "token",
+        ["x", "gAAA", "!" * 100, "gAAAAA=", "é", b"\xff", "A" * 120, "\u2028"],
+    )
+    def test_a_malformed_cookie_is_refused(self, app: Flask, token: str) -> None:
+        assert self.rejected(app, token) == [Reason.MALFORMED]
+
+    def test_an_unauthentic_cookie_is_refused(self, app: Flask) -> None:
+        assert self.rejected(app, self.seal(b"{}", key=OLD)) == [Reason.UNAUTHENTIC]
+        good = base64.urlsafe_b64decode(self.seal(b"{}"))
+        for at in range(1, len(good)):
+            bad = good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :]
+            token = base64.urlsafe_b64encode(bad).decode()
+            assert self.rejected(app, token) == [Reason.UNAUTHENTIC]
+
+    def test_nothing_is_said_about_the_age_of_a_forgery(self, app: Flask) -> None:
+        for at in (0, 2**40):
+            assert self.rejected(app, self.seal(b"{}", at, OLD)) == [Reason.UNAUTHENTIC]
+
+    def test_an_expired_cookie_is_refused(self, app: Flask, clock: Clock) -> None:
+        app.permanent_session_lifetime = timedelta(seconds=100)
+        client = app.test_client()
+        write(client, a=1)
+        clock.now += 100.9
+        assert client.get("/read").text == "{'a': 1}"
+        clock.now += 0.2
+        token = client.get_cookie("session")
+        assert token is not None
+        assert self.rejected(app, token.value) == [Reason.EXPIRED]
+
+    def test_a_cookie_from_the_future_is_refused(self, app: Flask, clock: Clock) -> None:
+        now = int(clock.now)
+        assert self.rejected(app, self.seal(b"{}", now + 60)) == []
+        assert self.rejected(app, self.seal(b"{}", now + 61)) == [Reason.FROM_FUTURE]
+        assert self.rejected(app, self.seal(b"{}", 2**64 - 1)) == [Reason.FROM_FUTURE]
+
+    def test_a_cookie_that_is_too_large_is_refused(self, app: Flask) -> None:
+        assert self.rejected(app, "A" * (2**20 + 1)) == [Reason.TOO_LARGE]
+        assert self.rejected(app, "A" * 2**20) == [Reason.MALFORMED]
+
+    @pytest.mark.parametrize(
+        "payload",
+        [
+            b"", b"{", b"[1]", b"1", b'"text"', b"null", b'{" t":[1]}', b'{" u":"x"}', b"\xff",
+            b".", b".x", b'{" b":1}', b"[" * 50_000, deflate(b" " * (2**20 + 1)),
+            deflate(b"{}")[:-1], deflate(b"{}") + b"x", deflate(deflate(b"{}")),
+        ],
+    )  # fmt: skip
+    def test_an_undecodable_payload_is_refused(self, app: Flask, payload: bytes) -> None:
+        assert self.rejected(app, self.seal(payload)) == [Reason.UNDECODABLE]
+
+    def test_an_authentic_token_without_padding_is_undecodable(self, app: Flask) -> None:
+        body = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
+        for ciphertext in (b"", bytes(15), bytes(16)):
+            assert self.rejected(app, fernet_token(NEW, body + ciphertext)) == [Reason.UNDECODABLE]
+
+    def test_each_reason_is_logged_once_a_minute(
+        self, app: Flask, caplog: pytest.LogCaptureFixture, clock: Clock
+    ) -> None:
+        clock.freeze_monotonic()
+        secret = self.seal(b"the contents", key=OLD)
+        with caplog.at_level(logging.INFO, "flask_fernet"):
+            for _ in range(5):
+                self.rejected(app, secret)
+                self.rejected(app, "malformed-text")
+            assert len(caplog.records) == 2
+            clock.monotonic += 61
+            self.rejected(app, secret)
+        assert len(caplog.records) == 3
+        assert caplog.records[-1].getMessage() == (
+            "Refused a session cookie: unauthentic (6 so far)."
+        )
+        assert secret not in caplog.text
+        assert "malformed-text" not in caplog.text
+
+
+class BadHeader(Request):
+    """A request whose cookies cannot be read, as those that Werkzeug does not decode."""
+
+    @property
+    def cookies(self) -> Any:
+        raise UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte")
+
+
+def test_cookies_that_cannot_be_read_are_malformed(make_app: MakeApp) -> None:
+    app = add_views(make_app())
+    app.request_class = BadHeader
+    assert app.test_client().get("/read").text == "{}"
+    assert app.session_interface.rejections["malformed"] == 1  # type: ignore[attr-defined]
+
+
+def test_a_signed_session_of_a_serializer_that_begins_with_a_dot_opens(make_app: MakeApp) -> None:
+    """Bare, its payload would be taken for a compressed one."""
+
+    class Dotted:
+        inner = TaggedJSONSerializer()
+
+        def dumps(self, value: Any) -> str:
+            return "." + self.inner.dumps(value)
+
+        def loads(self, text: str) -> Any:
+            return self.inner.loads(text[1:])
+
+    signed = signed_app()
+    signed.session_interface.serializer = Dotted()  # type: ignore[attr-defined]
+    app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
+    app.session_interface.serializer = Dotted()  # type: ignore[attr-defined]
+    client = app.test_client()
+    client.set_cookie("session", write(signed.test_client(), a=1))
+    for _ in range(2):
+        assert client.get("/read").text == "{'a': 1}"

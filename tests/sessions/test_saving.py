@@ -1,0 +1,246 @@
+"""Which cookie is sent: its size, its time, re-issued sessions, lost changes."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from flask import Flask, session
+
+from flask_fernet import (
+    EncryptedSessionInterface,
+    Fernet,
+    SessionTooLarge,
+)
+from tests.apps import MakeApp, add_views, opened, set_cookie, token_of, write
+from tests.clock import Clock
+from tests.oracles import OracleFernet
+
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
+
+
+class TestRotation:
+    def test_a_session_is_reissued_under_the_newest_key(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        issued_at = int(clock.now) - 1000
+        token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', issued_at).decode()
+        client = app.test_client()
+
+        client.set_cookie("session", token)
+        assert "Set-Cookie" not in client.get("/nothing").headers
+        public = client.get("/public")
+        assert public.text == "{'a': 1}"
+        assert "Set-Cookie" not in public.headers
+
+        response = client.get("/read")
+        reissued = token_of(set_cookie(response))
+        assert OracleFernet(NEW).decrypt(reissued) == b'{"a":1}'
+        assert opened(app, reissued)[1] == issued_at
+        assert response.headers["Vary"] == "Cookie"
+        assert "Set-Cookie" not in client.get("/read").headers
+
+    def test_a_changed_session_is_issued_now(self, make_app: MakeApp, clock: Clock) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        client = app.test_client()
+        token = OracleFernet(OLD).encrypt_at_time(b'{"a":1}', int(clock.now) - 1000)
+        client.set_cookie("session", token.decode())
+        written = write(client, b=2)
+        assert opened(app, written) == (b'{"a":1,"b":2}', int(clock.now))
+
+    def test_a_permanent_session_keeps_its_end(
+        self, make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        app.config["PERMANENT_SESSION_LIFETIME"] = 3600
+        issued_at = int(time.time()) - 1000
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', issued_at)
+        client = app.test_client()
+        client.set_cookie("session", token.decode())
+        response = client.get("/read")
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.expires is not None
+        assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
+        assert opened(app, token_of(set_cookie(response)))[1] == issued_at
+
+    def test_an_expiration_from_a_hook_is_kept(self, make_app: MakeApp, clock: Clock) -> None:
+        end = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
+
+        class Fixed(EncryptedSessionInterface):
+            def get_expiration_time(self, app: Flask, session: Any) -> datetime:
+                return end
+
+        app = add_views(make_app(Fixed(keys=[NEW, OLD]), SESSION_REFRESH_EACH_REQUEST=False))
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', int(clock.now) - 1000)
+        client = app.test_client()
+        client.set_cookie("session", token.decode())
+        header = set_cookie(client.get("/read"))
+        assert "; Expires=Wed, 02 Jan 2030 03:04:05 GMT" in header
+
+    def test_what_does_not_fit_stays_as_it_is(self, make_app: MakeApp) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+        app.config["MAX_COOKIE_SIZE"] = 120
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"a":"bcdefghijkl"}').decode())
+        response = client.get("/read")
+        assert response.text == "{'a': 'bcdefghijkl'}"
+        assert "Set-Cookie" not in response.headers
+
+    @pytest.mark.parametrize("item", [1, object()], ids=["writable", "not writable"])
+    def test_what_flask_does_not_see_is_not_saved(self, make_app: MakeApp, item: object) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+
+        @app.get("/lose")
+        def lose() -> str:
+            session["list"].append(item)
+            return "lost"
+
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"list":[]}').decode())
+        response = client.get("/lose")
+        assert response.text == "lost"
+        assert opened(app, token_of(set_cookie(response)))[0] == b'{"list":[]}'
+
+
+class TestSize:
+    def sized_app(self, make_app: MakeApp, **config: Any) -> Flask:
+        config = {"PROPAGATE_EXCEPTIONS": True, **config}
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
+
+    def noise(self, size: int) -> str:
+        import random
+
+        return "".join(random.Random(size).choices("0123456789abcdef", k=size))
+
+    def test_a_session_is_compressed_only_when_it_would_not_fit(self, make_app: MakeApp) -> None:
+        app = self.sized_app(make_app)
+        client = app.test_client()
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 2000))[:1] == b"{"
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 5000))[:1] == b"."
+        assert len(client.get("/read").text) > 5000
+
+    def test_compression_never_leaves_a_session_as_it_is(self, make_app: MakeApp) -> None:
+        client = self.sized_app(make_app, SESSION_COMPRESSION="never").test_client()
+        write(client, a="b" * 2000)
+        with pytest.raises(SessionTooLarge):
+            write(client, a="b" * 5000)
+
+    def test_compression_always_packs_what_gets_shorter(self, make_app: MakeApp) -> None:
+        client = self.sized_app(make_app, SESSION_COMPRESSION="always").test_client()
+        assert OracleFernet(NEW).decrypt(write(client, a="b" * 100))[:1] == b"."
+        # A session that compression would not shorten is not compressed.
+        assert OracleFernet(NEW).decrypt(write(client, a="b"))[:1] == b"{"
+
+    @pytest.mark.parametrize("compression", ["fit", "always", "never"])
+    def test_the_limit_is_exact(self, make_app: MakeApp, compression: str) -> None:
+        app = self.sized_app(make_app, SESSION_COMPRESSION=compression)
+        header = set_cookie(app.test_client().post("/write", json={"a": self.noise(1500)}))
+        for limit, fits in [(len(header), True), (len(header) - 1, compression == "fit")]:
+            app.config["MAX_COOKIE_SIZE"] = limit
+            client = app.test_client()
+            if fits:
+                assert len(set_cookie(client.post("/write", json={"a": self.noise(1500)}))) <= limit
+            else:
+                with pytest.raises(SessionTooLarge) as raised:
+                    client.post("/write", json={"a": self.noise(1500)})
+                assert (raised.value.size, raised.value.limit) == (len(header), limit)
+
+    def test_a_session_that_is_too_large_is_a_named_error(self, make_app: MakeApp) -> None:
+        client = self.sized_app(make_app).test_client()
+        with pytest.raises(SessionTooLarge, match="the limit is 4093") as raised:
+            client.post("/write", json={"a": self.noise(9000)})
+        assert raised.value.limit == 4093
+        assert raised.value.size > 4093
+        assert self.noise(9000)[:20] not in str(raised.value)
+
+    def test_the_response_to_the_error_is_finished(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = self.sized_app(make_app, PROPAGATE_EXCEPTIONS=False)
+        client = app.test_client()
+        token = write(client, small=1)
+        response = client.post("/write", json={"a": self.noise(9000)})
+        assert response.status_code == 500
+        assert response.headers["Vary"] == "Cookie"
+        assert "Set-Cookie" not in response.headers
+        assert [record.message for record in caplog.records] == ["Exception on /write [POST]"]
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.value == token
+
+    def test_an_error_handler_may_clear_the_session(self, make_app: MakeApp) -> None:
+        app = self.sized_app(make_app, PROPAGATE_EXCEPTIONS=False)
+
+        @app.errorhandler(500)
+        def handle(error: Exception) -> Any:
+            session.clear()
+            session["error"] = type(error.original_exception).__name__  # type: ignore[attr-defined]
+            return "sorry", 500
+
+        client = app.test_client()
+        client.post("/write", json={"a": self.noise(9000)})
+        assert client.get("/read").text == "{'error': 'SessionTooLarge'}"
+
+    def test_overflow_warn_sends_a_cookie_that_is_too_large(self, make_app: MakeApp) -> None:
+        client = self.sized_app(make_app, SESSION_OVERFLOW="warn").test_client()
+        with pytest.warns(UserWarning, match="cookie is too large"):
+            response = client.post("/write", json={"a": self.noise(9000)})
+        assert len(set_cookie(response)) > 4093
+
+    def test_without_a_limit_a_cookie_is_as_long_as_one_that_opens(self, make_app: MakeApp) -> None:
+        client = self.sized_app(make_app, MAX_COOKIE_SIZE=0).test_client()
+        write(client, a=self.noise(100_000))
+        assert len(client.get("/read").text) > 100_000
+        write(client, a="b" * 900_000)
+        assert len(client.get("/read").text) > 900_000
+        with pytest.raises(SessionTooLarge) as raised:
+            write(client, a="b" * 1_200_000)
+        assert raised.value.limit == 2**20
+
+
+class TestDebug:
+    def test_debug_mode_warns_of_changes_that_are_lost(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = add_views(make_app(DEBUG=True))
+
+        @app.get("/nested")
+        def nested() -> str:
+            session["list"].append(1)
+            return ""
+
+        @app.get("/nested-right")
+        def nested_right() -> str:
+            session["list"].append(1)
+            session.modified = True
+            return ""
+
+        client = app.test_client()
+        write(client, list=[], other={"b": 1, "a": 2})
+        for path in ("/read", "/nothing", "/nested-right"):
+            client.get(path)
+            assert caplog.records == []
+        client.get("/nested")
+        (record,) = caplog.records
+        assert "session.modified = True" in record.getMessage()
+        client.get("/nested")
+        assert len(caplog.records) == 2
+        app.debug = False
+        client.get("/nested")
+        assert len(caplog.records) == 2
+
+
+def test_a_session_without_a_dict_that_is_too_large_is_a_named_error(make_app: MakeApp) -> None:
+    class Bare(dict):  # type: ignore[type-arg]
+        __slots__ = ()
+        modified = accessed = permanent = True
+
+    interface = EncryptedSessionInterface(keys=[NEW])
+    app = make_app(interface, SESSION_COMPRESSION="never")
+    with app.test_request_context(), pytest.raises(SessionTooLarge):
+        interface.save_session(app, Bare(a="b" * 9000), app.response_class())  # type: ignore[arg-type]
