@@ -10,6 +10,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import (
+    ConfigurationError,
     EncryptedSessionInterface,
     Fernet,
     SessionTooLarge,
@@ -244,3 +245,14 @@ def test_a_session_without_a_dict_that_is_too_large_is_a_named_error(make_app: M
     app = make_app(interface, SESSION_COMPRESSION="never")
     with app.test_request_context(), pytest.raises(SessionTooLarge):
         interface.save_session(app, Bare(a="b" * 9000), app.response_class())  # type: ignore[arg-type]
+
+
+def test_a_session_that_could_not_be_opened_is_one_error(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = add_views(make_app(SESSION_COMPRESSION="broken"))
+    assert app.test_client().get("/read").status_code == 500
+    (record,) = caplog.records
+    assert record.message == "Exception on /read [GET]"
+    assert record.exc_info is not None
+    assert isinstance(record.exc_info[1], ConfigurationError)

@@ -60,7 +60,10 @@ class SavingFallback(PayloadInterface):
 
     __slots__ = ()
 
-    def _save(self, app: Flask, session: SessionMixin, response: Response) -> None:
+    def _save(self, app: Flask, session: SessionMixin | None, response: Response) -> None:
+        if session is None:
+            # Opening it raised, and this is the response to that error. One error is enough.
+            return
         # The hooks run in Flask's order, each once: a hook may do anything, also to the session.
         name = self.get_cookie_name(app)
         attributes: dict[str, Any] = {
