@@ -9,6 +9,7 @@ from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
 from tests.apps import SECRET, MakeApp, add_views, write
+from tests.oracles import OracleFernet
 
 KEY = Fernet.generate_key()
 
@@ -16,7 +17,8 @@ KEY = Fernet.generate_key()
 @pytest.mark.parametrize(
     "keys",
     ["", KEY, KEY.decode(), 5, [], [b""], ["short"], [KEY, "A" * 44], [KEY, None], [KEY[:-1]],
-     [KEY + b"="], [" " + KEY.decode()], [bytearray(KEY)], ["é"], ["\ud800"]],
+     [KEY + b"="], [KEY.decode()[:20] + " " + KEY.decode()[20:]], [bytearray(KEY)], ["é"],
+     ["\ud800"]],
 )  # fmt: skip
 def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
     with pytest.raises(ConfigurationError, match="keys") as raised:
@@ -121,3 +123,11 @@ def test_names_of_settings_that_are_not_text_are_ignored(make_app: MakeApp) -> N
     client = app.test_client()
     write(client, a=1)
     assert client.get("/read").text == "{'a': 1}"
+
+
+@pytest.mark.parametrize("key", [KEY + b"\n", f"{KEY.decode()}\r\n", f" {KEY.decode()}"])
+def test_a_key_may_end_in_a_newline(make_app: MakeApp, key: str | bytes) -> None:
+    app = add_views(make_app(EncryptedSessionInterface(keys=[key])))
+    OracleFernet(KEY).decrypt(write(app.test_client(), a=1))
+    app = add_views(make_app(SESSION_ENCRYPTION_KEYS=[key]))
+    OracleFernet(KEY).decrypt(write(app.test_client(), a=1))

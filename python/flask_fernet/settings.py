@@ -135,7 +135,11 @@ def named_keys(name: str, value: object) -> list[tuple[str, str | bytes]]:
             f"{name} must be a list of keys, the newest first, not {type(value).__name__}. A "
             "single key goes into a list too."
         )
-    keys = [(f"{name}[{position}]", key) for position, key in enumerate(value)]
+    keys = [
+        # Keys are often read from files that end in a newline.
+        (f"{name}[{position}]", key.strip() if isinstance(key, (str, bytes)) else key)
+        for position, key in enumerate(value)
+    ]
     if not keys:
         raise ConfigurationError(
             f"{name} must not be empty. Leave it unset to derive keys from SECRET_KEY, or add a "

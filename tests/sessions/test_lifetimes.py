@@ -109,6 +109,23 @@ class TestAbsolute:
             browser.get("/regenerate")
         assert "ada" in browser.get("/read")
 
+    def test_a_cleared_session_is_a_new_one(self, make_app: MakeApp, clock: Clock) -> None:
+        """Flask's tutorial logs in with ``session.clear()`` and an id."""
+        app = self.limited_app(make_app)
+
+        @app.get("/clear-and-log-in")
+        def log_in() -> str:
+            session.clear()
+            session["user"] = "ada"
+            return ""
+
+        browser = Browser(app)
+        browser.get("/start")
+        for _ in range(4):
+            clock.now += DAY
+            browser.get("/clear-and-log-in")
+        assert "ada" in browser.get("/read")
+
     def test_a_key_rotation_does_not_prolong_it(self, make_app: MakeApp, clock: Clock) -> None:
         before = self.limited_app(make_app, EncryptedSessionInterface(keys=[OLD]))
         first = Browser(before)

@@ -256,3 +256,16 @@ def test_a_session_that_could_not_be_opened_is_one_error(
     assert record.message == "Exception on /read [GET]"
     assert record.exc_info is not None
     assert isinstance(record.exc_info[1], ConfigurationError)
+
+
+def test_a_refresh_that_does_not_fit_leaves_the_old_cookie(make_app: MakeApp) -> None:
+    """Only a view that changed its session is told that it does not fit."""
+    app = add_views(make_app(PROPAGATE_EXCEPTIONS=True, SESSION_COMPRESSION="never"))
+    client = app.test_client()
+    write(client, a="b" * 1000, _permanent=True)
+    app.config["MAX_COOKIE_SIZE"] = 1000
+    response = client.get("/read")
+    assert "b" * 1000 in response.text
+    assert "Set-Cookie" not in response.headers
+    with pytest.raises(SessionTooLarge):
+        write(client, c=1)

@@ -94,6 +94,13 @@ class RegenerateMixin:
         self.__dict__[CREATED] = None
         self.modified = True
 
+    def clear(self) -> None:
+        """Removes everything. Data that is put in afterwards is a new session, whose
+        ``SESSION_ABSOLUTE_LIFETIME`` begins then.
+        """
+        super().clear()  # type: ignore[misc]
+        self.__dict__[CREATED] = None
+
 
 def take_creation(data: Any, issued_at: int) -> tuple[Any, int]:
     """Splits a payload's data into the data without the creation time, and that time in seconds

@@ -111,6 +111,9 @@ class SavingFallback(PayloadInterface):
         if sealed.fits or save.policy.overflow == "warn":
             save.response.set_cookie(save.name, sealed.token, **attributes)
             save.response.vary.add("Cookie")
+        elif not save.session.modified:
+            # A mere refresh never fails: the old cookie stays.
+            return
         elif not getattr(save.session, "__dict__", {}).get("_overflowed"):
             # Flask makes a response to this error and saves the same session with it: raise once.
             if hasattr(save.session, "__dict__"):
