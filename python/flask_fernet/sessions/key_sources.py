@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -153,29 +153,19 @@ class KeySources:
         writer = writer or next(iter(present), None)
         used = dict.fromkeys([writer, *(name for name in settings.KEY_SOURCES if name in accepted)])
         keys = ResolvedKeys([name for name in present if name not in (*used, "secret-key")])
-
-        def add_explicit() -> None:
-            keys.named += explicit or []
-
-        def add_ring() -> None:
-            if ring is not None:
-                keys.add_ring(ring)
-            if keyring is not None and "secret-key" in keyring.store.wrapping.forms:
-                keys.short_secrets += settings.short_secrets(app_secrets(app))
-
-        add: dict[str, Callable[[], None]] = {
-            "keys": add_explicit,
-            "keyring": add_ring,
-            "secret-key": lambda: keys.add_secrets(app_secrets(app), salt),
-        }
         for name in used:
-            if name is None or (name == "keyring" and not with_ring):
-                continue
-            if configured[name] is None:
+            if name == "keys" and explicit is not None:
+                keys.named += explicit
+            elif name == "keyring" and keyring is not None and ring is not None:
+                keys.add_ring(ring)
+                if "secret-key" in keyring.store.wrapping.forms:
+                    keys.short_secrets += settings.short_secrets(app_secrets(app))
+            elif name == "secret-key" and app.secret_key:
+                keys.add_secrets(app_secrets(app), salt)
+            elif name is not None and (with_ring or name != "keyring"):
                 raise ConfigurationError(
                     f"SESSION_ENCRYPTION_ACCEPT names {name!r}, but {_SETTING_OF[name]} is not set."
                 )
-            add[name]()
         keys.drop_revoked()
         return keys
 
