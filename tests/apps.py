@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,25 @@ def add_views(app: Flask) -> Flask:
 def write(client: FlaskClient, **data: Any) -> str:
     """Puts data into the session and returns its token."""
     return token_of(set_cookie(client.post("/write", json=data)))
+
+
+def deploy(workers: Sequence[Flask]) -> str:
+    """Counts in one session while each worker replaces the one before it, and asserts that nothing
+    of the count is lost. Returns the session's last token.
+
+    :param workers: apps with the views, one for each step of the deploy.
+    """
+    cookie = write(workers[0].test_client(), count=0)
+    count = 0
+    for before, after in itertools.pairwise(workers):
+        # Both workers answer in turn. The new one answers alone once the step is complete.
+        for worker in (before, after, before, after, after):
+            client = worker.test_client()
+            client.set_cookie("session", cookie)
+            assert client.get("/read").text == f"{{'count': {count}}}"
+            count += 1
+            cookie = write(client, count=count)
+    return cookie
 
 
 def works(app: Flask) -> None:

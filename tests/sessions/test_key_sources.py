@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from tests.apps import (
     SECRET,
     MakeApp,
     add_views,
+    deploy,
     opened,
     set_cookie,
     started_ring_app,
@@ -128,15 +128,7 @@ def test_a_rolling_deploy_to_a_ring_logs_nobody_out(
         app.config.update(config)
         EncryptedSessionInterface(app)
         workers.append(app)
-    cookie = write(workers[0].test_client(), count=0)
-    count = 0
-    for before, after in itertools.pairwise(workers):
-        for worker in (before, after, before, after, after):
-            client = worker.test_client()
-            client.set_cookie("session", cookie)
-            assert client.get("/read").text == f"{{'count': {count}}}"
-            count += 1
-            cookie = write(client, count=count)
+    cookie = deploy(workers)
     assert maker_of(cookie, ring)
 
 
