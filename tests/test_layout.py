@@ -17,7 +17,7 @@ Graph = dict[str, set[str]]
 
 #: Modules and packages from the bottom up. A module imports from its own level and from below.
 PYTHON_LEVELS = [
-    ["errors", "fernet", "log", "signals", "times"],
+    ["errors", "fernet", "log", "signals", "times", "tracebacks"],
     ["settings"],
     ["keys"],
     ["sessions.app_memory", "sessions.lifetimes", "sessions.signed", "sessions.session"],

@@ -172,6 +172,11 @@ class SessionKeys:
         :raises SessionRejected: with the reason.
         """
 
+    def may_be_newer(self, token: bytes | str) -> bool:
+        """Whether a token that no key opens may be under a key that this object does not have yet.
+        It is not if its shape is wrong or its key hint is of a key that is here.
+        """
+
     def inspect(self, token: str | bytes, name: str) -> _Inspected:
         """The properties of a token of the cookie ``name``, whatever its age.
 
@@ -348,7 +353,7 @@ class _Host(Protocol):
         """The app's policy. Called when a setting has changed or the policy has ended."""
 
     def _restore(
-        self, app: Flask, payload: bytes, issued_at: int, newest: bool, source: str
+        self, app: Flask, token: str, payload: bytes, issued_at: int, newest: bool, source: str
     ) -> SecureCookieSession:
         """The session in an authentic payload that only the serializer reads."""
 
@@ -362,7 +367,7 @@ class _Host(Protocol):
     ) -> None:
         """Notes that a session came under an older key or in another format."""
 
-    def _rejected(self, app: Flask, reason: str, total: int) -> SecureCookieSession:
+    def _rejected(self, app: Flask, reason: str, total: int, token: str) -> SecureCookieSession:
         """Logs and signals a refused cookie, and gives a new session in its place."""
 
     def _dump(self, app: Flask, data: dict[str, Any]) -> bytes:
@@ -424,7 +429,9 @@ class NativeState:
 class Provenance:
     """How an opened session came, if saving needs to know."""
 
-    def __new__(cls, payload: bytes | None, issued_at: int, reissue: bool) -> Self: ...
+    def __new__(
+        cls, payload: bytes | None, issued_at: int, reissue_until: float | None
+    ) -> Self: ...
     @property
     def payload(self) -> bytes | None:
         """The authentic payload, before it was inflated or decoded; ``None`` if only the issue time
@@ -436,9 +443,9 @@ class Provenance:
         """Seconds since the epoch."""
 
     @property
-    def reissue(self) -> bool:
-        """Whether to re-issue the session though nobody changed it, because an older key made its
-        token or it came in another format.
+    def reissue_until(self) -> float | None:
+        """If the session is to be re-issued though nobody changed it, because an older key made its
+        token or it came in another format: by when, in seconds of ``time.monotonic``.
         """
 
 @final
@@ -450,6 +457,9 @@ class Codec:
         self, value: Any, sort_keys: bool = True, ensure_ascii: bool = True
     ) -> bytes | None: ...
     def decode(self, text: bytes) -> Any: ...
+
+def has_fernet_shape(token: bytes | str) -> bool:
+    """Whether ``token`` has the shape of a Fernet token, authentic or not."""
 
 def derive_key(secret: bytes, salt: str | bytes) -> str:
     """Derives a key from a secret. Returns it as text: 32 bytes in URL-safe base64."""

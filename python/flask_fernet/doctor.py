@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from . import settings
 from ._core import MAX_CLOCK_SKEW, Policy
-from .errors import ConfigurationError
+from .errors import ConfigurationError, KeyRingError
+from .keys.following import newest_serial, require_newest
 from .keys.ring import State
 from .keys.ring_file import RingFile
 from .keys.wrapping import WrappedStore, wrapping_form
@@ -108,11 +109,15 @@ def _ring(app: Flask) -> Iterator[Check]:
         keyring = configured_ring(app)
         if keyring is None:
             return
-        ring, now = keyring.load(), time.time()
+        newest, ring, now = newest_serial(keyring.store), keyring.load(), time.time()
     except ConfigurationError as error:
         yield Check("fail", name, str(error))
         return
     yield from _wrapping(keyring.store)
+    try:
+        require_newest(ring, newest)
+    except KeyRingError as error:
+        yield Check("fail", name, str(error))
     if isinstance(keyring.store.inner, RingFile):
         yield from _file(keyring.store.inner.path)
     primary = ring.primary(now)

@@ -8,6 +8,9 @@ from datetime import datetime, timezone
 #: nothing.
 FOREVER = 2**62
 
+#: The last second that can be shown, 9999-12-31T23:59:59Z, in seconds since the epoch.
+LATEST = 253_402_300_799
+
 _FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 
 

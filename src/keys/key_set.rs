@@ -123,6 +123,23 @@ impl KeySet {
         Ok(())
     }
 
+    /// Whether a token that is not authentic may be under a key that this set does not have yet: its
+    /// shape is right, and its key hint, if the format has one, is of another key.
+    #[must_use]
+    pub fn may_be_newer(&self, token: &[u8]) -> bool {
+        if token.len() > MAX_TOKEN {
+            return false;
+        }
+        let Some(raw) = base64::decode(token).or_else(|| base64::decode_repadded(token)) else {
+            return false;
+        };
+        if raw.first() == Some(&xaes::VERSION) {
+            let keys = || self.keys.iter().map(|key| &key.xaes);
+            return xaes::Unverified::parse(raw).is_some_and(|token| !token.is_known_to(keys()));
+        }
+        fernet::Unverified::parse(raw).is_some_and(|token| token.has_whole_blocks())
+    }
+
     /// Opens a token of the cookie `name` that is at most `max_age` seconds old at `now`.
     ///
     /// # Errors
@@ -137,7 +154,8 @@ impl KeySet {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::TooLarge);
         }
-        let raw = base64::decode(token).ok_or(TokenError::Malformed)?;
+        let raw = base64::decode(token).or_else(|| base64::decode_repadded(token));
+        let raw = raw.ok_or(TokenError::Malformed)?;
         let format =
             if raw.first() == Some(&xaes::VERSION) { Format::Xaes } else { Format::Fernet };
         if !self.opens.contains(&format) {
@@ -207,6 +225,24 @@ mod tests {
             set(&[2]).open(&token, 100, 0, b"session").map(|opened| opened.key),
             Err(TokenError::Unauthentic)
         );
+    }
+
+    #[test]
+    fn only_a_token_of_the_right_shape_and_an_unknown_hint_may_be_newer() {
+        let (ours, theirs) = ([1], [2]);
+        let fernet = sealed(&set(&theirs), 100);
+        assert!(set(&ours).may_be_newer(&fernet));
+        assert!(!set(&ours).may_be_newer(&fernet[4..]));
+        assert!(!set(&ours).may_be_newer(&fernet[..fernet.len() - 4]));
+        let keys = set_of(&ours, Format::Xaes, &[]);
+        assert!(keys.may_be_newer(&sealed(&set_of(&theirs, Format::Xaes, &[]), 100)));
+        let mut changed = sealed(&keys, 100);
+        assert!(!keys.may_be_newer(&changed));
+        changed[60] ^= 1;
+        assert!(!keys.may_be_newer(&changed));
+        for token in [&b""[..], b"!", &vec![b'A'; MAX_TOKEN + 4]] {
+            assert!(!keys.may_be_newer(token));
+        }
     }
 
     #[test]

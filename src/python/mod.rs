@@ -21,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::codec::test_support::{Codec, find_cookie};
     #[pymodule_export]
-    use super::fernet::fernet::Fernet;
+    use super::fernet::fernet::{Fernet, has_fernet_shape};
     #[pymodule_export]
     use super::fernet::multi_fernet::MultiFernet;
     #[pymodule_export]

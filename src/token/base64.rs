@@ -69,6 +69,27 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE.decode(text).ok()
 }
 
+/// Decodes canonical URL-safe base64 whose padding was dropped or escaped on its way; `None` for
+/// anything else. Clients and proxies send `%3D`, `\\075` or nothing for `=`.
+#[cold]
+#[must_use]
+pub fn decode_repadded(text: &[u8]) -> Option<Vec<u8>> {
+    const SPELLINGS: [&[u8]; 4] = [b"=", b"%3D", b"%3d", b"\\075"];
+    let (mut bare, mut found) = (text, 0);
+    while let Some(rest) = SPELLINGS.iter().find_map(|padding| bare.strip_suffix(*padding)) {
+        bare = rest;
+        found += 1;
+        if found > 2 {
+            return None;
+        }
+    }
+    let missing = bare.len().next_multiple_of(4) - bare.len();
+    if found > missing {
+        return None;
+    }
+    decode(&[bare, &b"=="[..missing.min(2)]].concat())
+}
+
 /// Decodes canonical base64 in the standard alphabet; `None` for anything else.
 #[must_use]
 pub fn decode_standard(text: &[u8]) -> Option<Vec<u8>> {
@@ -105,6 +126,31 @@ mod tests {
                 prop_assert_eq!(canonical, text.into_bytes());
             }
         }
+    }
+
+    proptest! {
+        #[test]
+        fn lost_and_escaped_padding_is_restored(
+            data in prop::collection::vec(any::<u8>(), 1..90),
+            spellings in prop::array::uniform2(prop::sample::select(
+                vec!["", "=", "%3D", "%3d", "\\075"],
+            )),
+        ) {
+            let mut text = Vec::new();
+            encode_append(&data, &mut text);
+            let bare = std::str::from_utf8(&text).expect("ASCII").trim_end_matches('=');
+            let padding = text.len() - bare.len();
+            let sent = format!("{bare}{}", spellings[..padding].concat());
+            prop_assert_eq!(decode_repadded(sent.as_bytes()), Some(data));
+        }
+    }
+
+    #[test]
+    fn nothing_but_padding_is_restored() {
+        for text in [&b"QUJD="[..], b"QR", b"Q", b"QQ===", b"QQ==%3D", b"Q=Q=", b"QQ%3", b"+/"] {
+            assert_eq!(decode_repadded(text), None, "{text:?}");
+        }
+        assert_eq!(decode_repadded(b""), Some(Vec::new()));
     }
 
     #[test]

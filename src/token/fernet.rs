@@ -64,6 +64,12 @@ impl Unverified {
         self.issued_at
     }
 
+    /// Whether the length is one that a token can have: whole blocks between header and MAC.
+    #[must_use]
+    pub const fn has_whole_blocks(&self) -> bool {
+        self.data.len() >= raw_len(0) && (self.data.len() - raw_len(0)).is_multiple_of(BLOCK)
+    }
+
     /// Length in bytes, header and MAC included.
     #[must_use]
     #[allow(clippy::len_without_is_empty)]

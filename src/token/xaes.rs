@@ -149,6 +149,12 @@ impl Unverified {
         (data.first() == Some(&VERSION) && data.len() >= raw_len(0)).then_some(Self(data))
     }
 
+    /// Whether one of the keys has the hint in this token.
+    #[must_use]
+    pub fn is_known_to<'k>(&self, mut keys: impl Iterator<Item = &'k XaesKey>) -> bool {
+        keys.any(|key| key.0.hint == self.0[HINT])
+    }
+
     /// The plaintext and its issue time, if `key` made this token for this context.
     #[must_use]
     pub fn open<'k>(

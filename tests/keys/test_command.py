@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from flask_fernet import KeyRing, KeyRingError
+from flask_fernet.keys.command import run_key_command
 from flask_fernet.keys.ring import SESSIONS, new_ring
 from tests.apps import OTHER_SECRET, RING_NAME, SECRET, secret_ring_app, works, write
 from tests.clock import until
@@ -188,3 +189,43 @@ class TestCommand:
 
         until(noted)
         works(app)
+
+
+def test_a_command_that_prints_without_end_is_ended_in_time() -> None:
+    began = time.monotonic()
+    problem, secrets = run_key_command(("yes", "a secret of many bytes"), 5)
+    assert (problem, secrets) == ("The key command printed more than 65,536 bytes.", ())
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("error", [PermissionError, ProcessLookupError])
+def test_a_command_that_must_not_be_killed_is_left_alone_in_time(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError]
+) -> None:
+    """It runs as another user, for example through sudo."""
+
+    def refuse(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("os.killpg", refuse)
+    began = time.monotonic()
+    problem, secrets = run_key_command(("sleep", "3"), 0.3)
+    assert (problem, secrets) == ("The key command took longer than 0.3 seconds.", ())
+    assert time.monotonic() - began < 2
+
+
+def test_a_command_that_closes_its_output_and_goes_on_is_ended() -> None:
+    program = (
+        "import os, time; print('a secret of many bytes', flush=True); os.close(1); time.sleep(60)"
+    )
+    problem, _ = run_key_command((sys.executable, "-c", program), 0.5)
+    assert problem == "The key command took longer than 0.5 seconds."
+
+
+def test_without_process_groups_the_command_itself_is_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr("os.killpg")
+    assert (
+        run_key_command(("sleep", "60"), 0.2)[0] == "The key command took longer than 0.2 seconds."
+    )

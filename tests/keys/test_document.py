@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from hypothesis import strategies as st
 from flask_fernet import KeyRing, KeyRingError
 from flask_fernet.keys.document import decode, encode
 from flask_fernet.keys.ring import SESSIONS, new_ring
+from flask_fernet.times import LATEST
 from tests.apps import SECRET
 from tests.clock import NOW
 from tests.keys.rings import events, lived
@@ -55,7 +58,8 @@ def test_no_key_is_left_in_a_frame(tmp_path: Path, damage: str) -> None:
     )
     secrets = [SECRET] if damage == "form" else None
     with pytest.raises(KeyRingError) as raised:
-        KeyRing(path, secrets=secrets).load()
+        # Without the removal of all frames of this package.
+        KeyRing.load.__wrapped__(KeyRing(path, secrets=secrets))  # type: ignore[attr-defined]
     frames = [frame for frame, _ in traceback.walk_tb(raised.value.__traceback__)][1:]
     assert frames
     for frame in frames:
@@ -108,3 +112,42 @@ def test_keys_that_cannot_be_used_are_refused(change: dict[str, object], problem
         decode(json.dumps(document))
     assert ring.keys[0].key not in str(raised.value)
     assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"purpose": "a\x1b[31m"}, "printable"),
+        ({"purpose": "a\nb"}, "printable"),
+        ({"purpose": "\ud800"}, "printable"),
+        ({"purpose": "a" * 101}, "at most 100"),
+        ({"retention": 8000 * 365 * 24 * 3600}, "retention"),
+        ({"serial": -1}, "serial"),
+        ({"serial": 1.5}, "serial"),
+        ({"serial": True}, "serial"),
+        ({"serial": 2**53}, "serial"),
+    ],
+)
+def test_a_ring_that_could_not_be_shown_is_refused(change: dict[str, Any], problem: str) -> None:
+    document = json.loads(encode(new_ring(SESSIONS, NOW)))
+    with pytest.raises(KeyRingError, match=problem):
+        decode(json.dumps({**document, **change}))
+
+
+def test_a_key_whose_retention_ends_after_the_year_9999_is_refused() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    late = replace(ring.keys[0], activates=LATEST - ring.retention)
+    decode(encode(replace(ring, keys=(late,))))
+    late = replace(late, activates=late.activates + 1)
+    with pytest.raises(KeyRingError, match=r"after the year 9999 in keys\[0\]"):
+        decode(encode(replace(ring, keys=(late,))))
+
+
+def test_a_key_under_two_ids_is_refused() -> None:
+    """Revoking one of them would not end the other."""
+    ring = new_ring(SESSIONS, NOW)
+    twice = replace(ring.keys[0], id="other", activates=NOW + 5, revoked=NOW)
+    with pytest.raises(KeyRingError, match="the same key under two ids"):
+        decode(encode(replace(ring, keys=(*ring.keys, twice))))
+    # Keys that are taken over may come twice, from SECRET_KEY and its fallbacks.
+    assert len(new_ring(SESSIONS, NOW, former=[ring.keys[0].key] * 2).keys) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,10 @@ from flask_fernet import (
 )
 from flask_fernet.keys.document import encode
 from flask_fernet.keys.ring import SESSIONS, Ring, new_ring
-from tests.apps import SECRET, add_views, write
+from tests.apps import RING_NAME, SECRET, add_views, started_ring_app, works, write
 from tests.clock import NOW, until
-from tests.commands import succeed
-from tests.oracles import maker_of
+from tests.commands import run, succeed
+from tests.oracles import OracleFernet, OracleInvalidToken, maker_of
 
 
 def test_a_ring_may_be_kept_in_a_store_of_the_apps_own(tmp_path: Path) -> None:
@@ -137,3 +138,97 @@ def test_two_handles_of_one_file_are_equal(tmp_path: Path) -> None:
     store = Busy(0)
     assert KeyRing(store) == KeyRing(store)
     assert KeyRing(store) != KeyRing(Busy(0))
+
+
+class TestOlderCopies:
+    """A copy from a backup, an image or another hand, which would bring back a revoked key."""
+
+    def rolled_back(self, tmp_path: Path, ring: KeyRing) -> tuple[Flask, str, str]:
+        """Revokes the ring's key, and puts the copy from before in its place. Returns a worker that
+        saw the revocation, a token under the revoked key, and the copy.
+        """
+        app = started_ring_app(tmp_path)
+        token = write(app.test_client(), a=1)
+        copy = (tmp_path / RING_NAME).read_text()
+        (leaked,) = ring.load().keys
+        ring.change(lambda ring: ring.revoked(leaked.id, time.time()))
+        until(lambda: self.read(app, token) == "{}")
+        (tmp_path / RING_NAME).write_text(copy)
+        return app, token, copy
+
+    def read(self, app: Flask, token: str) -> str:
+        client = app.test_client()
+        client.set_cookie("session", token)
+        return client.get("/read").text
+
+    def test_a_worker_keeps_what_it_has_and_says_so(
+        self, tmp_path: Path, ring: KeyRing, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app, token, _ = self.rolled_back(tmp_path, ring)
+        heard: list[str] = []
+
+        def hear(sender: KeyRing, error: KeyRingError) -> None:
+            heard.append(str(error))
+
+        with keyring_unreadable.connected_to(hear):
+            until(lambda: self.read(app, token) == "{}" and heard)
+        assert "is an older copy" in heard[0]
+        assert "Keeping the keys read last. The key ring is an older copy" in caplog.text
+        works(app)
+
+    def test_the_command_line_and_a_new_worker_refuse_it(
+        self, tmp_path: Path, ring: KeyRing
+    ) -> None:
+        app, token, copy = self.rolled_back(tmp_path, ring)
+        with pytest.raises(ConfigurationError, match="an older copy"):
+            started_ring_app(tmp_path)
+        for command in (["rotate"], ["prune"], ["revoke", ring.load().keys[0].id]):
+            refused = run(app, "ring", *command)
+            assert refused.exit_code == 1
+            assert "an older copy" in refused.stderr
+        assert (tmp_path / RING_NAME).read_text() == copy
+        assert "an older copy" in run(app, "ring", "list").stderr
+        assert "an older copy" in run(app, "doctor").stdout
+        # Insisting brings it back, also in the workers that refuse it.
+        succeed(app, "ring", "reinstate")
+        until(lambda: self.read(app, token) == "{'a': 1}")
+        assert self.read(started_ring_app(tmp_path), token) == "{'a': 1}"
+        assert run(app, "ring", "list").stderr == ""
+        succeed(app, "ring", "rotate")
+
+    def test_a_serial_that_only_workers_know_can_be_given(
+        self, tmp_path: Path, ring: KeyRing
+    ) -> None:
+        newest = ring.load().serial + 1000
+        assert ring.reinstate(above=newest).serial == newest + 1
+        assert ring.change(lambda ring: ring.rotated(time.time())).serial == newest + 2
+
+    def test_a_ring_that_is_made_again_is_newer(self, tmp_path: Path, ring: KeyRing) -> None:
+        app, old = started_ring_app(tmp_path), ring.load()
+        (tmp_path / RING_NAME).unlink()
+        ring.create(new_ring(SESSIONS, time.time() - 1000))
+        assert ring.load().serial > old.serial
+        (key,) = ring.load().keys
+
+        def is_followed() -> bool:
+            try:
+                OracleFernet(key.key).decrypt(write(app.test_client(), a=1))
+            except OracleInvalidToken:
+                return False
+            return True
+
+        until(is_followed)
+
+    @pytest.mark.parametrize("text", [b"", b"x", b"9" * 40, "²".encode(), b"\xff"])
+    def test_a_lock_file_without_a_serial_says_nothing(
+        self, tmp_path: Path, ring: KeyRing, text: bytes
+    ) -> None:
+        (tmp_path / f"{RING_NAME}.lock").write_bytes(text)
+        ring.change(lambda ring: ring.rotated(time.time()))
+        assert ring.store.newest_serial() == ring.load().serial
+
+    def test_a_store_need_not_remember_serials(self) -> None:
+        ring = KeyRing(Busy(0))
+        before = ring.load().serial
+        assert ring.change(lambda ring: ring.rotated(NOW)).serial > before
+        assert ring.reinstate().serial > before

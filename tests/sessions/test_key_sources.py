@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -10,19 +13,21 @@ import pytest
 from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
-from flask_fernet.keys.ring import new_ring
+from flask_fernet.keys.ring import SESSIONS, new_ring
 from tests.apps import (
+    RING_NAME,
     SECRET,
     MakeApp,
     add_views,
     deploy,
     opened,
+    ring_app,
     set_cookie,
     started_ring_app,
     token_of,
     write,
 )
-from tests.clock import until
+from tests.clock import Clock, until
 from tests.commands import succeed
 from tests.oracles import OracleFernet, derived_key, maker_of
 
@@ -177,3 +182,137 @@ def test_a_revoked_key_does_not_come_back_through_its_former_source(tmp_path: Pa
         return bool(client.get("/read").text == "{}")
 
     until(refused)
+
+
+class TestSalt:
+    """Two interfaces with different salts share keys and no session."""
+
+    def app(self, salt: Any, folder: Path, source: str, **config: Any) -> Flask:
+        app = add_views(Flask(__name__, instance_path=str(folder)))
+        app.secret_key = SECRET
+        interface = EncryptedSessionInterface(keys=[KEY] if source == "argument" else None)
+        if salt is not None:
+            interface.salt = salt
+        if source == "setting":
+            app.config["SESSION_ENCRYPTION_KEYS"] = [KEY.decode()]
+        if source == "ring":
+            app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
+        app.config.update(config)
+        interface.init_app(app)
+        return app
+
+    @pytest.mark.parametrize("form", ["fernet", "xaes-256-gcm"])
+    @pytest.mark.parametrize("source", ["argument", "setting", "ring", "secret"])
+    def test_sessions_of_one_do_not_open_in_another(
+        self, tmp_path: Path, ring: KeyRing, source: str, form: str
+    ) -> None:
+        config = {"SESSION_ENCRYPTION_FORMAT": form}
+        salts = (None, "admin", b"customer")
+        apps = [self.app(salt, tmp_path, source, **config) for salt in salts]
+        for number, app in enumerate(apps):
+            token = write(app.test_client(), a=1)
+            for other_number, other in enumerate(apps):
+                client = other.test_client()
+                client.set_cookie("session", token)
+                expected = "{'a': 1}" if number == other_number else "{}"
+                assert client.get("/read").text == expected
+
+    def test_another_salt_is_read_as_documented(self, tmp_path: Path, ring: KeyRing) -> None:
+        for source, key in (("argument", KEY), ("ring", ring.load().keys[0].key.encode())):
+            token = write(self.app("admin", tmp_path, source).test_client(), a=1)
+            assert OracleFernet(derived_key(key, "admin")).decrypt(token) == b'{"a":1}'
+            token = write(self.app(b"cookie-session", tmp_path, source).test_client(), a=1)
+            assert OracleFernet(key).decrypt(token) == b'{"a":1}'
+
+    @pytest.mark.parametrize("source", ["argument", "secret"])
+    def test_keys_that_a_ring_takes_over_open_the_same_sessions(
+        self, tmp_path: Path, source: str
+    ) -> None:
+        before = self.app("admin", tmp_path, source)
+        succeed(before, "ring", "init", "--import", "--path", str(tmp_path / "session-keys.json"))
+        after = self.app("admin", tmp_path, "ring", SECRET_KEY=None)
+        deploy([before, after])
+        needed = succeed(after, "ring", "needed", "--json", input=write(before.test_client(), a=1))
+        assert list(json.loads(needed).values()) == [1]
+
+    def test_a_revoked_key_is_revoked_under_every_salt(self, tmp_path: Path) -> None:
+        for salt in (None, "admin"):
+            folder = tmp_path / str(salt)
+            folder.mkdir()
+            before = self.app(salt, folder, "argument")
+            path = folder / "session-keys.json"
+            succeed(before, "ring", "init", "--import", "--path", str(path))
+            token = write(before.test_client(), a=1)
+            KeyRing(path).change(lambda ring: ring.revoked(ring.keys[0].id, time.time()))
+            after = self.app(salt, folder, "ring", SESSION_ENCRYPTION_KEYS=[KEY],
+                             SESSION_ENCRYPTION_ACCEPT=["keys"])  # fmt: skip
+            client = after.test_client()
+            client.set_cookie("session", token)
+            assert client.get("/read").text == "{}"
+
+    def test_a_key_that_cannot_be_used_is_named_under_every_salt(self, tmp_path: Path) -> None:
+        with pytest.raises(ConfigurationError, match=r"SESSION_ENCRYPTION_KEYS\[0\] is not a key"):
+            self.app("admin", tmp_path, "", SESSION_ENCRYPTION_KEYS=["x"])
+
+
+class TestFirstRead:
+    """Without ``init_app`` the requests themselves read the ring for the first time."""
+
+    def count(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 0.0) -> list[float]:
+        """Makes the key command fail, and returns the list of its time-outs."""
+        timeouts: list[float] = []
+
+        def fail(command: tuple[str, ...], timeout: float) -> tuple[str, tuple[bytes, ...]]:
+            timeouts.append(timeout)
+            time.sleep(min(seconds, timeout))
+            return "The key command failed with exit status 1.", ()
+
+        monkeypatch.setattr("flask_fernet.keys.wrapping.run_key_command", fail)
+        return timeouts
+
+    def app(self, tmp_path: Path) -> Flask:
+        KeyRing(tmp_path / RING_NAME, secrets=[SECRET]).create(new_ring(SESSIONS, time.time()))
+        text = (tmp_path / RING_NAME).read_text()
+        (tmp_path / RING_NAME).write_text(text.replace("secret-key", "command"))
+        return ring_app(
+            tmp_path,
+            SESSION_ENCRYPTION_KEYRING_WRAPPING="command",
+            SESSION_ENCRYPTION_KEYRING_COMMAND=["false"],
+        )
+
+    def test_a_command_that_fails_is_not_run_at_each_request(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    ) -> None:
+        clock.freeze_monotonic()
+        timeouts, app = self.count(monkeypatch), self.app(tmp_path)
+        for seconds, runs in [(0, 1), (0.9, 1), (0.2, 2), (1.9, 2), (0.2, 3), (3.9, 3), (0.2, 4)]:
+            clock.monotonic += seconds
+            for _ in range(3):
+                assert app.test_client().get("/read").status_code == 500
+            assert len(timeouts) == runs
+        # A changed ring is read at once, and a start-up always tries.
+        os.utime(tmp_path / RING_NAME)
+        app.test_client().get("/read")
+        with pytest.raises(ConfigurationError, match="exit status 1"):
+            EncryptedSessionInterface(app)
+        assert timeouts[:5] == [2.0] * 5
+        assert timeouts[5:] == [10.0]
+
+    def test_threads_share_one_attempt_and_no_request_waits_longer_than_two_seconds(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timeouts, app = self.count(monkeypatch, seconds=3), self.app(tmp_path)
+        waited: list[float] = []
+
+        def request() -> None:
+            began = time.monotonic()
+            assert app.test_client().get("/read").status_code == 500
+            waited.append(time.monotonic() - began)
+
+        threads = [threading.Thread(target=request) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(timeouts) == 1
+        assert max(waited) < 3

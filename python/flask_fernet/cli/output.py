@@ -29,11 +29,17 @@ def print_ring(ring: Ring, json_: bool) -> None:
         for key in ring.keys
     ]
     if json_:
-        shown = {"purpose": ring.purpose, "retention": ring.retention, "keys": rows}
+        shown = {
+            "purpose": ring.purpose,
+            "serial": ring.serial,
+            "retention": ring.retention,
+            "keys": rows,
+        }
         click.echo(json.dumps(shown))
         return
     click.echo(
-        f"The ring is for {ring.purpose}. Replaced keys open for {ring.retention:,} seconds more."
+        f"The ring is for {ring.purpose}; its serial is {ring.serial}. Replaced keys open for "
+        f"{ring.retention:,} seconds more."
     )
     headings = ("KEY", "STATE", "CREATED", "ACTIVATES", "RETIRES", "EXPIRES", "REVOKED")
     names = ("id", "state", "created", "activates", "retires", "expires", "revoked")

@@ -14,10 +14,11 @@ import click
 from flask.cli import NoAppException
 
 from .._core import Fernet
-from ..errors import InvalidToken
+from ..errors import InvalidToken, KeyRingError
+from ..keys.following import newest_serial, require_newest
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..sessions import inspection
-from ..sessions.key_sources import single_key
+from ..sessions.key_sources import bound_ring_key, single_key
 from .app import interface_of, load_app, load_app_if_any, missing_ring_allowed
 from .output import json_option, print_ring, print_table
 from .which_ring import find_keyring, path_option, wrapping_option
@@ -70,13 +71,15 @@ def init(
         keyring = find_keyring(ctx, path, wrapping)
         if retention is None:
             retention = _default_retention(ctx, purpose, path)
-        former: list[str] = []
+        former: dict[str, bool] = {}
         if import_:
             app = load_app(ctx)
-            former = interface_of(app).keys_in_use(app)
+            interface = interface_of(app)
+            former = interface._sources.export(app, interface.salt)
             if not former:
                 raise click.ClickException("The app has no keys to take over.")
-    made = new_ring(purpose, time.time(), retention, former)
+    salted = [key for key, is_salted in former.items() if is_salted]
+    made = new_ring(purpose, time.time(), retention, former, salted=salted)
     keyring.create(made)
     print_ring(made, json_)
 
@@ -87,7 +90,13 @@ def init(
 @click.pass_context
 def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     """Show what each key does, never the key itself."""
-    print_ring(find_keyring(ctx, path).load(), json_)
+    keyring = find_keyring(ctx, path)
+    newest, ring = newest_serial(keyring.store), keyring.load()
+    print_ring(ring, json_)
+    try:
+        require_newest(ring, newest)
+    except KeyRingError as error:
+        click.echo(f"Warning: {error}", err=True)
 
 
 @ring.command()
@@ -130,6 +139,26 @@ def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool) -> N
 def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
     """Remove the keys that have expired."""
     _change(ctx, path, lambda ring: ring.pruned(time.time()), json_)
+
+
+@ring.command()
+@path_option
+@json_option
+@click.option(
+    "--above",
+    type=click.IntRange(min=0),
+    default=0,
+    help="Highest serial that a worker has reported. Default: the highest that is known here.",
+)
+@click.pass_context
+def reinstate(ctx: click.Context, path: Path | None, json_: bool, above: int) -> None:
+    """Put an older copy of the ring in force.
+
+    Workers refuse a copy that is older than the ring that they have, and so do the other commands,
+    because keys that were revoked since then come back with it. This command gives the copy a new
+    serial, so that workers take it.
+    """
+    print_ring(find_keyring(ctx, path).reinstate(above), json_)
 
 
 @ring.command()
@@ -199,8 +228,9 @@ def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], 
         interface = interface_of(app)
         name, salt = interface.get_cookie_name(app), interface.salt
         return [
-            (key.id, partial(inspection.has_made, single_key(key.id, key.key, salt), name))
+            (key.id, partial(inspection.has_made, single_key(key.id, bound, salt), name))
             for key in usable
+            for bound in [bound_ring_key(key, salt)]
         ]
     return [(key.id, partial(_has_made, Fernet(key.key))) for key in usable]
 

@@ -7,9 +7,13 @@ import os
 import shlex
 import signal
 import subprocess
+import threading
 
 from ..errors import ConfigurationError
 from ..settings import SHORT_SECRET
+
+#: Maximum number of bytes that a key command may print.
+MAX_OUTPUT = 64 * 1024
 
 
 def parse_command(command: object, name: str) -> tuple[str, ...]:
@@ -43,7 +47,8 @@ def run_key_command(
 
     It raises no exception, so that no exception and no traceback holds anything that was printed.
 
-    :param timeout: seconds after which the command and everything that it started is killed.
+    :param timeout: seconds after which the command and everything that it started is killed. If
+        that is not permitted, it is left alone.
     :returns: ``None`` and the secrets; or what went wrong, and no secrets.
     """
     try:
@@ -57,15 +62,40 @@ def run_key_command(
         )
     except (OSError, ValueError) as error:
         return f"The key command cannot be run: {getattr(error, 'strerror', error)}.", ()
-    with process:
-        try:
-            printed, _ = process.communicate(timeout=timeout)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            return f"The key command took longer than {timeout:g} seconds.", ()
-    if process.returncode:
-        return f"The key command failed with exit status {process.returncode}.", ()
+    output: list[bytes] = []
+    reader = threading.Thread(target=_read, args=(process, output), daemon=True)
+    reader.start()
+    reader.join(timeout)
+    if reader.is_alive():
+        with contextlib.suppress(OSError):
+            # It may have gone, or belong to another user.
+            _kill(process)
+        return f"The key command took longer than {timeout:g} seconds.", ()
+    return _secrets(output[0], process.returncode)
+
+
+def _read(process: subprocess.Popen[bytes], output: list[bytes]) -> None:
+    """Appends at most one byte more than the limit of what a process prints, and waits for it."""
+    assert process.stdout is not None  # noqa: S101 - it is a pipe
+    # Closing it ends a process that prints more.
+    with process.stdout as stdout:
+        output.append(stdout.read(MAX_OUTPUT + 1))
+    process.wait()
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:
+        process.kill()
+
+
+def _secrets(printed: bytes, status: int) -> tuple[str | None, tuple[bytes, ...]]:
+    """What is wrong with the output of a key command, or its secrets."""
+    if len(printed) > MAX_OUTPUT:
+        return f"The key command printed more than {MAX_OUTPUT:,} bytes.", ()
+    if status:
+        return f"The key command failed with exit status {status}.", ()
     secrets = tuple(line.strip() for line in printed.splitlines() if line.strip())
     if not secrets:
         return "The key command printed nothing.", ()

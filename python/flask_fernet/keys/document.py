@@ -7,14 +7,20 @@ from typing import Any
 
 from .._core import SessionKeys
 from ..errors import KeyRingError
-from ..times import from_text, to_text
+from ..times import LATEST, from_text, to_text
 from .ring import MAX_SECONDS, Ring, RingKey
+
+#: Maximum length of a ring's purpose, in characters.
+MAX_PURPOSE = 100
+#: Maximum serial of a ring: what JSON numbers hold exactly in every language (RFC 8259, section 6).
+MAX_SERIAL = 2**53 - 1
 
 
 def encode(ring: Ring) -> str:
     """The document of ``ring``: JSON, with times in UTC (ISO 8601). It holds the keys."""
     document = {
         "version": 1,
+        "serial": ring.serial,
         "purpose": ring.purpose,
         "retention": ring.retention,
         "keys": [
@@ -24,6 +30,7 @@ def encode(ring: Ring) -> str:
                 "created": to_text(key.created),
                 "activates": to_text(key.activates),
                 "revoked": None if key.revoked is None else to_text(key.revoked),
+                **({"salted": True} if key.salted else {}),
             }
             for key in ring.keys
         ],
@@ -62,10 +69,11 @@ def _ring_or_reason(text: str | bytes) -> Ring | str:
             created=from_text(key["created"]),
             activates=from_text(key["activates"]),
             revoked=None if key.get("revoked") is None else from_text(key["revoked"]),
+            salted=key.get("salted", False),
         )
         for key in document["keys"]
     )
-    return Ring(document["purpose"], document["retention"], keys)
+    return Ring(document["purpose"], document["retention"], keys, document.get("serial", 0))
 
 
 def _invalid_because(document: Any) -> str | None:
@@ -74,8 +82,12 @@ def _invalid_because(document: Any) -> str | None:
         return "is not a JSON object"
     if document.get("version") != 1:
         return "has a version that this release does not know"
-    if not isinstance(document.get("purpose"), str):
-        return "has no valid purpose"
+    serial = document.get("serial", 0)
+    if type(serial) is not int or not 0 <= serial <= MAX_SERIAL:
+        return f"has no valid serial: it must be a whole number from 0 to {MAX_SERIAL}"
+    purpose = document.get("purpose")
+    if not isinstance(purpose, str) or not purpose.isprintable() or len(purpose) > MAX_PURPOSE:
+        return f"has no valid purpose: it must be at most {MAX_PURPOSE} printable characters"
     retention = document.get("retention")
     if type(retention) is not int or not 0 <= retention <= MAX_SECONDS:
         return f"has no valid retention: it must be from 0 to {MAX_SECONDS} whole seconds"
@@ -88,14 +100,19 @@ def _invalid_because(document: Any) -> str | None:
         try:
             # The same strict reader of keys that the session interface uses.
             SessionKeys([(key["id"], key["key"])], b"")
-            for name in ("created", "activates"):
-                from_text(key[name])
+            if from_text(key["created"]) < 0 or type(key.get("salted", False)) is not bool:
+                return f"has no valid key with its times in keys[{position}]"
+            if from_text(key["activates"]) + retention > LATEST:
+                return f"has a time after the year 9999 in keys[{position}]"
             if key.get("revoked") is not None:
                 from_text(key["revoked"])
         except (KeyError, TypeError, ValueError):
             return f"has no valid key with its times in keys[{position}]"
     if len({key["id"] for key in keys}) != len(keys):
         return "has two keys with the same id"
+    if len({key["key"] for key in keys}) != len(keys):
+        # Revoking one of them would not end the other.
+        return "has the same key under two ids"
     activations = [key["activates"] for key in keys if key.get("revoked") is None]
     if len(set(activations)) != len(activations):
         return "has two keys that are activated at the same time"

@@ -6,42 +6,24 @@ cannot be read never takes the place of the last good one.
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-import weakref
 
 from ..errors import KeyRingError
 from ..log import RateLimit, logger
 from ..signals import keyring_unreadable
+from ..tracebacks import hide_frames
 from .document import decode
+from .fork_safe_lock import ForkSafeLock
 from .ring import Ring
 from .ring_store import RingStore
 
 #: Seconds between two scheduled polls of a ring.
 INTERVAL = 1.0
-#: Maximum number of extra polls, which unknown tokens cause, between two scheduled ones. Anyone can
-#: send such tokens, and a poll costs a system call, or a network call where the store is remote.
-MAX_EXTRA_POLLS = 100
 #: Seconds for which an extra poll waits until another thread's poll has ended.
 POLL_LOCK_TIMEOUT = 0.5
 #: Maximum back-off, in seconds, before an unreadable, unchanged ring is read again. Each attempt
 #: may block a request, for example on a hanging key command.
 MAX_RETRY_AFTER = 30.0
-
-
-# All followed rings of this process, for the one fork handler: os.register_at_fork() cannot be
-# undone, so a handler for each ring would keep every ring alive. The set holds them weakly.
-_followed: weakref.WeakSet[FollowedRing] = weakref.WeakSet()
-
-
-def _after_fork_in_child() -> None:
-    for ring in _followed:
-        ring._reset_after_fork()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class FollowedRing:
@@ -50,19 +32,23 @@ class FollowedRing:
     :param store: the place where the ring is stored.
     :param sender: the sender of :data:`~flask_fernet.keyring_unreadable`, which is sent each time a
         changed ring cannot be read: the :class:`~flask_fernet.KeyRing`.
-    :raises KeyRingError: if the ring cannot be read now. Later the last good state stays in force.
+    :raises KeyRingError: if the ring cannot be read now, or is older than one that was written
+        here. Later the last good state stays in force.
     """
 
     def __init__(self, store: RingStore, sender: object) -> None:
         self._store = store
         self._sender = sender
-        self._lock = threading.Lock()
-        _followed.add(self)
+        self._lock = ForkSafeLock()
+        self._forks = 0
         self._fingerprint = store.fingerprint()
+        newest = newest_serial(store)
         self._ring = decode(store.load())
+        require_newest(self._ring, newest)
         self._last_poll = time.monotonic()
         self._last_read = self._last_poll
-        self._extra_polls_left = MAX_EXTRA_POLLS
+        #: When the last poll began, scheduled or not.
+        self._poll_began = self._last_poll
         #: The fingerprint of what could not be read, and for how many seconds after the last
         #: attempt it is not read again.
         self._bad_fingerprint: object = None
@@ -72,50 +58,46 @@ class FollowedRing:
     def current(self) -> Ring:
         """The ring, polled first if the last poll was :data:`INTERVAL` seconds ago or longer."""
         # A scheduled poll never blocks.
-        if self._is_due():
-            self._poll_exclusively(0)
-        return self._ring
-
-    def poll_now(self) -> Ring:
-        """The ring, polled first. Call this for a token that no key opens.
-
-        After :data:`MAX_EXTRA_POLLS` such calls since the last scheduled poll it is not polled
-        again until the next one is due.
-        """
-        if self._is_due() or self._extra_polls_left > 0:
-            # Bounded: a forked child may have inherited a lock whose owner is gone.
-            self._poll_exclusively(POLL_LOCK_TIMEOUT)
-        return self._ring
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._last_poll >= INTERVAL
-
-    def _poll_exclusively(self, timeout: float) -> None:
-        """Polls the ring, or does nothing if another thread still polls after ``timeout``
-        seconds.
-        """
-        if self._lock.acquire(timeout=timeout):
+        if self._is_due() and self._lock.acquire(0):
             try:
                 self._poll(self._is_due())
             finally:
                 self._lock.release()
+        return self._ring
+
+    def poll_now(self) -> Ring:
+        """The ring, polled after this call began. Call this for a token that may be under a key
+        that this process does not know yet.
+
+        The number of these polls is not limited: anyone can send such tokens, and would decide
+        whether the sessions of others open. Calls at the same time share one poll, which asks only
+        for the fingerprint while nothing has changed.
+        """
+        called = time.monotonic()
+        if self._lock.acquire(POLL_LOCK_TIMEOUT):
+            try:
+                if self._poll_began <= called:
+                    self._poll(self._is_due())
+            finally:
+                self._lock.release()
+        return self._ring
+
+    def _is_due(self) -> bool:
+        if self._forks != self._lock.forks:
+            # A forked child polls at once.
+            return True
+        return time.monotonic() - self._last_poll >= INTERVAL
 
     def __deepcopy__(self, memo: object) -> FollowedRing:
         return FollowedRing(self._store, self._sender)
-
-    def _reset_after_fork(self) -> None:
-        """Replaces the lock in a forked child, where the thread that held it may not exist, and
-        makes a poll due.
-        """
-        self._lock = threading.Lock()
-        self._last_poll = -INTERVAL
 
     def _poll(self, due: bool) -> None:
         """Reads the ring if it has changed. Call with the lock held.
 
         :param due: whether this is a scheduled poll.
         """
-        self._extra_polls_left = MAX_EXTRA_POLLS if due else self._extra_polls_left - 1
+        self._forks = self._lock.forks
+        self._poll_began = time.monotonic()
         # Taken before reading: if the ring is replaced meanwhile, the next poll reads it again.
         try:
             fingerprint = self._store.fingerprint()
@@ -137,6 +119,7 @@ class FollowedRing:
                     f"The purpose of the key ring must be {self._ring.purpose!r}, not "
                     f"{ring.purpose!r}."
                 )
+            require_newest(ring, self._ring.serial)
             self._ring = ring
         except KeyRingError as error:
             longer = min(2 * self._retry_after, MAX_RETRY_AFTER)
@@ -144,6 +127,8 @@ class FollowedRing:
             self._bad_fingerprint = fingerprint
             if self._log_limit.allows("unreadable"):
                 logger.error("Keeping the keys read last. %s", error)
+            # Receivers may pass it to a crash reporter.
+            hide_frames(error)
             keyring_unreadable.send(self._sender, error=error)
         else:
             self._fingerprint = fingerprint
@@ -160,3 +145,21 @@ def valid_for(ring: Ring, now: float) -> float:
     """
     change = ring.next_change(now)
     return INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
+
+
+def newest_serial(store: RingStore) -> int:
+    """The highest serial of a ring that is known to have been in ``store``; 0 if the store does not
+    remember it. Ask for it before loading the ring, which another writer may replace meanwhile.
+    """
+    remembered = getattr(store, "newest_serial", None)
+    return 0 if remembered is None else int(remembered())
+
+
+def require_newest(ring: Ring, newest: int) -> None:
+    """:raises KeyRingError: if ``ring`` is an older copy of one that had the serial ``newest``."""
+    if ring.serial < newest:
+        raise KeyRingError(
+            f"The key ring is an older copy: its serial is {ring.serial}, and a ring with serial "
+            f"{newest} was in force. A key that was revoked since then would come back. "
+            "'flask fernet ring reinstate' puts the copy in force nevertheless."
+        )

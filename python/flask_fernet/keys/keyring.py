@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import KeyRingError
+from ..tracebacks import frameless
 from .document import decode, encode
-from .following import FollowedRing
+from .following import FollowedRing, newest_serial, require_newest
 from .ring import SESSIONS, Ring
 from .ring_fernet import RingFernet
 from .ring_file import RingFile
@@ -30,6 +33,7 @@ class KeyRing:
     :raises ConfigurationError: if ``secrets`` or ``command`` cannot be used.
     """
 
+    @frameless
     def __init__(
         self,
         store: str | Path | RingStore,
@@ -60,6 +64,7 @@ class KeyRing:
         store = self.store.inner
         return self.store.wrapping, str(store.path) if isinstance(store, RingFile) else id(store)
 
+    @frameless
     def load(self) -> Ring:
         """The ring as it is stored now.
 
@@ -67,37 +72,68 @@ class KeyRing:
         """
         return decode(self.store.load())
 
+    @frameless
     def create(self, ring: Ring) -> None:
         """Stores a new ring.
 
         :raises KeyRingError: if a ring is stored here already, or ``ring`` is invalid, or it cannot
             be written.
         """
-        document = encode(ring)
-        # A ring that could not be read again must not be written.
-        decode(document)
-        if not self.store.compare_and_set(None, document.encode()):
+        ring = replace(ring, serial=max(ring.serial, newest_serial(self.store) + 1))
+        if not self._write(None, ring):
             raise KeyRingError("There is a key ring already.")
 
+    @frameless
     def change(self, change: Callable[[Ring], Ring]) -> Ring:
-        """Replaces the ring by ``change(ring)``. No change that others make meanwhile is lost.
+        """Replaces the ring by ``change(ring)``, with the next serial. No change that others make
+        meanwhile is lost.
 
         :param change: a function of the stored ring. It is called again if another writer was
             faster.
         :returns: the new ring.
-        :raises KeyRingError: if ``change`` raises it, if the ring cannot be read or written, or if
-            other writers were always faster.
+        :raises KeyRingError: if ``change`` raises it, if the ring cannot be read or written, if it
+            is an older copy of one that was in force here, or if other writers were always faster.
         """
+        return self._replace(change, reinstate=False)
+
+    @frameless
+    def reinstate(self, above: int = 0) -> Ring:
+        """Puts the stored ring in force, though it is an older copy of one that was in force: gives
+        it a serial above all that are known. Keys that were revoked since it was copied come back.
+
+        :param above: the highest serial that a worker has reported.
+        :returns: the ring with its new serial.
+        :raises KeyRingError: if the ring cannot be read or written.
+        """
+        return self._replace(lambda ring: replace(ring, serial=above), reinstate=True)
+
+    def _replace(self, change: Callable[[Ring], Ring], reinstate: bool) -> Ring:
         for _ in range(_ATTEMPTS):
+            newest = newest_serial(self.store)
             document = self.store.load()
             ring = decode(document)
+            if not reinstate:
+                require_newest(ring, newest)
             changed = change(ring)
-            if changed == ring:
+            if changed == ring and not reinstate:
                 return ring
-            if self.store.compare_and_set(document, encode(changed).encode()):
+            # The time, so that a ring that was deleted and made again is newer than the first one.
+            serial = max(ring.serial + 1, newest + 1, changed.serial + 1, int(time.time()))
+            changed = replace(changed, serial=serial)
+            if self._write(document, changed):
                 return changed
         raise KeyRingError("Other writers kept changing the key ring. Try again.")
 
+    def _write(self, expected: bytes | None, ring: Ring) -> bool:
+        document = encode(ring)
+        # A ring that could not be read again must not be written.
+        decode(document)
+        written = self.store.compare_and_set(expected, document.encode())
+        if written:
+            self.store.note_serial(ring.serial)
+        return written
+
+    @frameless
     def fernet(self) -> RingFernet:
         """A ``MultiFernet`` that follows this ring, for data of the app's own.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field, replace
 
 from .._core import MAX_CLOCK_SKEW, Fernet
@@ -53,6 +53,9 @@ class RingKey:
     #: When it may start to encrypt. No two keys that are not revoked share this time.
     activates: int
     revoked: int | None = None
+    #: Whether it is bound to the salt of a session interface already, because it was derived from
+    #: ``SECRET_KEY`` with that salt before the ring took it over.
+    salted: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,8 @@ class Ring:
     retention: int
     #: At least one of them is not revoked. Their order has no meaning.
     keys: tuple[RingKey, ...]
+    #: A number that grows with each change. Workers never go back to a lower one.
+    serial: int = 0
 
     # States: pure functions of the ring and the time.
 
@@ -202,7 +207,12 @@ class Ring:
 
 
 def new_ring(
-    purpose: str, now: float, retention: int = RETENTION, former: Iterable[str] = ()
+    purpose: str,
+    now: float,
+    retention: int = RETENTION,
+    former: Iterable[str] = (),
+    *,
+    salted: Collection[str] = (),
 ) -> Ring:
     """A ring whose first key is primary at once.
 
@@ -212,13 +222,18 @@ def new_ring(
         them. The ring takes them over unchanged, so that workers with the ring and workers that do
         not have it yet open what the others write; the next rotation adds the first fresh key. If
         there are none, the first key is fresh.
+    :param salted: those of the former keys that are bound to the salt of a session interface
+        already.
     :raises KeyRingError: if ``retention`` is not between 0 seconds and a thousand years.
     """
     if not 0 <= retention <= MAX_SECONDS:
         raise KeyRingError(f"The retention must be from 0 to {MAX_SECONDS} seconds.")
     at = int(now)
-    taken_over = [RingKey(_new_id(), key, at, at - age) for age, key in enumerate(former)]
-    return Ring(purpose, retention, tuple(reversed(taken_over)) or (_new_key(now, at),))
+    taken_over = [
+        RingKey(_new_id(), key, at, at - age, salted=key in salted)
+        for age, key in enumerate(dict.fromkeys(former))
+    ]
+    return Ring(purpose, retention, tuple(reversed(taken_over)) or (_new_key(now, at),), at)
 
 
 def _new_key(now: float, activates: int) -> RingKey:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 
-from .._core import Fernet, MultiFernet
+from .._core import Fernet, MultiFernet, has_fernet_shape
 from ..errors import InvalidToken
+from ..tracebacks import frameless
 from .following import FollowedRing
 
 
@@ -32,30 +33,37 @@ class RingFernet:
             cached = self._cached = (keys, MultiFernet([Fernet(key) for key in keys]))
         return cached[1]
 
+    @frameless
     def encrypt(self, msg: bytes) -> bytes:
         """See :meth:`MultiFernet.encrypt`."""
         return self._fernet().encrypt(msg)
 
+    @frameless
     def encrypt_at_time(self, msg: bytes, current_time: int) -> bytes:
         """See :meth:`MultiFernet.encrypt_at_time`."""
         return self._fernet().encrypt_at_time(msg, current_time)
 
+    @frameless
     def decrypt(self, msg: bytes | str, ttl: int | None = None) -> bytes:
         """See :meth:`MultiFernet.decrypt`."""
         return self._fernet(self._is_unknown(msg)).decrypt(msg, ttl)
 
+    @frameless
     def decrypt_at_time(self, msg: bytes | str, ttl: int, current_time: int) -> bytes:
         """See :meth:`MultiFernet.decrypt_at_time`."""
         return self._fernet(self._is_unknown(msg)).decrypt_at_time(msg, ttl, current_time)
 
+    @frameless
     def extract_timestamp(self, msg: bytes | str) -> int:
         """See :meth:`MultiFernet.extract_timestamp`."""
         return self._fernet(self._is_unknown(msg)).extract_timestamp(msg)
 
+    @frameless
     def rotate(self, msg: bytes | str) -> bytes:
         """See :meth:`MultiFernet.rotate`."""
         return self._fernet(self._is_unknown(msg)).rotate(msg)
 
+    @frameless
     def key_id(self, msg: bytes | str) -> str | None:
         """The id of the key that made the token ``msg``, for finding out which keys old data still
         needs; ``None`` if no key that opens now made it.
@@ -75,5 +83,5 @@ class RingFernet:
         try:
             self._fernet().extract_timestamp(msg)
         except InvalidToken:
-            return True
+            return has_fernet_shape(msg)
         return False

@@ -31,7 +31,8 @@ class RingFile:
     everybody may read is refused. A file that is replaced keeps its owner, group and mode; a new
     one is readable and writable by its owner alone.
 
-    :param path: the file. Writers lock an empty file beside it, whose name ends with ``.lock``.
+    :param path: the file. Writers lock a file beside it, whose name ends with ``.lock`` and which
+        keeps the highest serial of a ring that was written.
     :raises KeyRingError: if the operating system is not a POSIX system.
     """
 
@@ -94,6 +95,25 @@ class RingFile:
                 f"The key ring at {self.path} cannot be written: {error.strerror}.{hint}"
             ) from error
 
+    def newest_serial(self) -> int:
+        """The highest serial of a ring that was written here, which the lock's file keeps; 0 if
+        that is not known.
+        """
+        try:
+            return _serial_in(_lock_of(Path(os.path.realpath(self.path))).read_bytes())
+        except OSError:
+            # Only the ring itself may have been copied to this host, or be readable.
+            return 0
+
+    def note_serial(self, serial: int) -> None:
+        """Remembers that a ring with this serial was written."""
+        path = Path(os.path.realpath(self.path))
+        # If it cannot be remembered, running workers still know it.
+        with contextlib.suppress(OSError, KeyRingError), _locked(path) as descriptor:
+            newest = max(serial, _serial_in(os.pread(descriptor, 32, 0)))
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{newest}\n".encode(), 0)
+
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.RingStore`."""
         try:
@@ -104,12 +124,13 @@ class RingFile:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path) -> Iterator[int]:
     """Holds the lock that every writer of ``path`` takes. It ends with the process at the latest.
 
+    :returns: a descriptor of the lock's file.
     :raises KeyRingError: if another writer does not release it.
     """
-    lock = path.with_name(path.name + ".lock")
+    lock = _lock_of(path)
     flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
     descriptor = os.open(lock, flags, 0o600)
     try:
@@ -119,9 +140,18 @@ def _locked(path: Path) -> Iterator[None]:
         if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
         _acquire(descriptor, lock)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock_of(path: Path) -> Path:
+    return path.with_name(path.name + ".lock")
+
+
+def _serial_in(text: bytes) -> int:
+    """The serial in the lock's file; 0 if there is none."""
+    return int(text) if text.strip().isdigit() and len(text) < 32 else 0
 
 
 def _acquire(descriptor: int, lock: Path) -> None:

@@ -76,6 +76,8 @@ class WrappedStore:
         self.opened_by = 0
         #: The secrets that the key command printed last.
         self._command_secrets: tuple[bytes, ...] = ()
+        #: Seconds for which the key command may run when it runs for the first time.
+        self.patience = COMMAND_TIMEOUT
 
     def load(self) -> bytes:
         """See :class:`~flask_fernet.RingStore`."""
@@ -93,6 +95,19 @@ class WrappedStore:
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.RingStore`."""
         return self.inner.fingerprint()
+
+    def newest_serial(self) -> int:
+        """The highest serial of a ring that was written here; 0 if the other store does not
+        remember it.
+        """
+        remembered = getattr(self.inner, "newest_serial", None)
+        return 0 if remembered is None else int(remembered())
+
+    def note_serial(self, serial: int) -> None:
+        """Remembers that a ring with this serial was written, if the other store can."""
+        note = getattr(self.inner, "note_serial", None)
+        if note is not None:
+            note(serial)
 
     def rewrap(self) -> bool:
         """Stores the same ring again, in the form that is written and under the newest secret.
@@ -127,8 +142,9 @@ class WrappedStore:
             )
         if envelope is None:
             return stored
-        document = self._try_secrets(envelope, COMMAND_TIMEOUT)
-        if document is None and form == "command":
+        known = self._command_secrets
+        document = self._try_secrets(envelope, self.patience)
+        if document is None and form == "command" and known:
             # The ring may be wrapped under a secret that is newer than those printed last.
             document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT, again=True)
         if document is None:

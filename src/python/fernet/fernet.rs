@@ -152,6 +152,12 @@ impl Fernet {
     }
 }
 
+/// Whether ``token`` has the shape of a Fernet token, authentic or not.
+#[pyfunction]
+pub(crate) fn has_fernet_shape(token: &Bound<'_, PyAny>) -> bool {
+    arguments::token(token).is_ok_and(|token| token.has_whole_blocks())
+}
+
 impl Fernet {
     pub(crate) fn key(&self) -> PyResult<&FernetKey> {
         self.key.get().ok_or_else(|| PyAttributeError::new_err("Fernet.__init__ was not called"))

@@ -91,6 +91,13 @@ impl SessionKeys {
         Ok((payload, opened.issued_at, opened.key == 0, opened.format.name()))
     }
 
+    /// Whether a token that no key opens may be under a key that this object does not have yet. It
+    /// is not if its shape is wrong or its key hint is of a key that is here.
+    fn may_be_newer(&self, token: &Bound<'_, PyAny>) -> bool {
+        let text = bytes_or_utf8(token).and_then(Result::ok);
+        text.is_some_and(|text| self.0.may_be_newer(text))
+    }
+
     /// The properties of a token of the cookie ``name``, whatever its age: ``format``, ``issued_at``
     /// in seconds since the epoch, ``key`` (a position, 0 is the newest), ``size`` of the payload in
     /// bytes, ``compressed``.

@@ -1,0 +1,60 @@
+"""Errors leave this package without its frames.
+
+Crash reporters record the local variables of every frame in a traceback. Ours hold sessions, keys
+and configurations.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PACKAGE = __name__.partition(".")[0]
+
+
+def hide_frames(error: BaseException) -> None:
+    """Removes this package's frames from the traceback of ``error``, and from those of its causes
+    and contexts. All other frames stay, those of an app's hooks among them.
+    """
+    pending, seen = [error], set()
+    while pending:
+        current = pending.pop()
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        current.__traceback__ = _without_ours(current.__traceback__)
+        pending += [one for one in (current.__cause__, current.__context__) if one is not None]
+
+
+def frameless(function: Callable[P, T]) -> Callable[P, T]:
+    """Makes every error of a function leave it without this package's frames."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            hide_frames(error)
+            # Raising again does not add this frame, which has the arguments.
+            raise
+
+    return call
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    entries = []
+    while traceback is not None:
+        module = str(traceback.tb_frame.f_globals.get("__name__", ""))
+        if module != _PACKAGE and not module.startswith(f"{_PACKAGE}."):
+            entries.append(traceback)
+        traceback = traceback.tb_next
+    following = None
+    for entry in reversed(entries):
+        entry.tb_next = following
+        following = entry
+    return following
