@@ -18,9 +18,22 @@ pub enum Lookup<'a> {
 /// is any piece between semicolons that is not `name` or `name=value`.
 #[must_use]
 pub fn find<'a>(header: &'a str, name: &str) -> Lookup<'a> {
+    find_next(&mut Rest(header), name)
+}
+
+/// Whether a header may have several cookies `name`.
+#[cold]
+#[must_use]
+pub fn has_several(header: &str, name: &str) -> bool {
     let mut rest = Rest(header);
+    find_next(&mut rest, name) != Lookup::Absent && find_next(&mut rest, name) != Lookup::Absent
+}
+
+/// [`find`] in the rest of a header, which then begins after the cookie found.
+#[inline]
+fn find_next<'a>(rest: &mut Rest<'a>, name: &str) -> Lookup<'a> {
     while !rest.0.is_empty() {
-        let piece = rest;
+        let piece = *rest;
         rest.skip_blanks();
         let key = rest.take_until(|word| {
             word.equal(b' ')
@@ -41,7 +54,7 @@ pub fn find<'a>(header: &'a str, name: &str) -> Lookup<'a> {
         }
         let is_cookie = !key.is_empty() && (rest.0.is_empty() || rest.eat(b';'));
         if !is_cookie {
-            rest = piece;
+            *rest = piece;
             rest.take_until(|word| word.equal(b';'));
             rest.eat(b';');
         } else if key == name {
@@ -133,6 +146,21 @@ impl<'a> Rest<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tells_whether_a_name_comes_more_than_once() {
+        for (header, expected) in [
+            ("session=a", false),
+            ("session=a; other=b", false),
+            ("session=a; session=b", true),
+            ("other=c; session=; d=e; session=b", true),
+            ("session=\"a\"; session=b", true),
+            ("xsession=a; session=b", false),
+            ("", false),
+        ] {
+            assert_eq!(has_several(header, "session"), expected, "{header:?}");
+        }
+    }
 
     #[test]
     fn finds_the_cookie_that_werkzeug_finds() {

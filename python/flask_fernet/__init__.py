@@ -2,13 +2,18 @@
 
 import sys as _sys
 
-if _sys.version_info < (3, 12):
-    # Later versions of Python refuse to load a module that does not support sub-interpreters.
-    # Earlier ones would share the objects of one interpreter with another, and crash.
+if _sys.version_info >= (3, 13):
+    import _interpreters  # type: ignore[import-not-found]
+else:
     import _xxsubinterpreters as _interpreters  # type: ignore[import-not-found]
 
-    if _interpreters.get_current() != _interpreters.get_main():
-        raise ImportError("flask_fernet does not run in sub-interpreters")
+# Before the native module is imported: its objects would belong to the interpreter that imports it
+# first, and break sessions in all others. Python itself refuses only isolated interpreters.
+if _interpreters.get_current() != _interpreters.get_main():
+    raise ImportError(
+        "flask_fernet must be imported in the main interpreter, not in a sub-interpreter. "
+        "mod_wsgi uses the main one with: WSGIApplicationGroup %{GLOBAL}"
+    )
 
 from .errors import (
     ConfigurationError,

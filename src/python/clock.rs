@@ -2,11 +2,13 @@
 //! user's tests freeze is therefore frozen here too, whether the test replaces the function
 //! (freezegun) or its code (time-machine).
 
+use std::time::SystemTime;
+
 use pyo3::exceptions::PyAttributeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyFloat, PyInt};
+use pyo3::types::{PyDelta, PyDict, PyFloat, PyInt};
 
 /// The namespace of the module `time`.
 static TIME: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
@@ -49,6 +51,16 @@ impl<'py> Now<'py> {
         self.0.extract()
     }
 
+    /// Whether this clock shows the system's time, to the millisecond, so that nobody has frozen
+    /// or moved it.
+    pub(crate) fn is_of_system(&self) -> bool {
+        let system = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        match (self.0.cast_exact::<PyFloat>(), system) {
+            (Ok(now), Ok(system)) => (system.as_secs_f64() - now.value()).abs() < 1e-3,
+            _ => false,
+        }
+    }
+
     /// Microseconds since the epoch, rounded down like those of `datetime.now`.
     pub(crate) fn microseconds(&self) -> PyResult<i64> {
         let seconds = self.float()?;
@@ -56,4 +68,15 @@ impl<'py> Now<'py> {
         let fraction = ((seconds - whole as f64) * 1e6).floor() as i64;
         Ok(whole.saturating_mul(1_000_000).saturating_add(fraction))
     }
+}
+
+/// A `timedelta` in microseconds; `None` where i64 cannot hold it, beyond 290,000 years.
+pub(crate) fn microseconds(delta: &Bound<'_, PyDelta>) -> PyResult<Option<i64>> {
+    let py = delta.py();
+    let days: i64 = delta.getattr(intern!(py, "days"))?.extract()?;
+    let seconds: i64 = delta.getattr(intern!(py, "seconds"))?.extract()?;
+    let microseconds: i64 = delta.getattr(intern!(py, "microseconds"))?.extract()?;
+    let seconds = days.checked_mul(86_400).and_then(|days| days.checked_add(seconds));
+    let whole = seconds.and_then(|seconds| seconds.checked_mul(1_000_000));
+    Ok(whole.and_then(|whole| whole.checked_add(microseconds)))
 }

@@ -11,6 +11,7 @@ use crate::token::random::NoRandomness;
 static INVALID_TOKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static SESSION_REJECTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static CONFIGURATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static HIDE_FRAMES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 fn error<A>(py: Python<'_>, cell: &PyOnceLock<Py<PyType>>, name: &str, arguments: A) -> PyErr
 where
@@ -32,6 +33,20 @@ pub(crate) fn invalid_token(py: Python<'_>) -> PyErr {
 #[cold]
 pub(crate) fn session_rejected(py: Python<'_>, reason: TokenError) -> PyErr {
     error(py, &SESSION_REJECTED, "SessionRejected", reason_name(reason))
+}
+
+/// The same error without this package's frames in its traceback, see
+/// `flask_fernet/tracebacks.py`.
+#[cold]
+pub(crate) fn without_our_frames(py: Python<'_>, error: PyErr) -> PyErr {
+    let value = error.into_value(py).into_bound(py);
+    match HIDE_FRAMES.import(py, "flask_fernet.tracebacks", "hide_frames") {
+        Ok(hide) => match hide.call1((&value,)) {
+            Ok(_) => PyErr::from_value(value.into_any()),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    }
 }
 
 /// `ConfigurationError(message)`.

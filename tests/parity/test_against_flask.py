@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
-from flask import Flask, Response, session
+from flask import Flask, Response, current_app, request, session
 from flask.json.provider import DefaultJSONProvider
 from flask.json.tag import TaggedJSONSerializer
-from flask.sessions import SecureCookieSession, SessionMixin
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
 from flask.wrappers import Request
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from werkzeug.local import LocalProxy
 
 from flask_fernet import EncryptedSessionInterface
-from tests.apps import SECRET, MakeApp, token_of
+from tests.apps import SECRET, MakeApp, opened, set_cookie, token_of
+from tests.clock import Clock
 from tests.parity.pairs import PATHS, ComplexTag, Pair, add_compared_views, compare, seen
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -323,7 +326,6 @@ def test_any_request_and_response_class_is_used(
         'a="b;c"; {name}={token}',
         '{name}="{token}"',
         " {name} = {token} ; x",
-        "{name}=; {name}={token}",
         "{name}={token}; {name}=other",
         "x{name}={token}",
         "{name}",
@@ -397,3 +399,109 @@ def test_apps_that_share_an_interface_share_no_session(make_app: MakeApp) -> Non
     assert token is not None
     clients[1].set_cookie("session-1", token.value)
     assert clients[1].get("/items").text == "[]"
+
+
+@pytest.mark.parametrize("permanent", [0, 1])
+def test_an_error_while_saving_has_the_same_effects(make_app: MakeApp, permanent: int) -> None:
+    pair = Pair(make_app)
+
+    def add(app: Flask) -> None:
+        @app.get("/unwritable")
+        def unwritable() -> str:
+            session.permanent = bool(permanent)
+            session["a"] = object()
+            return ""
+
+        @app.get("/unsortable")
+        def unsortable() -> str:
+            mixed: Any = [1, "a"]
+            session.update(dict.fromkeys(mixed, 2))
+            return ""
+
+    pair.both(add)
+    signed, encrypted = pair.clients()
+    for path in ("/unwritable", "/unsortable"):
+        response = seen(encrypted, path)
+        assert response == seen(signed, path)
+        assert response[0] == 500
+        assert ("Vary", "Cookie") in response[2]
+
+
+def test_each_clock_is_read_where_flask_reads_it(
+    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    """A test suite may freeze ``time.time`` alone, ``datetime`` alone, or both at other times."""
+    pair = Pair(make_app)
+    clients = pair.clients()
+
+    class Frozen(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2031, 5, 4, 3, 2, 1, 999_999, tz)
+
+    class Broken(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            raise ZeroDivisionError
+
+    def expires() -> list[str]:
+        found = []
+        for client in clients:
+            header = client.get("/permanent/1").headers.get("Set-Cookie", "")
+            found.append(header.partition("Expires=")[2].partition(";")[0])
+        return found
+
+    for frozen in (Frozen, Broken):
+        monkeypatch.setattr("flask.sessions.datetime", frozen)
+        signed, encrypted = expires()
+        assert signed == encrypted
+        assert (signed == "Wed, 04 Jun 2031 03:02:01 GMT") == (frozen is Frozen)
+    # With `time.time` alone, `Expires` counts from the real time, which may be a second later.
+    monkeypatch.undo()
+    monkeypatch.setattr("time.time", lambda: 2_000_000_000.5)
+    times = [parsedate_to_datetime(one) for one in expires()]
+    assert timedelta() <= times[1] - times[0] <= timedelta(seconds=5)
+    assert (
+        opened(pair.encrypted, token_of(set_cookie(clients[1].get("/permanent/1"))))[1]
+        == 2_000_000_000
+    )
+
+
+@pytest.mark.parametrize("odd", [1, None, ("a", "b"), b"SECRET_KEY", 1.5])
+def test_settings_under_odd_names_are_ignored(make_app: MakeApp, odd: Any) -> None:
+    pair = Pair(make_app)
+    pair.both(lambda app: app.config.update({odd: "value"}))
+    signed, encrypted = pair.clients()
+    for path in ("/write/a", "/permanent/1", "/items"):
+        assert seen(encrypted, path) == seen(signed, path)
+
+
+class Unhashable(Flask):
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("kind", ["app", "current_app", "LocalProxy", "unhashable"])
+def test_an_app_may_be_given_in_any_form_that_flask_takes(make_app: MakeApp, kind: str) -> None:
+    results = []
+    both: list[Any] = [SecureCookieSessionInterface(), make_app().session_interface]
+    app = Unhashable(__name__) if kind == "unhashable" else Flask(__name__)
+    app.config.update(SECRET_KEY=SECRET, SESSION_ABSOLUTE_LIFETIME=1000)
+    given: Any = {"current_app": current_app, "LocalProxy": LocalProxy(lambda: app)}.get(kind, app)
+    for one in both:
+        app.session_interface = one
+        with app.test_request_context():
+            if isinstance(one, EncryptedSessionInterface):
+                one.init_app(given)
+            opened_session = one.open_session(given, request)
+            assert opened_session is not None
+            opened_session["a"] = 1
+            response = Response()
+            one.save_session(given, opened_session, response)
+            token = token_of(set_cookie(response))
+            serializer = one.get_signing_serializer(given)
+            assert serializer is not None
+            results.append(serializer.loads(token))
+    assert results == [{"a": 1}, {"a": 1}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from datetime import timedelta
 from typing import Any
@@ -264,3 +265,66 @@ def test_a_log_in_leaves_a_session_that_cannot_regenerate_alone(make_app: MakeAp
     client = app.test_client()
     assert client.get("/login").text == "True"
     assert "_user_id" in client.get("/read").text
+
+
+@pytest.mark.parametrize("keys", [[10, 9], [1.5], [True], [None]])
+def test_keys_that_are_no_text_are_written_as_without(make_app: MakeApp, keys: list[Any]) -> None:
+    """JSON sorts them among themselves, and cannot sort them with the creation time's key."""
+    texts = {}
+    for config in ({}, {"SESSION_ABSOLUTE_LIFETIME": 100}):
+        app = add_views(make_app(**config))
+
+        @app.get("/odd")
+        def odd() -> str:
+            session.update(dict.fromkeys(keys, 1))
+            return ""
+
+        client = app.test_client()
+        assert client.get("/odd").status_code == 200
+        texts[bool(config)] = client.get("/read").text
+    assert texts[False] == texts[True]
+
+
+def test_keys_that_cannot_be_sorted_are_an_error_as_without(make_app: MakeApp) -> None:
+    for config in ({}, {"SESSION_ABSOLUTE_LIFETIME": 100}):
+        app = add_views(make_app(PROPAGATE_EXCEPTIONS=True, **config))
+
+        @app.get("/odd")
+        def odd() -> str:
+            mixed: Any = [1, "a"]
+            session.update(dict.fromkeys(mixed, 2))
+            return ""
+
+        with pytest.raises(TypeError):
+            app.test_client().get("/odd")
+
+
+LATE_IMPORT = """
+import sys, time
+from flask import Flask, session
+from flask_fernet import EncryptedSessionInterface
+app = Flask(__name__)
+app.config.update(SECRET_KEY="s" * 32, SESSION_ABSOLUTE_LIFETIME=100)
+EncryptedSessionInterface(app)
+with app.test_client() as client, client.session_transaction() as opened:
+    opened["a"] = 1
+assert "flask_login" not in sys.modules
+from flask_login import LoginManager, UserMixin, login_user
+class User(UserMixin):
+    id = "1"
+LoginManager(app).user_loader(lambda _: User())
+@app.get("/login")
+def login():
+    before = session.__dict__.get("flask-fernet:created")
+    login_user(User())
+    return repr((before is None, session.__dict__["flask-fernet:created"]))
+client.get("/login")
+print(client.get("/login").text)
+assert not [finder for finder in sys.meta_path if type(finder).__name__ == "_AtImport"]
+"""
+
+
+def test_a_log_in_regenerates_whenever_flask_login_is_imported() -> None:
+    command = [sys.executable, "-c", LATE_IMPORT]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert result.stdout == "(False, None)\n", result.stderr

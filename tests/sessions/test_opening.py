@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, flash, get_flashed_messages, session
 from flask.json.tag import TaggedJSONSerializer
+from flask.sessions import SecureCookieSession
 from flask.wrappers import Request
 
 from flask_fernet import (
@@ -20,7 +21,7 @@ from flask_fernet import (
     session_rejected,
 )
 from flask_fernet._core import deflate
-from tests.apps import MakeApp, add_views, signed_app, write
+from tests.apps import SECRET, MakeApp, add_views, signed_app, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet, fernet_token
 
@@ -173,3 +174,122 @@ def test_a_signed_session_of_a_serializer_that_begins_with_a_dot_opens(make_app:
     client.set_cookie("session", write(signed.test_client(), a=1))
     for _ in range(2):
         assert client.get("/read").text == "{'a': 1}"
+
+
+class TestSeveralCookies:
+    """Cookies of one name, which another domain or path brings, or a neighbour on the domain."""
+
+    @pytest.fixture
+    def app(self, make_app: MakeApp) -> Flask:
+        config = {"SECRET_KEY": SECRET, "SESSION_ENCRYPTION_ACCEPT": ["flask-signed"]}
+        return add_views(make_app(EncryptedSessionInterface(keys=[NEW]), **config))
+
+    def read(self, app: Flask, *tokens: str) -> str:
+        header = "; ".join(f"session={token}" for token in tokens)
+        client = app.test_client(use_cookies=False)
+        return client.get("/read", headers={"Cookie": f"a=b; {header}"}).text
+
+    def refused(self, app: Flask) -> dict[str, int]:
+        counts = app.session_interface.rejections  # type: ignore[attr-defined]
+        return {reason: count for reason, count in counts.items() if count}
+
+    def test_the_first_that_opens_counts(self, app: Flask) -> None:
+        good, later = write(app.test_client(), a=1), write(app.test_client(), a=2)
+        unauthentic = OracleFernet(OLD).encrypt_at_time(b"{}", int(time.time())).decode()
+        expired = OracleFernet(NEW).encrypt_at_time(b"{}", 0).decode()
+        undecodable = OracleFernet(NEW).encrypt_at_time(b"{", int(time.time())).decode()
+        for bad in ("x", "", unauthentic, expired, undecodable, "a.b.c", '"quoted"'):
+            assert self.read(app, bad, good, later) == "{'a': 1}"
+        assert self.read(app, later, good) == "{'a': 2}"
+        signed = write(signed_app().test_client(), a=3)
+        assert self.read(app, "x", signed) == "{'a': 3}"
+        assert self.refused(app) == {}
+
+    def test_four_are_tried(self, app: Flask) -> None:
+        good = write(app.test_client(), a=1)
+        assert self.read(app, *"xyz", good) == "{'a': 1}"
+        assert self.read(app, *"wxyz", good) == "{}"
+        assert self.refused(app) == {"malformed": 1}
+
+    def test_one_rejection_is_counted_and_the_most_telling(self, app: Flask) -> None:
+        expired = OracleFernet(NEW).encrypt_at_time(b"{}", 0).decode()
+        assert self.read(app, "x", expired, "y") == "{}"
+        assert self.refused(app) == {"expired": 1}
+
+    def test_an_absolute_lifetime_that_is_over_does_not_hide_the_next(
+        self, app: Flask, clock: Clock
+    ) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        over = write(app.test_client(), a=1)
+        clock.now += 101
+        good = write(app.test_client(), a=2)
+        assert self.read(app, over, good) == "{'a': 2}"
+        assert self.read(app, over, over) == "{}"
+        assert self.refused(app) == {"expired": 1}
+
+    def test_a_request_whose_cookies_have_one_value_each_opens(self, app: Flask) -> None:
+        class OneEach(Request):
+            dict_storage_class = dict  # type: ignore[assignment]
+
+        app.request_class = OneEach
+        assert self.read(app, write(app.test_client(), a=1)) == "{'a': 1}"
+
+
+@pytest.mark.parametrize("form", ["fernet", "xaes-256-gcm"])
+def test_a_cookie_whose_padding_was_lost_opens(make_app: MakeApp, form: str) -> None:
+    app = add_views(make_app(SESSION_ENCRYPTION_FORMAT=form))
+    client = app.test_client()
+    seen = set()
+    for length in range(48):
+        token = write(client, a="x" * length)
+        bare = token.rstrip("=")
+        seen.add(len(token) - len(bare))
+        for padding in ("", "=", "%3D", "%3d", "\\075"):
+            for count in range(len(token) - len(bare) + 1):
+                header = f"session={bare}{padding * count}"
+                response = app.test_client(use_cookies=False).get(
+                    "/read", headers={"Cookie": header}
+                )
+                assert response.text == f"{{'a': '{'x' * length}'}}", header
+    # Every session has padding of some length, and we write it.
+    assert len(seen) > 1
+
+
+def test_a_new_session_knows_why_it_is_new(make_app: MakeApp) -> None:
+    app = make_app(EncryptedSessionInterface(keys=[NEW]))
+
+    @app.before_request
+    def say() -> None:
+        if session.rejected is Reason.EXPIRED:  # type: ignore[attr-defined]
+            flash("Your session has expired.")
+
+    @app.get("/read")
+    def read() -> str:
+        return repr((session.rejected, get_flashed_messages()))  # type: ignore[attr-defined]
+
+    client = app.test_client()
+    assert client.get("/read").text == "(None, [])"
+    client.set_cookie("session", OracleFernet(NEW).encrypt_at_time(b"{}", 0).decode())
+    assert client.get("/read").text == repr((Reason.EXPIRED, ["Your session has expired."]))
+    client.set_cookie("session", "x")
+    assert client.get("/read").text == repr((Reason.MALFORMED, []))
+
+
+def test_a_session_class_of_an_app_need_not_know_why(make_app: MakeApp) -> None:
+    interface = EncryptedSessionInterface()
+    interface.session_class = SecureCookieSession
+    client = add_views(make_app(interface)).test_client()
+    client.set_cookie("session", "x")
+    assert client.get("/read").text == "{}"
+
+
+def test_a_refused_signed_cookie_is_logged_with_the_remedy(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = add_views(make_app()).test_client()
+    for value in ("a.b", "a.b.c.d.e", write(signed_app().test_client(), a=1)):
+        client.set_cookie("session", value)
+        client.get("/read")
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == "Refused a session cookie: malformed (1 so far)."
+    assert "SESSION_ENCRYPTION_ACCEPT = ['flask-signed']" in second

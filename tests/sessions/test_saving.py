@@ -269,3 +269,22 @@ def test_a_refresh_that_does_not_fit_leaves_the_old_cookie(make_app: MakeApp) ->
     assert "Set-Cookie" not in response.headers
     with pytest.raises(SessionTooLarge):
         write(client, c=1)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_late_response_does_not_reissue(make_app: MakeApp, clock: Clock, late: bool) -> None:
+    """Another request may have logged the user out meanwhile. The next request re-issues."""
+    clock.freeze_monotonic()
+    app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+
+    @app.get("/slow")
+    def slow() -> str:
+        clock.monotonic += 2.1 if late else 1.9
+        return repr(dict(session))
+
+    for view, reissued in (("/slow", not late), ("/read", True)):
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"a":1}').decode())
+        response = client.get(view)
+        assert response.text == "{'a': 1}"
+        assert ("Set-Cookie" in response.headers) == reissued

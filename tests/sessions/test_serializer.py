@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from typing import Any
 
@@ -89,3 +90,43 @@ class TestSigningSerializer:
         app.secret_key = None
         with pytest.raises(ConfigurationError, match="no session key any more"):
             serializer.dumps({"a": 1})
+
+    def test_it_gives_the_session_as_the_interface_does(self, app: Flask, clock: Clock) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        serializer = self.serializer(app)
+        token = write(app.test_client(), a=1)
+        clock.now += 100
+        assert serializer.loads(token) == {"a": 1}
+        clock.now += 1
+        with pytest.raises(SignatureExpired) as caught:
+            serializer.loads(token)
+        assert serializer.load_payload(caught.value.payload)["a"] == 1
+        assert serializer.loads_unsafe(token) == (False, None)
+        # A token without a creation time counts from its issue time.
+        token = serializer.dumps({"b": 1})
+        clock.now += 101
+        with pytest.raises(SignatureExpired):
+            serializer.loads(token)
+
+    def test_it_has_what_code_for_itsdangerous_uses(self, app: Flask) -> None:
+        serializer = self.serializer(app)
+        file = io.StringIO()
+        serializer.dump({"a": 1}, file)
+        file.seek(0)
+        assert serializer.load(file) == {"a": 1}
+        file.seek(0)
+        assert serializer.load_unsafe(file) == (True, {"a": 1})
+        assert serializer.load_payload(serializer.dump_payload({"a": (1,)})) == {"a": (1,)}
+        assert serializer.salt == "cookie-session"
+
+    @pytest.mark.parametrize("form", ["fernet", "xaes-256-gcm"])
+    def test_tokens_of_one_salt_do_not_open_under_another(self, app: Flask, form: str) -> None:
+        app.config["SESSION_ENCRYPTION_FORMAT"] = form
+        serializer = self.serializer(app)
+        token = serializer.dumps({"a": 1}, salt="other")
+        assert serializer.loads(token, salt=b"other") == {"a": 1}
+        for salt in (None, "cookie-session", "another"):
+            with pytest.raises(BadSignature):
+                serializer.loads(token, salt=salt)
+        same = serializer.dumps({"a": 1}, salt=b"cookie-session")
+        assert serializer.loads(same) == {"a": 1}

@@ -165,32 +165,48 @@ def test_settings_may_change_under_eight_threads() -> None:
     assert sum(app.session_interface.rejections.values()) == 0
 
 
-def test_a_subinterpreter_is_refused() -> None:
-    """The module refuses to load there, as the README says, instead of crashing later."""
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("main_first", [False, True])
+def test_a_subinterpreter_is_refused(isolated: bool, main_first: bool) -> None:
+    """Legacy ones, which mod_wsgi makes, and isolated ones; and the main one works after them."""
     script = textwrap.dedent(
-        """
-        import os
-        try:
+        f"""
+        import os, sys
+        main_first, isolated = {main_first}, {isolated}
+        if sys.version_info >= (3, 13):
             import _interpreters as interpreters
-        except ImportError:
+            kind = ["isolated" if isolated else "legacy"]
+            made = interpreters.create(*kind)
+        else:
             import _xxsubinterpreters as interpreters
-        import flask_fernet
+            made = interpreters.create(isolated=isolated)
+        if main_first:
+            import flask_fernet
         reader, writer = os.pipe()
         code = f'''
         import os
-        try:
-            import flask_fernet._core
-        except ImportError:
-            os.write({writer}, b"refused")
-        else:
-            os.write({writer}, b"loaded")
+        for name in ("flask_fernet", "flask_fernet._core"):
+            try:
+                __import__(name)
+            except ImportError as error:
+                os.write({{writer}}, b"refused " if "main interpreter" in str(error) else b"other ")
+            else:
+                os.write({{writer}}, b"loaded ")
         '''
-        interpreters.run_string(interpreters.create(), code)
+        interpreters.run_string(made, code)
         print(os.read(reader, 100).decode(), flush=True)
+        from flask import Flask
+        from tests.apps import add_views, encrypted_app, works
+        import flask_fernet
+        works(add_views(encrypted_app()))
+        try:
+            flask_fernet.Fernet(flask_fernet.Fernet.generate_key()).decrypt(b"x")
+        except flask_fernet.InvalidToken:
+            print("works", flush=True)
         os._exit(0)
         """
     )
     result = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
-    assert result.stdout == "refused\n", result.stderr
+    assert result.stdout == "refused refused \nworks\n", result.stderr

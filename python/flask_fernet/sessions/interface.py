@@ -21,6 +21,7 @@ from .._core import NativeState, Policy, SessionKeys
 from ..errors import ConfigurationError
 from ..keys.keyring import KeyRing
 from ..log import RateLimit, logger
+from ..tracebacks import frameless
 from .fallback import FallbackInterface
 from .key_sources import KeySources, app_secrets
 from .lifetimes import regenerate_at_login
@@ -95,6 +96,7 @@ class EncryptedSessionInterface(FallbackInterface):
         self._warned = set()
         return self
 
+    @frameless
     def __init__(
         self, app: Flask | None = None, *, keys: Sequence[str | bytes] | None = None
     ) -> None:
@@ -111,6 +113,7 @@ class EncryptedSessionInterface(FallbackInterface):
         if cls.get_signing_serializer is not ours:
             raise _signing_serializer_overridden(cls.__name__)
 
+    @frameless
     def init_app(self, app: Flask) -> None:
         """Checks the configuration of ``app`` and makes this its session interface.
 
@@ -132,14 +135,16 @@ class EncryptedSessionInterface(FallbackInterface):
         """
         return {name: Migration(**counted) for name, counted in self._state.migrations().items()}
 
+    @frameless
     def keys_in_use(self, app: Flask) -> list[str]:
         """The session keys of ``app``, the newest first, for a key ring to take over. Treat them as
         secrets: whoever has one can read and make sessions.
 
         :raises ConfigurationError: if a setting cannot be used.
         """
-        return self._sources.export(app, self.salt)
+        return list(self._sources.export(app, self.salt))
 
+    @frameless
     def get_signing_serializer(  # type: ignore[override]
         self, app: Flask
     ) -> EncryptedSerializer | URLSafeTimedSerializer | None:
@@ -155,8 +160,8 @@ class EncryptedSessionInterface(FallbackInterface):
         if policy.keys is None:
             return None
 
-        def keys() -> SessionKeys | None:
-            return self._policy(app).keys
+        def keys(salt: str | bytes) -> SessionKeys | None:
+            return self._sources.for_salt(app, salt, self._policy(app))
 
         def pack(value: Any) -> bytes:
             return next(self._compressed(self._pack(value), policy.compression))
@@ -164,7 +169,9 @@ class EncryptedSessionInterface(FallbackInterface):
         def load(payload: bytes) -> Any:
             return self._load(app, payload)
 
-        return EncryptedSerializer(keys, self.get_cookie_name(app), pack, load)
+        return EncryptedSerializer(
+            lambda: self._policy(app), keys, self.get_cookie_name(app), self.salt, pack, load
+        )
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
         raise TypeError(f"cannot pickle {type(self).__name__!r}: it would write its keys down")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._core import CREATED
@@ -115,11 +120,46 @@ def take_creation(data: Any, issued_at: int) -> tuple[Any, int]:
 
 
 def regenerate_at_login() -> None:
-    """Connects Flask-Login's log-in with :meth:`RegenerateMixin.regenerate`, if Flask-Login has
-    been imported. Connecting twice changes nothing.
+    """Connects Flask-Login's log-in with :meth:`RegenerateMixin.regenerate`: now if Flask-Login has
+    been imported, otherwise as soon as it is. Connecting twice changes nothing.
     """
-    if "flask_login" in sys.modules:
-        sys.modules["flask_login"].user_logged_in.connect(_regenerate)
+    module = sys.modules.get(_AtImport.NAME)
+    if hasattr(module, "user_logged_in"):
+        _connect(module)
+    elif not any(isinstance(finder, _AtImport) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _AtImport())
+
+
+class _AtImport(MetaPathFinder):
+    """Calls :func:`_connect` once Flask-Login has been imported. Other finders find it."""
+
+    NAME = "flask_login"
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self.NAME:
+            return None
+        with contextlib.suppress(ValueError):
+            # Another thread may have removed it.
+            sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(fullname)
+        if spec is None or spec.loader is None:
+            # It is not installed, or not yet.
+            sys.meta_path.insert(0, self)
+            return spec
+        execute = spec.loader.exec_module
+
+        def execute_and_connect(module: ModuleType) -> None:
+            execute(module)
+            _connect(module)
+
+        spec.loader.exec_module = execute_and_connect  # type: ignore[method-assign]
+        return spec
+
+
+def _connect(flask_login: Any) -> None:
+    flask_login.user_logged_in.connect(_regenerate)
 
 
 def _regenerate(app: object, **_: object) -> None:

@@ -11,6 +11,7 @@ from itsdangerous.serializer import is_text_serializer
 
 from .._core import (
     COMPRESSED,
+    CREATED,
     MAX_INFLATED,
     NativeInterface,
     NativeState,
@@ -50,7 +51,18 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         """A session as bytes, as the interface's serializer writes it."""
         plain = dict(data)
         payload = self._dump_natively(app, plain)
-        return self._pack(plain) if payload is None else payload
+        if payload is not None:
+            return payload
+        created = plain.get(CREATED)
+        others = [key for key in plain if key != CREATED]
+        if created is None or not others or any(isinstance(key, str) for key in others):
+            return self._pack(plain)
+        # Keys that can be sorted among themselves, integers for example, but not with a str.
+        del plain[CREATED]
+        payload = self._pack(plain)
+        if not payload.startswith(b"{"):
+            return self._pack({**plain, CREATED: created})
+        return b'{"%s":%d,%s' % (CREATED.encode(), created, payload[1:])
 
     def _pack(self, value: Any) -> bytes:
         """Any value as bytes, by the serializer. Never gives bytes that look compressed and are

@@ -55,6 +55,11 @@ class _Sealed:
     fits: bool
 
 
+def _reissues_still(provenance: Provenance) -> bool:
+    until = provenance.reissue_until
+    return until is not None and time.monotonic() <= until
+
+
 class SavingFallback(PayloadInterface):
     """Saves sessions through Flask's hooks."""
 
@@ -86,7 +91,7 @@ class SavingFallback(PayloadInterface):
         provenance = provenance_of(session)
         is_due = self.should_set_cookie(app, session)
         reissued = None
-        if provenance is not None and provenance.reissue and accessed:
+        if provenance is not None and accessed and _reissues_still(provenance):
             reissued = None if response.cache_control.public else provenance
         save = None
         if is_due or reissued is not None:

@@ -7,11 +7,15 @@ import contextlib
 from flask.sessions import SecureCookieSession
 
 from .._core import CREATED, PROVENANCE, Provenance
+from ..errors import Reason
 from .lifetimes import RegenerateMixin
 
 
 class EncryptedSession(RegenerateMixin, SecureCookieSession):
     """A session from an encrypted cookie: Flask's own, with :meth:`regenerate`."""
+
+    #: Why the request's cookie was refused, if this session is new for that reason.
+    rejected: Reason | None = None
 
 
 # The notes are read and written through `__dict__` only: a session class with its own `__getattr__`
@@ -28,6 +32,15 @@ def remember_provenance(session: object, provenance: Provenance) -> None:
     """Notes how the session came. Does nothing if the session has no ``__dict__``."""
     with contextlib.suppress(AttributeError):
         session.__dict__[PROVENANCE] = provenance
+
+
+def remember_rejection(session: object, reason: Reason) -> None:
+    """Notes why the cookie was refused in whose place ``session`` is, if its class has an attribute
+    for it, like :attr:`EncryptedSession.rejected`.
+    """
+    if hasattr(type(session), "rejected"):
+        with contextlib.suppress(AttributeError):
+            session.__dict__["rejected"] = reason
 
 
 def creation_of(session: object, now: int) -> int:

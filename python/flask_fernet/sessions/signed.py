@@ -30,6 +30,13 @@ class SignedCookies:
         """Whether a cookie can be a signed one. It has dots, which base64 does not have."""
         return "." in token
 
+    @staticmethod
+    def has_their_shape(token: str) -> bool:
+        """Whether a cookie consists of a payload, a time and a signature, perhaps with the mark of
+        a compressed payload before them.
+        """
+        return token[1:].count(".") == 2 and len(token) <= SessionKeys.MAX_TOKEN
+
     def open(self, token: str, now: int, max_age: int) -> tuple[bytes, int]:
         """The serialised payload of a cookie, and its issue time in seconds since the epoch.
 

@@ -3,11 +3,12 @@
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyList, PyString, PyTuple, PyType};
+use pyo3::types::{PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 
 use super::baseline::TAG_CLASSES;
 use super::overrides::Overrides;
 use super::roles::HOOKS;
+use crate::python::clock::{Now, microseconds};
 use crate::python::codec::style::Style;
 use crate::python::dict::instance_dict;
 use crate::python::unhandled::Unhandled;
@@ -25,6 +26,12 @@ pub(crate) struct FlaskObjects {
     tag_classes: Vec<Py<PyType>>,
     pub(crate) dump_cookie: Py<PyAny>,
     pub(crate) vary_cookie: Py<PyTuple>,
+    /// The namespace of the module `flask.sessions`.
+    flask_sessions: Py<PyDict>,
+    datetime: Py<PyType>,
+    utc: Py<PyAny>,
+    /// The epoch, as an aware `datetime`.
+    epoch: Py<PyAny>,
 }
 
 static OBJECTS: PyOnceLock<FlaskObjects> = PyOnceLock::new();
@@ -40,6 +47,8 @@ impl FlaskObjects {
             // `SecureCookieSession.__init__` creates an equal callback for each session. One serves
             // all of them, because it takes the session as its argument.
             let session = import("flask.sessions", "SecureCookieSession")?.call0()?;
+            let datetime = import("datetime", "datetime")?;
+            let utc = import("datetime", "timezone")?.getattr("utc")?;
             Ok(Self {
                 environ_headers: class("werkzeug.datastructures", "EnvironHeaders")?,
                 headers: class("werkzeug.datastructures", "Headers")?,
@@ -52,8 +61,31 @@ impl FlaskObjects {
                 serializer: class("flask.json.tag", "TaggedJSONSerializer")?,
                 dump_cookie: import("werkzeug.http", "dump_cookie")?.unbind(),
                 vary_cookie: PyTuple::new(py, ["Vary", "Cookie"])?.unbind(),
+                flask_sessions: py.import("flask.sessions")?.dict().unbind(),
+                epoch: datetime.call_method1("fromtimestamp", (0, &utc))?.unbind(),
+                datetime: datetime.cast_into::<PyType>()?.unbind(),
+                utc: utc.unbind(),
             })
         })
+    }
+
+    /// `datetime.now(timezone.utc)` as `flask.sessions` calls it, in microseconds since the epoch.
+    /// Declines if that raises.
+    ///
+    /// A test may have replaced that class (freezegun), its method (time-machine) or neither, so
+    /// it is called, unless it is Python's own and `now`, from `time.time`, is the system's time.
+    pub(crate) fn datetime_now(&self, py: Python<'_>, now: &Now<'_>) -> Result<i64, Unhandled> {
+        let datetime = self.flask_sessions.bind(py).get_item(intern!(py, "datetime"))?;
+        let datetime = datetime.ok_or(Unhandled::Declined)?;
+        if datetime.is(&self.datetime) && now.is_of_system() {
+            return Ok(now.microseconds()?);
+        }
+        let since_epoch = datetime
+            .call_method1(intern!(py, "now"), (&self.utc,))
+            .and_then(|now| now.sub(&self.epoch))
+            .map_err(|_| Unhandled::Declined)?;
+        let since_epoch = since_epoch.cast_into::<PyDelta>()?;
+        microseconds(&since_epoch)?.ok_or(Unhandled::Declined)
     }
 
     /// An empty session of a class that is constructed like Flask's.

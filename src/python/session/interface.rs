@@ -14,6 +14,7 @@ use super::save::save;
 use super::state::NativeState;
 use crate::python::codec::decode::decode_into;
 use crate::python::codec::encode::encode_dict;
+use crate::python::errors;
 use crate::python::unhandled::OrNone;
 
 /// The native half of a session interface.
@@ -40,10 +41,12 @@ impl NativeInterface {
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        match open(state(slf)?.get(), slf, app, request).or_none()? {
-            Some(session) => Ok(session),
-            None => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
-        }
+        let opened = match open(state(slf)?.get(), slf, app, request).or_none() {
+            Ok(None) => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
+            Ok(Some(session)) => Ok(session),
+            Err(error) => Err(error),
+        };
+        opened.map_err(|error| errors::without_our_frames(slf.py(), error))
     }
 
     /// Sets the session's cookie on the response, deletes it, or leaves it alone.
@@ -55,10 +58,14 @@ impl NativeInterface {
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
-        if save(state(slf)?.get(), slf, app, session, response).or_none()?.is_none() {
-            slf.call_method1(intern!(slf.py(), "_save"), (app, session, response))?;
-        }
-        Ok(())
+        let saved = match save(state(slf)?.get(), slf, app, session, response).or_none() {
+            Ok(None) => {
+                let arguments = (app, session, response);
+                slf.call_method1(intern!(slf.py(), "_save"), arguments).map(|_| ())
+            }
+            saved => saved.map(|_| ()),
+        };
+        saved.map_err(|error| errors::without_our_frames(slf.py(), error))
     }
 
     /// The policy of ``app``, cached while nothing that it depends on changes; ``None`` if the

@@ -44,22 +44,23 @@ pub(super) fn open<'py>(
     let name = policy.cookie_name().ok_or(Unhandled::Declined)?;
     let class = resolved.session_class()?;
     let header = flask.cookie_header(request)?;
-    let Some(token) = token_in(header.as_ref(), name)? else {
+    let Some(received) = Received::find(header.as_ref(), name)? else {
         return Ok(class.empty(py, flask)?);
     };
     let now = clock::now(py)?;
     let max_age = policy.lifetime_microseconds().ok_or(Unhandled::Declined)? / 1_000_000;
-    let opened = match keys.open(token.as_bytes(), now.seconds()?, max_age, name.as_bytes()) {
-        Ok(opened) => opened,
-        Err(_) if policy.python_may_open() => return Err(Unhandled::Declined),
-        Err(reason) => return reject(state, &admitted, reason),
-    };
+    let opened =
+        match keys.open(received.token.as_bytes(), now.seconds()?, max_age, name.as_bytes()) {
+            Ok(opened) => opened,
+            Err(_) if policy.python_may_open() => return Err(Unhandled::Declined),
+            Err(reason) => return reject(state, &admitted, &received, reason),
+        };
     if admitted.style(&resolved)?.is_none() {
-        return restore(&admitted, &opened);
+        return restore(&admitted, &received, &opened);
     }
     let data = class.dict_to_fill(py, flask)?;
     if decode(state, &data, &opened)?.is_none() {
-        return restore(&admitted, &opened);
+        return restore(&admitted, &received, &opened);
     }
     let created = take_creation(&data)?;
     let created = match policy.absolute_lifetime() {
@@ -70,7 +71,7 @@ pub(super) fn open<'py>(
                 None => opened.issued_at.into_pyobject(py).map_err(PyErr::from)?.into_any(),
             };
             if is_older(&created, lifetime, &now)? {
-                return reject(state, &admitted, TokenError::Expired);
+                return reject(state, &admitted, &received, TokenError::Expired);
             }
             Some(created)
         }
@@ -87,18 +88,42 @@ fn none(py: Python<'_>) -> Bound<'_, PyAny> {
     py.None().into_bound(py)
 }
 
-/// The value of the cookie `name`; `None` if it is missing or empty. Declines a header that is not
-/// ASCII (few are), or that only Werkzeug's parser reads.
-fn token_in<'a>(
-    header: Option<&'a Bound<'_, PyString>>,
-    name: &str,
-) -> Result<Option<&'a str>, Unhandled> {
-    let Some(header) = header else { return Ok(None) };
-    let header = header.to_str().ok().filter(|header| header.is_ascii());
-    match cookie::find(header.ok_or(Unhandled::Declined)?, name) {
-        Lookup::Value(value) => Ok(Some(value).filter(|value| !value.is_empty())),
-        Lookup::Absent => Ok(None),
-        Lookup::LeaveToWerkzeug => Err(Unhandled::Declined),
+/// The session cookie of a request.
+struct Received<'a> {
+    token: &'a str,
+    header: &'a str,
+    name: &'a str,
+}
+
+impl<'a> Received<'a> {
+    /// The first cookie `name`; `None` if it is missing or empty. Declines a header that is not
+    /// ASCII (few are), or that only Werkzeug's parser reads.
+    fn find(
+        header: Option<&'a Bound<'_, PyString>>,
+        name: &'a str,
+    ) -> Result<Option<Self>, Unhandled> {
+        let Some(header) = header else { return Ok(None) };
+        let header = header.to_str().ok().filter(|header| header.is_ascii());
+        let header = header.ok_or(Unhandled::Declined)?;
+        let received = match cookie::find(header, name) {
+            Lookup::Value(token) => Self { token, header, name },
+            Lookup::Absent => return Ok(None),
+            Lookup::LeaveToWerkzeug => return Err(Unhandled::Declined),
+        };
+        if received.token.is_empty() {
+            received.require_single()?;
+            return Ok(None);
+        }
+        Ok(Some(received))
+    }
+
+    /// Declines if the request has further cookies of this name, which the fallback tries too.
+    #[cold]
+    fn require_single(&self) -> Result<(), Unhandled> {
+        if cookie::has_several(self.header, self.name) {
+            return Err(Unhandled::Declined);
+        }
+        Ok(())
     }
 }
 
@@ -107,10 +132,12 @@ fn token_in<'a>(
 fn reject<'py>(
     state: &NativeState,
     admitted: &Admitted<'_, 'py>,
+    received: &Received<'_>,
     reason: TokenError,
 ) -> Result<Bound<'py, PyAny>, Unhandled> {
+    received.require_single()?;
     let name = intern!(admitted.app.py(), "_rejected");
-    let arguments = (admitted.app, reason_name(reason), state.count(reason));
+    let arguments = (admitted.app, reason_name(reason), state.count(reason), received.token);
     Ok(admitted.interface.call_method1(name, arguments)?)
 }
 
@@ -118,12 +145,16 @@ fn reject<'py>(
 #[cold]
 fn restore<'py>(
     admitted: &Admitted<'_, 'py>,
+    received: &Received<'_>,
     opened: &Opened,
 ) -> Result<Bound<'py, PyAny>, Unhandled> {
+    received.require_single()?;
     let py = admitted.app.py();
     let payload = PyBytes::new(py, &opened.payload);
     let is_newest = opened.key == 0;
-    let arguments = (admitted.app, payload, opened.issued_at, is_newest, opened.format.name());
+    let token = received.token;
+    let arguments =
+        (admitted.app, token, payload, opened.issued_at, is_newest, opened.format.name());
     Ok(admitted.interface.call_method1(intern!(py, "_restore"), arguments)?)
 }
 
@@ -171,7 +202,7 @@ fn note_provenance<'py>(
         let arguments = (admitted.app, session, opened.issued_at, payload, opened.format.name());
         admitted.interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
     } else if policy.refresh_from() > 0.0 {
-        let provenance = Provenance::new(None, opened.issued_at, false);
+        let provenance = Provenance::new(None, opened.issued_at, None);
         remember(session, intern!(py, PROVENANCE), Bound::new(py, provenance)?)?;
     }
     Ok(())

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
-use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyDelta, PyList, PyString};
 
 use crate::compress::Compression;
 use crate::keys::key_set::KeySet;
+use crate::python::clock::microseconds;
 use crate::python::keys::session_keys::SessionKeys;
 
 /// The name of Flask's own format, in which tokens are signed and not encrypted.
@@ -305,15 +305,4 @@ impl CookieAttributes {
             .chain([&self.max_size, &self.refresh_each_request])
             .try_for_each(|value| visit.call(value))
     }
-}
-
-/// A `timedelta` in microseconds; `None` where i64 cannot hold it, beyond 290,000 years.
-fn microseconds(delta: &Bound<'_, PyDelta>) -> PyResult<Option<i64>> {
-    let py = delta.py();
-    let days: i64 = delta.getattr(intern!(py, "days"))?.extract()?;
-    let seconds: i64 = delta.getattr(intern!(py, "seconds"))?.extract()?;
-    let microseconds: i64 = delta.getattr(intern!(py, "microseconds"))?.extract()?;
-    let seconds = days.checked_mul(86_400).and_then(|days| days.checked_add(seconds));
-    let whole = seconds.and_then(|seconds| seconds.checked_mul(1_000_000));
-    Ok(whole.and_then(|whole| whole.checked_add(microseconds)))
 }

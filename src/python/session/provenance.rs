@@ -16,16 +16,20 @@ pub(crate) struct Provenance {
     payload: Option<Py<PyBytes>>,
     /// Seconds since the epoch.
     pub(super) issued_at: u64,
-    /// Whether to re-issue the session though nobody changed it, because an older key made its
-    /// token or it came in another format.
-    pub(super) reissue: bool,
+    /// If the session is to be re-issued though nobody changed it, because an older key made its
+    /// token or it came in another format: by when, in seconds of ``time.monotonic``.
+    pub(super) reissue_until: Option<f64>,
 }
 
 #[pymethods]
 impl Provenance {
     #[new]
-    pub(super) const fn new(payload: Option<Py<PyBytes>>, issued_at: u64, reissue: bool) -> Self {
-        Self { payload, issued_at, reissue }
+    pub(super) const fn new(
+        payload: Option<Py<PyBytes>>,
+        issued_at: u64,
+        reissue_until: Option<f64>,
+    ) -> Self {
+        Self { payload, issued_at, reissue_until }
     }
 }
 

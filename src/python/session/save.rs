@@ -43,6 +43,32 @@ pub(super) fn save<'py>(
         // The cookie is to be deleted.
         return Err(Unhandled::Declined);
     }
+    let cookie = match new_cookie(state, &admitted, flask, &session) {
+        Err(Unhandled::Declined) => return Err(Unhandled::Declined),
+        result => result,
+    };
+    // Nothing has been changed so far; from here on this function must not decline. In Flask's
+    // order: `Vary` comes first if the session was accessed, also where writing it raises.
+    if session.accessed {
+        vary_by_cookie(flask, response, &headers)?;
+    }
+    let cookie = cookie?;
+    if let Some(cookie) = cookie {
+        headers.append((intern!(py, "Set-Cookie"), cookie))?;
+        if !session.accessed {
+            vary_by_cookie(flask, response, &headers)?;
+        }
+    }
+    Ok(())
+}
+
+/// The `Set-Cookie` value of a session; `None` if its cookie is not sent.
+fn new_cookie<'py>(
+    state: &NativeState,
+    admitted: &Admitted<'_, 'py>,
+    flask: &FlaskObjects,
+    session: &SessionView<'_, 'py>,
+) -> Result<Option<Bound<'py, PyString>>, Unhandled> {
     let resolved = match admitted.policy(Purpose::Save) {
         // The Python fallback would not have read the policy here, so an error in the configuration
         // must not surface.
@@ -54,25 +80,11 @@ pub(super) fn save<'py>(
     if resolved.policy().debug() || resolved.policy().writes_signed() {
         return Err(Unhandled::Declined);
     }
-    let mut cookie = None;
-    if session.may_be_written() && !session.data.is_empty() {
-        let context = SaveContext::new(state, &admitted, &resolved, flask)?;
-        if context.is_due(&session)? {
-            cookie = Some(context.cookie(&session)?);
-        }
+    if !session.may_be_written() || session.data.is_empty() {
+        return Ok(None);
     }
-    // Nothing has been changed so far; from here on this function must not decline. In Flask's
-    // order: `Vary` comes first if the session was accessed.
-    if session.accessed {
-        vary_by_cookie(flask, response, &headers)?;
-    }
-    if let Some(cookie) = cookie {
-        headers.append((intern!(py, "Set-Cookie"), cookie))?;
-        if !session.accessed {
-            vary_by_cookie(flask, response, &headers)?;
-        }
-    }
-    Ok(())
+    let context = SaveContext::new(state, admitted, &resolved, flask)?;
+    if context.is_due(session)? { context.cookie(session).map(Some) } else { Ok(None) }
 }
 
 /// A session that is saved, and its attributes.
@@ -102,7 +114,7 @@ impl<'a, 'py> SessionView<'a, 'py> {
         let modified = flag(intern!(py, "modified"), modified)?;
         let provenance = own.get_item(intern!(py, PROVENANCE))?;
         let provenance = provenance.map(Bound::cast_into::<Provenance>).transpose()?;
-        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue) {
+        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue_until.is_some()) {
             return Err(Unhandled::Declined);
         }
         let issued_at = provenance.map(|provenance| provenance.get().issued_at);
@@ -124,6 +136,7 @@ impl<'a, 'py> SessionView<'a, 'py> {
 struct SaveContext<'a, 'py> {
     state: &'a NativeState,
     admitted: &'a Admitted<'a, 'py>,
+    flask: &'a FlaskObjects,
     policy: &'a Policy,
     template: &'a CookieTemplate,
     style: Option<Style>,
@@ -135,13 +148,13 @@ impl<'a, 'py> SaveContext<'a, 'py> {
         state: &'a NativeState,
         admitted: &'a Admitted<'a, 'py>,
         resolved: &'a ResolvedPolicy,
-        flask: &FlaskObjects,
+        flask: &'a FlaskObjects,
     ) -> Result<Self, Unhandled> {
         let py = admitted.app.py();
         let style = admitted.style(resolved)?;
         let now = clock::now(py)?;
         let template = resolved.template(py, flask)?;
-        Ok(Self { state, admitted, policy: resolved.policy(), template, style, now })
+        Ok(Self { state, admitted, flask, policy: resolved.policy(), template, style, now })
     }
 
     /// Whether the cookie is sent: Flask's `should_set_cookie`, and `SESSION_REFRESH_AFTER`.
@@ -181,12 +194,13 @@ impl<'a, 'py> SaveContext<'a, 'py> {
         budget.set_cookie(py, &payload, issued_at)
     }
 
-    /// The time after which the browser drops a permanent session's cookie.
+    /// The time after which the browser drops a permanent session's cookie. Flask counts it from
+    /// `datetime.now`, and not from `time.time`, which dates the token.
     fn expires(&self) -> Result<Expires, Unhandled> {
+        let py = self.admitted.app.py();
+        let now = self.flask.datetime_now(py, &self.now)?;
         let lifetime = self.policy.lifetime_microseconds();
-        let expires = lifetime.and_then(|lifetime| {
-            self.now.microseconds().ok().and_then(|now| now.checked_add(lifetime))
-        });
+        let expires = lifetime.and_then(|lifetime| now.checked_add(lifetime));
         Ok(Expires(expires.ok_or(Unhandled::Declined)?.div_euclid(1_000_000)))
     }
 
