@@ -6,7 +6,7 @@ use zeroize::Zeroize;
 const DEPTH: usize = 16 * 1024;
 
 /// Calls `make`, then overwrites the stack that it used. A moved value leaves a copy behind that
-/// no destructor sees.
+/// no destructor sees. Registers that are saved later may still hold parts of a key.
 pub fn with_wiped_stack<T>(make: impl FnOnce() -> T) -> T {
     let made = deeper(make);
     wipe();

@@ -27,7 +27,8 @@ const MAC: usize = 32;
 const STRETCH: usize = 64;
 
 /// The two halves of a Fernet key, kept as keyed contexts that each token copies or borrows:
-/// the AES key schedules and the HMAC state after its padded key block. Wiped on drop.
+/// the AES key schedules and the HMAC state after its padded key block. Wiped on drop, but for
+/// working copies that using it leaves on the stack.
 ///
 /// Boxed, so that moving a key leaves no copy of its schedules behind.
 pub struct FernetKey(Box<Contexts>);

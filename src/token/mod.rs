@@ -8,6 +8,7 @@ mod fork;
 mod gcm;
 mod plaintext;
 pub mod random;
+mod wall_clock;
 pub mod xaes;
 
 pub use error::TokenError;

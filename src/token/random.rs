@@ -1,12 +1,17 @@
 //! The one source of randomness.
 //!
 //! Keys come from the operating system directly. Initialisation vectors, which every token shows
-//! in the clear, come from a small pool per thread, which the operating system fills and a forked
-//! child discards: one system call per IV would cost as much as the rest of a short token.
+//! in the clear, come from a small pool per thread, which the operating system fills: one system
+//! call per IV would cost as much as the rest of a short token.
+//!
+//! A forked child discards the pool that it inherits. A machine that is resumed twice from one image
+//! of its memory (a function's snapshot, a clone) cannot tell, so a pool is good for one second of
+//! wall-clock time at most, and not after the clock went back.
 
 use std::cell::RefCell;
 
 use super::fork;
+use super::wall_clock;
 
 /// Bytes in a thread's pool: 64 IVs per system call.
 const POOL: usize = 1024;
@@ -15,15 +20,26 @@ const POOL: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRandomness;
 
+/// Seconds for which a pool is good.
+const GOOD_FOR: u64 = 1;
+
+#[derive(Clone)]
 struct Pool {
     bytes: [u8; POOL],
     used: usize,
     generation: u64,
+    /// When it was filled.
+    filled: wall_clock::Time,
 }
 
 thread_local! {
     static IVS: RefCell<Pool> = const {
-        RefCell::new(Pool { bytes: [0; POOL], used: POOL, generation: 0 })
+        RefCell::new(Pool {
+            bytes: [0; POOL],
+            used: POOL,
+            generation: 0,
+            filled: wall_clock::Time::EPOCH,
+        })
     };
 }
 
@@ -54,20 +70,30 @@ pub fn nonce() -> Result<[u8; 24], NoRandomness> {
 fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut drawn = [0; N];
     match fork::generation() {
-        Some(generation) => IVS.with_borrow_mut(|pool| pool.draw(generation, &mut drawn))?,
+        Some(generation) => {
+            let now = wall_clock::now();
+            IVS.with_borrow_mut(|pool| pool.draw(generation, now, &mut drawn))?;
+        }
         None => fill(&mut drawn)?,
     }
     Ok(drawn)
 }
 
 impl Pool {
-    fn draw(&mut self, generation: u64, out: &mut [u8]) -> Result<(), NoRandomness> {
-        if self.used + out.len() > POOL || self.generation != generation {
+    fn draw(
+        &mut self,
+        generation: u64,
+        now: wall_clock::Time,
+        out: &mut [u8],
+    ) -> Result<(), NoRandomness> {
+        let is_fresh = now.is_within(GOOD_FOR, self.filled);
+        if self.used + out.len() > POOL || self.generation != generation || !is_fresh {
             // Marked as spent first, so that a failure leaves no old bytes to be drawn again.
             self.used = POOL;
             fill(&mut self.bytes)?;
             self.used = 0;
             self.generation = generation;
+            self.filled = now;
         }
         let drawn = &mut self.bytes[self.used..self.used + out.len()];
         out.copy_from_slice(drawn);
@@ -81,6 +107,32 @@ impl Pool {
 mod tests {
     use super::*;
     use std::collections::HashSet;
+
+    fn drawn(pool: &mut Pool, now: wall_clock::Time) -> [u8; 16] {
+        let mut iv = [0; 16];
+        pool.draw(1, now, &mut iv).expect("random");
+        iv
+    }
+
+    #[test]
+    fn machines_resumed_from_one_image_draw_different_bytes() {
+        let at = |seconds, nanoseconds| wall_clock::Time { seconds, nanoseconds };
+        let mut pool = IVS.with_borrow(Pool::clone);
+        drawn(&mut pool, at(1000, 500));
+        for (later, alike) in [
+            (at(1000, 500), true),
+            (at(1001, 499), true),
+            (at(1001, 500), false),
+            (at(5000, 0), false),
+            // The clock of the image's host was ahead.
+            (at(1000, 499), false),
+            (at(0, 0), false),
+        ] {
+            let (mut first, mut second) = (pool.clone(), pool.clone());
+            let (first, second) = (drawn(&mut first, later), drawn(&mut second, later));
+            assert_eq!(first == second, alike, "{later:?}");
+        }
+    }
 
     #[test]
     fn ivs_of_all_threads_differ() {
