@@ -26,7 +26,10 @@ NAMES = {
     "hand-written": "cryptography, by hand",
     "enciphers": "flask-enciphers",
     "nothing": "no session at all",
+    "compressed": 'flask-fernet, `"always"`',
 }
+#: The heading of the table that the README shows too.
+LENGTHS = "Length of a session cookie, in characters"
 #: The tables of figures that are not times per side: a heading, and patterns of a row's name and a
 #: figure's name, each with the row and the column that show the figure.
 FIGURES = {
@@ -51,6 +54,9 @@ FIGURES = {
             r"\1 bytes",
             "xaes-256-gcm (characters)",
         ),
+    ],
+    LENGTHS: [
+        (r"characters of a cookie: (.+): ([\w-]+)", r"\1", r"\2"),
     ],
     "Time by size": [
         (r"(\d+) bytes: (\w+)_µs", r"\1 bytes", r"\2 (µs)"),
@@ -83,7 +89,8 @@ def publish(rows: list[dict[str, Any]], about: dict[str, str]) -> None:
     if missing:
         raise SystemExit(f"not measured in this run: {', '.join(sorted(missing))}")
     CHART.write_text(chart({name: found[name] for name in DRAWN}))
-    put(README, table(found, about))
+    lengths = figures_table(grouped(rows)[LENGTHS])
+    put(README, "\n".join([table(found, about), f"{LENGTHS}:", "", *lengths]) + "\n")
     put(PERFORMANCE, everything(rows, about))
 
 
@@ -157,13 +164,18 @@ def everything(rows: list[dict[str, Any]], about: dict[str, str]) -> str:
         if ours is not None:
             lines.append(f"| {row['name']} | {ours:.2f} µs | {', '.join(others)} |")
     for heading, figures in grouped(rows).items():
-        columns = list(dict.fromkeys(column for cells in figures.values() for column in cells))
-        lines += ["", f"### {heading}", "", "| | " + " | ".join(columns) + " |"]
-        lines.append("|---|" + "---:|" * len(columns))
-        for name, cells in figures.items():
-            shown = [number(cells[column]) if column in cells else "" for column in columns]
-            lines.append(f"| {name} | " + " | ".join(shown) + " |")
+        lines += ["", f"### {heading}", "", *figures_table(figures)]
     return "\n".join(lines) + "\n"
+
+
+def figures_table(figures: dict[str, dict[str, float]]) -> list[str]:
+    """The lines of a table of figures."""
+    columns = list(dict.fromkeys(column for cells in figures.values() for column in cells))
+    lines = ["| | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
+    for name, cells in figures.items():
+        shown = [number(cells[column]) if column in cells else "" for column in columns]
+        lines.append(f"| {name} | " + " | ".join(shown) + " |")
+    return lines
 
 
 def grouped(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, float]]]:

@@ -36,3 +36,14 @@ def open_and_save(app: Flask, data: dict[str, Any]) -> Callable[[], object]:
     context.pop()
     app.app_context().push()
     return call
+
+
+def length(app: Flask, data: dict[str, Any]) -> int:
+    """The number of characters of the session cookie's value."""
+    interface: Any = app.session_interface
+    response = app.response_class()
+    with app.test_request_context():
+        session = interface.session_class(data)
+        session.modified = True
+        interface.save_session(app, session, response)
+    return len(response.headers["Set-Cookie"].partition("=")[2].partition(";")[0])

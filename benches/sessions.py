@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from benches.cycle import open_and_save
+from benches.cycle import length, open_and_save
 from benches.interfaces import apps
 from benches.payloads import PAYLOADS
 from flask_fernet._core import Codec
@@ -18,10 +18,24 @@ if TYPE_CHECKING:
 
 
 def measure(table: Table) -> None:
-    """One row per payload; then the codec alone, against orjson without tags or sorting."""
+    """One row per payload, and one with compression; the length of the cookies; then the codec
+    alone, against orjson without tags or sorting.
+    """
     for name, data in PAYLOADS.items():
-        sides = {side: open_and_save(app, data) for side, app in apps(data).items()}
+        made = apps(data)
+        sides = {side: open_and_save(app, data) for side, app in made.items()}
         table.measure(f"open + save, {name}", sides)
+        compressing = {side: made[side] for side in ("ours", "signed")}
+        compressing["ours"].config["SESSION_COMPRESSION"] = "always"
+        sides = {side: open_and_save(app, data) for side, app in compressing.items()}
+        table.measure(f"open + save, {name}, compressed", sides)
+    for name, data in PAYLOADS.items():
+        made = apps(data)
+        lengths = {side: length(app, data) for side, app in made.items()}
+        made["ours"].config["SESSION_COMPRESSION"] = "always"
+        table.note(
+            f"characters of a cookie: {name}", compressed=length(made["ours"], data), **lengths
+        )
     codec = Codec()
     for name, data in PAYLOADS.items():
         try:

@@ -37,7 +37,7 @@ class Table:
         """Prints and keeps figures that are not times."""
         self.rows.append({"name": name, **figures})
         shown = "  ".join(
-            f"{what.replace('_', ' ')} {value:,.2f}" for what, value in figures.items()
+            f"{what.replace('_', ' ')} {value:,.10g}" for what, value in figures.items()
         )
         print(f"{name:<46} {shown}", flush=True)
 

@@ -470,7 +470,7 @@ def wrap(secret: bytes, document: bytes) -> str:
 def unwrap(secret: bytes, wrapped: str) -> bytes | None:
     """The document in a text that ``wrap`` made under ``secret``; ``None`` for any other text."""
 
-def deflate(payload: bytes) -> bytes:
+def deflate(payload: bytes, fast: bool = False) -> bytes:
     """The payload, compressed and marked."""
 
 def inflate(payload: bytes) -> bytes | None:

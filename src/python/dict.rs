@@ -58,7 +58,31 @@ pub(crate) fn with_locked<'py, T>(
     with_critical_section(dict, || read(&LockedDict(dict)))
 }
 
-impl LockedDict<'_, '_> {
+impl<'py> LockedDict<'_, 'py> {
+    /// Calls `visit` with each key and value, until it fails. It must not run Python code, and what
+    /// it drops must not either.
+    ///
+    /// PyO3's iterator locks the dict again for each entry, which on a free-threaded build lets
+    /// another thread change it in between, and panics then.
+    #[inline]
+    pub(crate) fn try_for_each<E>(
+        &self,
+        mut visit: impl FnMut(Bound<'py, PyAny>, Bound<'py, PyAny>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let py = self.0.py();
+        let mut position = 0;
+        while let Some((after, key, value)) = self.entry_at(position) {
+            // SAFETY: both were read from the dict inside this critical section and nothing has run
+            // since, so the dict still owns them. From here on they are held.
+            #[expect(unsafe_code, reason = "makes owned references of borrowed ones")]
+            let (key, value) =
+                unsafe { (Bound::from_borrowed_ptr(py, key), Bound::from_borrowed_ptr(py, value)) };
+            visit(key, value)?;
+            position = after;
+        }
+        Ok(())
+    }
+
     /// Whether the entry `name` holds the object at the address `value`.
     #[inline]
     pub(crate) fn holds(&self, name: &Bound<'_, PyString>, value: *mut ffi::PyObject) -> bool {

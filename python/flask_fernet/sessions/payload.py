@@ -95,13 +95,16 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
 
     def _compressed(self, payload: bytes, compression: str) -> Iterator[bytes]:
         """The payload, compressed and not, in the order that ``SESSION_COMPRESSION`` asks for."""
-        unchanged = payload.startswith(MARK) or len(payload) > MAX_INFLATED
-        if unchanged or compression != "always":
-            yield payload
-        if unchanged or compression == "never":
-            return
-        packed = deflate(payload)
-        if len(packed) < len(payload):
-            yield packed
+        if payload.startswith(MARK) or len(payload) > MAX_INFLATED:
+            compression = "never"
         if compression == "always":
+            fast = deflate(payload, fast=True)
+            if len(fast) < len(payload):
+                yield fast
+                compression = "thorough"
+        if compression != "thorough":
             yield payload
+        if compression in ("fit", "thorough"):
+            packed = deflate(payload)
+            if len(packed) < len(payload):
+                yield packed

@@ -4,7 +4,6 @@ use std::sync::Mutex;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::sync::critical_section::with_critical_section;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString, PyTuple};
 
 use super::caches::with_cache;
@@ -146,11 +145,11 @@ impl Encoder<'_, '_> {
         let mut members = Members::new();
         // Hold the members before writing any: writing a value can run Python code, and another
         // thread may then change the dict.
-        with_critical_section(dict, || {
-            for (key, value) in dict {
+        with_locked(dict, |dict| {
+            dict.try_for_each(|key, value| {
                 members.push((key.cast_into_exact::<PyString>()?, value));
-            }
-            Ok::<_, Unhandled>(())
+                Ok::<_, Unhandled>(())
+            })
         })?;
         match members.as_slice() {
             [(key, value)] => self.single(key, value, depth),

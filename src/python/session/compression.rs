@@ -6,9 +6,13 @@ use pyo3::types::PyBytes;
 use crate::compress;
 
 /// The payload, compressed and marked.
+///
+/// :param fast: take less time for a longer result.
 #[pyfunction]
-pub(crate) fn deflate<'py>(py: Python<'py>, payload: &[u8]) -> Bound<'py, PyBytes> {
-    PyBytes::new(py, &compress::deflate(payload))
+#[pyo3(signature = (payload, fast=false))]
+pub(crate) fn deflate<'py>(py: Python<'py>, payload: &[u8], fast: bool) -> Bound<'py, PyBytes> {
+    let effort = if fast { compress::Effort::Fast } else { compress::Effort::Thorough };
+    PyBytes::new(py, &compress::deflate(payload, effort))
 }
 
 /// Undoes ``deflate``; ``None`` if the stream is broken or inflates to more than 1 MiB.

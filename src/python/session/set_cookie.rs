@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
 use super::policy::CookieAttributes;
-use crate::compress::{self, Compression};
+use crate::compress::{self, Compression, Effort};
 use crate::http_date::append_date;
 use crate::keys::key_set::{KeySet, MAX_TOKEN};
 use crate::python::flask::objects::FlaskObjects;
@@ -134,9 +134,16 @@ pub(super) fn compress_to_fit(
     if is_ambiguous || payload.len() > compress::MAX_INFLATED {
         return Err(Unhandled::Declined);
     }
-    if compresses {
-        let packed = compress::deflate(&payload);
-        if packed.len() < payload.len() && budget.fits(&packed) {
+    let efforts: &[Effort] = match compression {
+        Compression::Always => &[Effort::Fast, Effort::Thorough],
+        _ => &[Effort::Thorough],
+    };
+    for effort in efforts.iter().filter(|_| compresses) {
+        let packed = compress::deflate(&payload, *effort);
+        if packed.len() >= payload.len() {
+            break;
+        }
+        if budget.fits(&packed) {
             return Ok(packed);
         }
     }
