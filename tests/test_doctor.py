@@ -11,7 +11,7 @@ import pytest
 from flask import Flask
 from flask.sessions import SecureCookieSessionInterface
 
-from flask_fernet import Fernet, KeyRing
+from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
 from tests.apps import OTHER_SECRET, SECRET, secret_ring_app
 from tests.clock import Clock
 from tests.commands import run, succeed
@@ -21,7 +21,7 @@ class TestDoctor:
     def verdicts(self, app: Flask, *arguments: str) -> tuple[int, dict[str, str]]:
         result = run(app, "doctor", "--json", *arguments)
         return result.exit_code, {
-            check["name"]: check["verdict"] for check in json.loads(result.stdout)
+            check["name"]: check["verdict"] for check in json.loads(result.stdout)["checks"]
         }
 
     def test_a_well_configured_app_passes(self, app: Flask) -> None:
@@ -45,8 +45,31 @@ class TestDoctor:
             ({}, "SESSION_COOKIE_SECURE", "warn"),
             ({"SESSION_COOKIE_HTTPONLY": False}, "SESSION_COOKIE_HTTPONLY", "warn"),
             ({}, "SESSION_COOKIE_SAMESITE", "warn"),
+            ({"SESSION_COOKIE_NAME": "__Host-s"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_NAME": "__host-s", "SESSION_COOKIE_SECURE": True,
+              "SESSION_COOKIE_DOMAIN": "example.com"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_NAME": "__Host-s", "SESSION_COOKIE_SECURE": True,
+              "APPLICATION_ROOT": "/app"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_NAME": "__Secure-s"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_SAMESITE": "none"}, "SESSION_COOKIE_SAMESITE", "fail"),
+            ({"SESSION_COOKIE_PARTITIONED": True}, "SESSION_COOKIE_PARTITIONED", "fail"),
+            ({"SESSION_COOKIE_SAMESITE": "lose"}, "SESSION_COOKIE_SAMESITE", "fail"),
+            ({"SESSION_COOKIE_SAMESITE": 1}, "SESSION_COOKIE_SAMESITE", "fail"),
+            ({"SESSION_COOKIE_NAME": "a b"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_NAME": "a;b"}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_NAME": ""}, "SESSION_COOKIE_NAME", "fail"),
+            ({"SESSION_COOKIE_DOMAIN": 5}, "SESSION_COOKIE_*", "fail"),
+            ({"MAX_COOKIE_SIZE": "4093"}, "MAX_COOKIE_SIZE", "fail"),
+            ({"MAX_COOKIE_SIZE": None}, "MAX_COOKIE_SIZE", "fail"),
+            ({"MAX_COOKIE_SIZE": -1}, "MAX_COOKIE_SIZE", "fail"),
+            ({"MAX_COOKIE_SIZE": 100}, "MAX_COOKIE_SIZE", "fail"),
+            ({"PERMANENT_SESSION_LIFETIME": "1 day"}, "configuration", "fail"),
+            ({"SESSION_ENCRYPTON_KEYS": []}, "SESSION_ENCRYPTON_KEYS", "fail"),
+            ({"SESSION_OVERFLOV": "warn"}, "SESSION_OVERFLOV", "fail"),
+            ({"SESION_COMPRESSION": "always"}, "SESION_COMPRESSION", "fail"),
+            ({"SECRET_KEY_FALLBACKS": [SECRET]}, "keys", "warn"),
         ],
-    )
+    )  # fmt: skip
     def test_each_finding_has_its_verdict(
         self, app: Flask, config: dict[str, Any], name: str, verdict: str
     ) -> None:
@@ -71,6 +94,90 @@ class TestDoctor:
         assert "everybody may replace the file" not in run(app, "doctor").stdout
         (tmp_path / "ring.json").chmod(0o644)
         assert "open to everybody" in run(app, "doctor").stdout
+
+    def test_a_good_cookie_of_each_kind_passes(self, app: Flask) -> None:
+        app.secret_key = secrets.token_urlsafe(32)
+        app.config.update(SESSION_COOKIE_SECURE=True, SESSION_COOKIE_SAMESITE="None")
+        for name in ("session", "__Host-session", "__Secure-session", "a.b", "schl\u00fcssel"):
+            app.config.update(SESSION_COOKIE_NAME=name, SESSION_COOKIE_PARTITIONED=True)
+            assert self.verdicts(app, "--strict")[0] == 0, name
+        app.config.update(SESSION_TYPE="redis", SESSION_PERMANENT=True, MAX_COOKIE_SIZE=0)
+        assert self.verdicts(app, "--strict")[0] == 0
+
+    def test_it_says_what_is_in_force(self, app: Flask) -> None:
+        app.config.update(
+            SESSION_ENCRYPTION_KEYS=[Fernet.generate_key(), Fernet.generate_key()],
+            SESSION_ENCRYPTION_ACCEPT=["secret-key", "flask-signed"],
+            SESSION_ABSOLUTE_LIFETIME=86400,
+            SESSION_REFRESH_AFTER=0.1,
+            SESSION_COMPRESSION="always",
+        )
+        in_force = json.loads(succeed(app, "doctor", "--json"))["in_force"]
+        assert in_force == {
+            "written under": "SESSION_ENCRYPTION_KEYS[0]",
+            "also opens": "SESSION_ENCRYPTION_KEYS[1], SECRET_KEY",
+            "format": "fernet",
+            "accepted too": "secret-key, flask-signed",
+            "cookie": "session; domain=None; path=/; secure=False; partitioned=False; "
+            "samesite=None; httponly=True",
+            "cookie limit": "4093 bytes, then error",
+            "idle lifetime": "31 days, 0:00:00",
+            "absolute lifetime": "1 day, 0:00:00",
+            "refreshed": "when changed, or permanent and 3 days, 2:24:00 old",
+            "compression": "always",
+        }
+        app.config["SESSION_REFRESH_EACH_REQUEST"] = False
+        app.config.update(SESSION_ENCRYPTION_FORMAT="flask-signed", MAX_COOKIE_SIZE=0)
+        app.config.update(SESSION_ENCRYPTION_ACCEPT=["fernet"])
+        shown = succeed(app, "doctor")
+        assert "written under      SECRET_KEY" in shown
+        assert "only when changed" in shown
+        assert "cookie limit       none" in shown
+
+    def test_the_state_of_a_ring_is_in_force(self, app: Flask) -> None:
+        app.config.update(SESSION_ENCRYPTION_KEYRING="ring.json")
+        made = json.loads(succeed(app, "ring", "init", "--json"))
+        in_force = json.loads(succeed(app, "doctor", "--json"))["in_force"]
+        assert in_force["key ring"] == f"serial {made['serial']}; 1 primary"
+        assert in_force["written under"] == f"key {made['keys'][0]['id']} of the ring"
+
+    def test_no_key_names_the_sources(self, app: Flask) -> None:
+        app.secret_key = None
+        shown = run(app, "doctor").stdout
+        for source in ("SECRET_KEY", "SESSION_ENCRYPTION_KEYS", "SESSION_ENCRYPTION_KEYRING"):
+            assert source in shown
+        assert "no key" in shown
+
+    def test_a_made_up_secret_is_never_called_strong(self, app: Flask) -> None:
+        for secret in ("dev", "change-me-before-production"):
+            app.secret_key = secret
+            assert "strong" not in run(app, "doctor").stdout
+        app.secret_key = secrets.token_urlsafe(32)
+        assert "strong" in run(app, "doctor").stdout
+
+    def test_the_first_step_of_a_move_is_not_undone(self, app: Flask) -> None:
+        app.config.update(
+            SESSION_ENCRYPTION_FORMAT="flask-signed", SESSION_ENCRYPTION_ACCEPT=["fernet"]
+        )
+        shown = succeed(app, "doctor")
+        assert "'fernet' opens everywhere: the next deploy may write it" in shown
+        assert "remove it" not in shown
+        app.config.update(
+            SESSION_ENCRYPTION_FORMAT="fernet",
+            SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()],
+            SESSION_ENCRYPTION_ACCEPT=["keys"],
+        )
+        shown = succeed(app, "doctor")
+        assert "In the first step of a move, let it write" in shown
+
+    def test_hooks_decide_on_the_cookie(self, app: Flask) -> None:
+        class Own(EncryptedSessionInterface):
+            def get_cookie_secure(self, app: Flask) -> bool:
+                return True
+
+        app.session_interface = Own()
+        app.config.update(SESSION_COOKIE_NAME="__Host-s")
+        assert self.verdicts(app)[1].get("SESSION_COOKIE_NAME") is None
 
     def test_an_app_with_another_interface_fails(self, app: Flask) -> None:
         app.session_interface = SecureCookieSessionInterface()
@@ -102,7 +209,8 @@ def test_a_source_that_is_set_and_not_used_fails(app: Flask) -> None:
 
 def test_a_secret_that_no_key_depends_on_is_only_warned_of(app: Flask) -> None:
     app.config.update(SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()], SECRET_KEY=5)
-    checks = {check["name"]: check for check in json.loads(succeed(app, "doctor", "--json"))}
+    shown = json.loads(succeed(app, "doctor", "--json"))["checks"]
+    checks = {check["name"]: check for check in shown}
     assert checks["SECRET_KEY"]["verdict"] == "warn"
 
 

@@ -24,7 +24,7 @@ PYTHON_LEVELS = [
     ["sessions.key_sources", "sessions.policy"],
     ["sessions.payload", "sessions.serializer"],
     ["sessions.opening", "sessions.saving"],
-    ["sessions.fallback"],
+    ["sessions.configuration", "sessions.fallback"],
     ["sessions.interface"],
     ["sessions.inspection"],
     ["doctor"],

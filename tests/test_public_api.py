@@ -27,6 +27,7 @@ PUBLIC = [
     "RingStore",
     "SessionRejected",
     "SessionTooLarge",
+    "UnwritableValue",
     "keyring_unreadable",
     "new_ring",
     "session_migrated",

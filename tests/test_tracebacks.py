@@ -59,7 +59,7 @@ class TestRequests:
         assert_clean(self.error(make_app(), CONTENTS * 1000, SESSION_COMPRESSION="never"))
 
     def test_a_value_that_cannot_be_written(self, make_app: MakeApp) -> None:
-        error = self.error(make_app(), {CONTENTS: object()})
+        error = self.error(make_app(), [CONTENTS, object()])
         assert isinstance(error, TypeError)
         assert_clean(error)
 

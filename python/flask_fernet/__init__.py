@@ -23,6 +23,7 @@ from .errors import (
     Reason,
     SessionRejected,
     SessionTooLarge,
+    UnwritableValue,
 )
 from .fernet import Fernet, MultiFernet
 from .keys.keyring import KeyRing
@@ -48,6 +49,7 @@ __all__ = [
     "RingStore",
     "SessionRejected",
     "SessionTooLarge",
+    "UnwritableValue",
     "keyring_unreadable",
     "new_ring",
     "session_migrated",

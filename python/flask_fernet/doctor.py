@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import time
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from . import settings
 from ._core import MAX_CLOCK_SKEW, Policy
@@ -16,11 +18,14 @@ from .keys.following import newest_serial, require_newest
 from .keys.ring import State
 from .keys.ring_file import RingFile
 from .keys.wrapping import WrappedStore, wrapping_form
+from .sessions.configuration import NO_KEY, cookie_attributes, misspelt, problems
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.key_sources import app_secrets, configured_ring
 
 if TYPE_CHECKING:
     from flask import Flask
+
+    from .keys.ring import Ring
 
 #: Age in seconds from which the primary key should be replaced.
 _OLD = 365 * 24 * 3600
@@ -40,47 +45,78 @@ class Check(NamedTuple):
     name: str
     #: Never shows a key or a secret.
     message: str
+    #: The id of the key of a ring that the message is about.
+    key_id: str | None = None
 
 
-def examine(app: Flask) -> list[Check]:
-    """Runs all checks on ``app``.
+class Examination(NamedTuple):
+    """What the doctor says of an app."""
 
-    :returns: the results, the good ones included. None of them shows a key or a secret.
-    """
+    #: What is in force, by name. Never shows a key or a secret.
+    in_force: dict[str, str]
+    #: The results of all checks, the good ones included.
+    checks: list[Check]
+
+
+def examine(app: Flask) -> Examination:
+    """Says what is in force in ``app``, and runs all checks on it."""
     interface = app.session_interface
     if not isinstance(interface, EncryptedSessionInterface):
         message = (
             f"must be an EncryptedSessionInterface, not {type(interface).__name__}: sessions are "
             "not encrypted"
         )
-        return [Check("fail", "session_interface", message)]
+        return Examination({}, [Check("fail", "session_interface", message)])
     try:
         policy = interface._policy(app)
     except ConfigurationError as error:
-        return [Check("fail", "configuration", str(error))]
-    checks = [Check("ok", "session_interface", "encrypts sessions")]
-    if policy.is_null:
-        checks.append(Check("fail", "keys", "there is no key: sessions cannot be used"))
-    for name in policy.short_secrets:
-        message = f"must have at least {settings.SHORT_SECRET} bytes, or it can be guessed offline"
-        checks.append(Check("fail", name, message))
-    checks += _secrets(app, policy.short_secrets)
-    if not policy.short_secrets and not policy.is_null:
-        checks.append(Check("ok", "keys", "strong"))
+        return Examination({}, [Check("fail", "configuration", str(error))])
+    names = interface._sources.names(app, interface.salt) if policy.keys is not None else {}
+    with app.app_context():
+        in_force = dict(_in_force(interface, app, policy, names))
+        checks = [*_checks(interface, app, policy, names)]
+    return Examination(in_force, checks)
+
+
+def _checks(
+    interface: EncryptedSessionInterface, app: Flask, policy: Policy, names: dict[str, list[str]]
+) -> Iterator[Check]:
     if policy.writes_signed:
         message = "sessions are signed, not encrypted: this is only for the first of two deploys"
-        checks.append(Check("warn", "SESSION_ENCRYPTION_FORMAT", message))
+        yield Check("warn", "SESSION_ENCRYPTION_FORMAT", message)
+    else:
+        yield Check("ok", "session_interface", "encrypts sessions")
+    if policy.is_null:
+        yield Check("fail", "keys", NO_KEY)
+    yield from _key_checks(app, policy, names)
+    yield from _accepted(policy)
+    yield from _ring(app)
+    for problem in (*problems(interface, app, policy), *misspelt(app)):
+        yield Check("fail", problem.name, problem.message)
+    yield from _cookie(cookie_attributes(interface, app))
+    if time.time() < _EARLIEST:
+        yield Check("fail", "clock", "is years behind: sessions will seem to be expired")
+    else:
+        yield Check("ok", "clock", "plausible")
+
+
+def _key_checks(app: Flask, policy: Policy, names: dict[str, list[str]]) -> Iterator[Check]:
+    weak = False
+    for name in policy.short_secrets:
+        message = f"must have at least {settings.SHORT_SECRET} bytes, or it can be guessed offline"
+        yield Check("fail", name, message)
+        weak = True
+    for check in _secrets(app, policy.short_secrets):
+        yield check
+        weak = True
+    for same in names.values():
+        if len(same) > 1:
+            yield Check("warn", "keys", f"{' and '.join(same)} are the same key: remove one")
     for source in policy.unused_sources:
         message = f"the source {source!r} is set but unused: it neither writes nor opens"
-        checks.append(Check("fail", "keys", message))
-    checks += _accepted(policy)
-    checks += _ring(app)
-    checks += _cookie(app)
-    if time.time() < _EARLIEST:
-        checks.append(Check("fail", "clock", "is years behind: sessions will seem to be expired"))
-    else:
-        checks.append(Check("ok", "clock", "plausible"))
-    return checks
+        yield Check("fail", "keys", message)
+    if not weak and not policy.is_null:
+        yield Check("ok", "keys", "strong")
 
 
 def _secrets(app: Flask, short: list[str]) -> Iterator[Check]:
@@ -98,9 +134,61 @@ def _secrets(app: Flask, short: list[str]) -> Iterator[Check]:
 
 
 def _accepted(policy: Policy) -> Iterator[Check]:
-    for name in policy.accepted:
-        message = f"{name!r} is still accepted: remove it once no such session comes any more"
-        yield Check("warn", "SESSION_ENCRYPTION_ACCEPT", message)
+    name = "SESSION_ENCRYPTION_ACCEPT"
+    for accepted in policy.accepted:
+        if policy.writes_signed and accepted in settings.ENCRYPTED_FORMATS:
+            message = f"{accepted!r} opens everywhere: the next deploy may write it"
+            yield Check("ok", name, message)
+        elif accepted in settings.KEY_SOURCES:
+            message = (
+                f"{accepted!r} opens and does not write. In the first step of a move, let it write "
+                "once every worker has this configuration; in the last step, remove it once no "
+                "such session comes any more"
+            )
+            yield Check("warn", name, message)
+        else:
+            message = (
+                f"{accepted!r} is still accepted: remove it once no such session comes any more"
+            )
+            yield Check("warn", name, message)
+
+
+def _in_force(
+    interface: EncryptedSessionInterface, app: Flask, policy: Policy, names: dict[str, list[str]]
+) -> Iterator[tuple[str, str]]:
+    """What is in force, by name."""
+    keys = [" = ".join(same) for same in names.values()]
+    signed = [] if policy.signed is None else list(app_secrets(app))
+    written, *others = [*signed, *keys] if policy.writes_signed else [*keys, *signed] or ["no key"]
+    yield "written under", written
+    if others:
+        yield "also opens", ", ".join(dict.fromkeys(others))
+    yield "format", policy.format
+    if policy.accepted:
+        yield "accepted too", ", ".join(policy.accepted)
+    attributes = cookie_attributes(interface, app)
+    shown = [f"{name}={value}" for name, value in attributes.items() if name != "name"]
+    yield "cookie", f"{attributes['name']}; {'; '.join(shown)}"
+    limit = app.config["MAX_COOKIE_SIZE"]
+    yield "cookie limit", f"{limit} bytes, then {policy.overflow}" if limit else "none"
+    yield "idle lifetime", str(policy.lifetime)
+    absolute = policy.absolute_lifetime
+    yield "absolute lifetime", "none" if absolute is None else f"{timedelta(seconds=absolute)}"
+    yield "refreshed", _refreshed(app, policy)
+    yield "compression", policy.compression
+    if policy.ring is not None:
+        now, ring = time.time(), cast("Ring", policy.ring.poll_now())
+        counts = Counter(ring.state(key, now).value for key in ring.keys)
+        states = ", ".join(f"{count} {state}" for state, count in counts.items())
+        yield "key ring", f"serial {ring.serial}; {states}"
+
+
+def _refreshed(app: Flask, policy: Policy) -> str:
+    if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
+        return "only when changed"
+    if policy.refresh_from:
+        return f"when changed, or permanent and {timedelta(seconds=policy.refresh_from)} old"
+    return "when changed, or permanent"
 
 
 def _ring(app: Flask) -> Iterator[Check]:
@@ -123,10 +211,12 @@ def _ring(app: Flask) -> Iterator[Check]:
     primary = ring.primary(now)
     oldest = min(ring.opening(now), key=lambda key: key.created)
     days = max(0, now - oldest.created) / _DAY
-    yield Check("ok", name, f"the oldest key that opens, {oldest.id}, is {days:.0f} days old")
+    message = f"the oldest key that opens, {oldest.id}, is {days:.0f} days old"
+    yield Check("ok", name, message, oldest.id)
     age = now - primary.activates
     verdict = "warn" if age > _OLD else "ok"
-    yield Check(verdict, name, f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old")
+    message = f"the primary, {primary.id}, is {max(0, age) / _DAY:.0f} days old"
+    yield Check(verdict, name, message, primary.id)
     if now < max(key.created for key in ring.keys) - MAX_CLOCK_SKEW:
         yield Check("fail", "clock", "is behind the clock that made the newest key of the ring")
     gone = [key.id for key in ring.keys if ring.state(key, now) is State.EXPIRED]
@@ -170,15 +260,14 @@ def _guessable(secret: bytes) -> bool:
     return repeats or len(set(text)) < _FEW_LETTERS or any(word in text for word in words)
 
 
-def _cookie(app: Flask) -> Iterator[Check]:
-    config = app.config
-    if not config["SESSION_COOKIE_SECURE"]:
+def _cookie(attributes: dict[str, Any]) -> Iterator[Check]:
+    if not attributes["secure"]:
         message = "is off: browsers send the cookie over plain HTTP too"
         yield Check("warn", "SESSION_COOKIE_SECURE", message)
-    if not config["SESSION_COOKIE_HTTPONLY"]:
+    if not attributes["httponly"]:
         yield Check(
             "warn", "SESSION_COOKIE_HTTPONLY", "is off: scripts in the page can read the cookie"
         )
-    if config["SESSION_COOKIE_SAMESITE"] is None:
+    if attributes["samesite"] is None:
         message = "is not set: with 'Lax' forms on other sites do not send the cookie"
         yield Check("warn", "SESSION_COOKIE_SAMESITE", message)

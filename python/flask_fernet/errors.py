@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 
 class Reason(str, enum.Enum):
@@ -64,17 +65,44 @@ class SessionTooLarge(FlaskFernetError):
     nevertheless, with Werkzeug's warning.
     """
 
-    def __init__(self, size: int, limit: int) -> None:
+    def __init__(self, size: int, limit: int, largest: Sequence[tuple[object, int]] = ()) -> None:
         #: Length of the ``Set-Cookie`` value, in bytes.
         self.size = size
         #: Its maximum length, in bytes: ``MAX_COOKIE_SIZE``, or 1 MiB if that is 0.
         self.limit = limit
+        #: The largest keys of the session, each with the length of its value as JSON, in bytes.
+        self.largest = tuple(largest)
+        parts = [f"{shown_key(key)} with {length} bytes" for key, length in largest]
         super().__init__(
-            f"The session cookie would be {size} bytes long; the limit is {limit} bytes. Browsers "
-            "drop longer cookies without a word. Keep less in the session (an id instead of an "
-            "object, a page instead of a list), allow SESSION_COMPRESSION if it is 'never', or set "
-            "SESSION_OVERFLOW to 'warn' to send the cookie nevertheless."
+            f"The session cookie would be {size} bytes long; the limit is {limit} bytes. "
+            + (f"Its largest keys are {', '.join(parts)}. " if parts else "")
+            + "Browsers drop longer cookies without a word. Keep less in the session (an id, not "
+            "an object; a page, not a list), allow SESSION_COMPRESSION if it is "
+            "'never', or set SESSION_OVERFLOW to 'warn' to send the cookie nevertheless."
         )
+
+
+class UnwritableValue(FlaskFernetError, TypeError):
+    """Raised at the end of a request when the session has a value that its serializer does not
+    write. The message names the value by its path, ``session['user']['profile'][0]``, and by its
+    type, and never shows it. A ``TypeError``, as in Flask, whose own error is the ``__cause__``.
+    """
+
+    def __init__(self, path: str, type_name: str) -> None:
+        #: The path of the value, from ``session`` on.
+        self.path = path
+        super().__init__(
+            f"{path} cannot be written: the session's serializer does not write this {type_name}. "
+            "Keep an id, or text, numbers, lists and dicts with text as keys."
+        )
+
+
+def shown_key(key: object) -> str:
+    """A key of a dict for a message: text and numbers themselves, shortened, of others the type."""
+    if not isinstance(key, (str, int, float)):
+        return type(key).__name__
+    shown = repr(key)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 class InvalidToken(Exception):

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 from flask import Flask
 
-from tests.commands import succeed
+from tests.commands import run, succeed
 from tests.oracles import OracleFernet
 
 
@@ -24,3 +25,57 @@ def test_the_command_needs_no_import_in_the_app(tmp_path: Path) -> None:
     arguments = [sys.executable, "-m", "flask", "--app", "wsgi", "fernet", "generate-key"]
     done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True, check=True)
     OracleFernet(done.stdout.strip())
+
+
+def test_help_is_in_whole_sentences(app: Flask) -> None:
+    from flask_fernet.cli import fernet
+
+    context = click.Context(fernet)
+    pending, seen = [fernet], []
+    while pending:
+        command = pending.pop()
+        if isinstance(command, click.Group):
+            pending += [
+                command.get_command(context, name) for name in command.list_commands(context)
+            ]
+        seen.append(command.name)
+        assert (command.help or "").rstrip().endswith(".")
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert (parameter.help or "").endswith("."), (command.name, parameter.name)
+                assert not parameter.show_default
+    assert {"doctor", "inspect", "generate-key", "rotate", "reinstate"} <= set(seen)
+
+
+def test_an_unknown_command_is_an_error(app: Flask) -> None:
+    assert "No such command 'unknown'" in run(app, "unknown").stderr
+
+
+WITHOUT_FCNTL = """
+import sys
+sys.modules["fcntl"] = None
+sys.path.insert(0, ".")
+from flask.cli import cli
+try:
+    cli(["--help"], standalone_mode=False)
+finally:
+    print(sorted(name for name in sys.modules if name.startswith("flask_fernet.cli")))
+from tests.apps import add_views, encrypted_app, works
+from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, KeyRingError
+works(add_views(encrypted_app(EncryptedSessionInterface(keys=[Fernet.generate_key()]))))
+try:
+    KeyRing("ring.json")
+except KeyRingError as error:
+    print(error)
+"""
+
+
+def test_without_fcntl_everything_but_rings_in_files_works() -> None:
+    """As on Windows. Flask loads this group for every command of every app."""
+    command = [sys.executable, "-c", WITHOUT_FCNTL]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "fernet" in done.stdout
+    assert done.stdout.endswith(
+        "['flask_fernet.cli']\nA key ring in a file needs a POSIX system. Use another RingStore.\n"
+    )

@@ -22,7 +22,10 @@ def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -
     app.config["PERMANENT_SESSION_LIFETIME"] = 3600
     assert "Replaced keys open for 3,600 seconds" in succeed(app, "ring", "init")
     again = run(app, "ring", "init")
-    assert (again.exit_code, again.stderr) == (1, "Error: There is a key ring already.\n")
+    assert (again.exit_code, again.stderr) == (
+        1,
+        f"Error: There is a key ring at {tmp_path / 'session-keys.json'} already.\n",
+    )
     assert states(app) == ["primary"]
     client = app.test_client()
     token = write(client, a=1)
@@ -41,7 +44,8 @@ def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -
     assert states(app) == ["retired", "retired", "primary"]
     ring = KeyRing(tmp_path / "session-keys.json").load()
     needed = json.loads(succeed(app, "ring", "needed", "--json", input=f"{token}\n\nx\n"))
-    assert needed == {key.id: int(key is ring.keys[0]) for key in ring.keys} | {"none of them": 1}
+    counts = {key.id: int(key is ring.keys[0]) for key in ring.keys}
+    assert needed == {"keys": counts, "none": 1}
     succeed(app, "ring", "revoke", ring.keys[0].id)
     assert states(app) == ["revoked", "retired", "primary"]
     unknown = run(app, "ring", "revoke", "nothing")
@@ -83,7 +87,7 @@ def test_needed_counts_the_keys_that_session_cookies_need(app: Flask, tmp_path: 
     app.config["SESSION_ENCRYPTION_FORMAT"] = "xaes-256-gcm"
     tokens += [write(app.test_client(), a=1), "garbage"]
     counts = json.loads(succeed(app, "ring", "needed", "--json", "-", input="\n".join(tokens)))
-    assert counts == {key["id"]: 2, "none of them": 1}
+    assert counts == {"keys": {key["id"]: 2}, "none": 1}
 
 
 def test_what_is_not_a_key_is_not_taken_over(app: Flask, tmp_path: Path) -> None:
@@ -150,3 +154,37 @@ def test_needed_counts_the_keys_of_data_without_an_app(
     assert counted.exit_code == 0
     lines = [line.split() for line in counted.stdout.splitlines()]
     assert lines == [["KEY", "TOKENS"], [key.id, "1"], ["none", "of", "them", "2"]]
+
+
+def test_quiet_commands_print_errors_alone(app: Flask, tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    for command in ("init", "rotate --activate-in 0", "prune", "rewrap", "reinstate"):
+        done = run(app, "ring", *command.split(), "--quiet", "--path", str(path))
+        assert (done.exit_code, done.output) == (0, "")
+    key_id = KeyRing(path).load().keys[0].id
+    done = run(app, "ring", "revoke", key_id, "--quiet", "--path", str(path))
+    assert (done.exit_code, done.output) == (0, "")
+    failed = run(app, "ring", "init", "--quiet", "--path", str(path))
+    assert failed.exit_code == 1
+    assert failed.stderr == f"Error: There is a key ring at {path} already.\n"
+
+
+def test_a_ring_is_made_beside_an_app_that_fails_to_load(tmp_path: Path) -> None:
+    def create_app() -> Flask:
+        raise LookupError("the database is away")
+
+    path = str(tmp_path / "ring.json")
+    made = run_from(create_app, "ring", "init", "--path", path)
+    assert made.exit_code == 0
+    assert "The app cannot be loaded (LookupError): left out." in made.stderr
+    assert run_from(create_app, "ring", "list", "--path", path).exit_code == 0
+    # The app's own ring cannot be found without the app.
+    assert isinstance(run_from(create_app, "ring", "list").exception, LookupError)
+
+
+def test_a_damaged_ring_is_named_by_its_path(app: Flask, tmp_path: Path) -> None:
+    path = tmp_path / "ring.json"
+    path.write_text("{")
+    path.chmod(0o600)
+    failed = run(app, "ring", "list", "--path", str(path))
+    assert failed.stderr == f"Error: The key ring at {path} is not valid JSON.\n"

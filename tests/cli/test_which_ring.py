@@ -43,7 +43,7 @@ def test_an_app_that_checks_at_start_can_make_its_first_ring(
 
     before = flask("doctor", "--json")
     assert before.returncode == 1
-    assert [check["verdict"] for check in json.loads(before.stdout)] == ["fail"]
+    assert [check["verdict"] for check in json.loads(before.stdout)["checks"]] == ["fail"]
     assert "ring init" in before.stdout
     made = flask("ring", "init", *options)
     assert made.returncode == 0, made.stderr
@@ -163,9 +163,10 @@ def test_an_app_that_does_not_start_is_one_failed_check() -> None:
 
     result = run_from(create_app, "doctor", "--json")
     assert result.exit_code == 1
-    (check,) = json.loads(result.stdout)
+    (check,) = json.loads(result.stdout)["checks"]
     assert check == {
         "verdict": "fail",
         "name": "configuration",
         "message": "SOME_SETTING cannot be used.",
+        "key_id": None,
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 
 from flask_fernet import Fernet, KeyRing
-from tests.apps import SECRET, signed_app, write
+from flask_fernet.sessions.inspection import pasted
+from tests.apps import RING_NAME, SECRET, signed_app, write
 from tests.clock import Clock
 from tests.commands import run, succeed
 from tests.oracles import OracleFernet, derived_key
@@ -67,7 +70,7 @@ class TestInspect:
         app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
         token = write(app.test_client(), a=1)
         shown = json.loads(succeed(app, "inspect", "--show", "--json", token))
-        assert shown["contents"] == "{'a': 1}"
+        assert shown["contents"] == {"a": 1}
         assert shown["created"] == shown["issued"]
         clock.now += 150
         late = run(app, "inspect", "--json", token)
@@ -88,3 +91,50 @@ class TestInspect:
         found = json.loads(result.stdout)
         assert (result.exit_code, found["refused"]) == (1, "undecodable")
         assert "contents" not in found
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "{}", "session={}", " session={}; Path=/; HttpOnly\n", "Cookie: a=b; session={}; c=d",
+        "cookie:session={}", "Set-Cookie: session={}; Secure", "'session={}'", '"{}"', "`{}`",
+        'session="{}"', "\"session\"=\"{}\"", "{}; HttpOnly",
+    ],
+)  # fmt: skip
+def test_what_people_copy_holds_the_cookie(form: str) -> None:
+    for token in ("gAAAAAB_-x==", ".eJw.Z.s-_"):
+        assert pasted(form.format(token), "session") == token
+
+
+def test_contents_are_tagged_json_and_the_id_of_a_key_stands_alone(
+    app: Flask, ring: KeyRing
+) -> None:
+    app.config.update(SESSION_ENCRYPTION_KEYRING=RING_NAME)
+    token = write(app.test_client(), a=[1])
+    app.config.update(SESSION_ABSOLUTE_LIFETIME=1000)
+    shown = json.loads(succeed(app, "inspect", "--show", "--json", f"session={token}; Path=/"))
+    assert shown["contents"] == {"a": [1]}
+    assert shown["key_id"] == ring.load().keys[0].id
+    assert "key_id" not in succeed(app, "inspect", token)
+    with app.test_client() as client, client.session_transaction() as session:
+        session["when"] = (1, b"2")
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    shown = json.loads(succeed(app, "inspect", "--show", "--json", cookie.value))
+    assert shown["contents"] == {"when": {" t": [1, {" b": "Mg=="}]}}
+    app.config.update(SESSION_ENCRYPTION_KEYRING=None)
+    shown = json.loads(succeed(app, "inspect", "--json", write(app.test_client(), a=1)))
+    assert (shown["key"], shown["key_id"]) == ("SECRET_KEY", None)
+
+
+def test_contents_of_another_serializer_are_text(app: Flask) -> None:
+    class Reprs:
+        def dumps(self, value: Any) -> str:
+            return repr(value)
+
+        def loads(self, text: str) -> Any:
+            return ast.literal_eval(text)
+
+    app.session_interface.serializer = Reprs()  # type: ignore[attr-defined]
+    token = write(app.test_client(), a=1)
+    assert json.loads(succeed(app, "inspect", "--show", "--json", token))["contents"] == "{'a': 1}"

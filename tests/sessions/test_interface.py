@@ -32,6 +32,7 @@ def test_init_app_and_the_constructor_set_it() -> None:
     interface = EncryptedSessionInterface(app)
     assert app.session_interface is interface
     other = Flask(__name__)
+    other.secret_key = SECRET
     interface.init_app(other)
     assert other.session_interface is interface
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from flask import Flask, session
 
-from flask_fernet import ConfigurationError, Fernet
-from tests.apps import SECRET, MakeApp, add_views, write
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
+from tests.apps import SECRET, MakeApp, add_views, works, write
 from tests.oracles import OracleFernet, derived_key
 
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
@@ -121,3 +121,49 @@ def test_a_short_secret_that_makes_no_keys_is_not_warned_of(
 ) -> None:
     write(add_views(make_app(SESSION_ENCRYPTION_KEYS=[KEY], SECRET_KEY="x")).test_client(), a=1)
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    ("config", "says"),
+    [
+        ({"SECRET_KEY": None}, "There is no key: set SECRET_KEY"),
+        ({"SESSION_COOKIE_SAMESITE": "lose"}, "SESSION_COOKIE_SAMESITE must be 'Strict'"),
+        ({"SESSION_COOKIE_NAME": "a b"}, "SESSION_COOKIE_NAME must be a name that can be read"),
+        ({"MAX_COOKIE_SIZE": "4093"}, "MAX_COOKIE_SIZE must be a number of bytes"),
+        ({"MAX_COOKIE_SIZE": 100}, "MAX_COOKIE_SIZE must be at least"),
+    ],
+)
+def test_what_would_fail_at_each_request_is_refused_at_start_up(
+    config: dict[str, Any], says: str
+) -> None:
+    app = Flask(__name__)
+    app.config.update({"SECRET_KEY": SECRET, **config})
+    before = app.session_interface
+    with pytest.raises(ConfigurationError, match=says):
+        EncryptedSessionInterface(app)
+    assert app.session_interface is before
+
+
+def test_an_app_may_say_that_it_wants_null_sessions() -> None:
+    app = add_views(Flask(__name__))
+    EncryptedSessionInterface(app, null_sessions=True)
+    assert app.test_client().get("/read").text == "{}"
+    EncryptedSessionInterface().init_app(app, null_sessions=True)
+
+
+def test_what_only_browsers_refuse_does_not_stop_an_app() -> None:
+    """A test suite turns Secure off under the name of production."""
+    app = add_views(Flask(__name__))
+    app.config.update(SECRET_KEY=SECRET, SESSION_COOKIE_NAME="__Host-session")
+    EncryptedSessionInterface(app)
+    works(app)
+
+
+def test_a_setting_that_is_missing_is_an_error_where_flask_reads_it() -> None:
+    app = add_views(Flask(__name__))
+    app.secret_key = SECRET
+    del app.config["SESSION_COOKIE_SAMESITE"]
+    EncryptedSessionInterface(app)
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(KeyError):
+        works(app)

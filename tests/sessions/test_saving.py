@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 from flask import Flask, session
+from flask.json.tag import JSONTag, TaggedJSONSerializer
 
 from flask_fernet import (
     ConfigurationError,
     EncryptedSessionInterface,
     Fernet,
     SessionTooLarge,
+    UnwritableValue,
 )
 from tests.apps import MakeApp, add_views, opened, set_cookie, token_of, write
 from tests.clock import Clock
@@ -288,3 +290,82 @@ def test_a_late_response_does_not_reissue(make_app: MakeApp, clock: Clock, late:
         response = client.get(view)
         assert response.text == "{'a': 1}"
         assert ("Set-Cookie" in response.headers) == reissued
+
+
+class Odd:
+    def __repr__(self) -> str:
+        return "the contents"
+
+
+@pytest.mark.parametrize(
+    ("value", "path"),
+    [
+        (Odd(), "session['a'] cannot be written: the session's serializer does not write this Odd"),
+        ({"profile": [Odd()]}, "session['a']['profile'][0] cannot"),
+        ([1, (2, {"x": Odd()})], "session['a'][1][1]['x'] cannot"),
+        ({1: 1, "b": 2}, "session['a'] cannot be written: the session's serializer does not write "
+         "this dict"),
+        ({"k" * 100: Odd()}, f"session['a']['{'k' * 56}...] cannot"),
+        ({3: Odd()}, "session['a'][3] cannot"),
+        ({(1, 2): 3}, "session['a'] cannot"),
+        ({Odd(): 3}, "session['a'] cannot"),
+    ],
+)  # fmt: skip
+def test_a_value_that_cannot_be_written_is_named_by_its_path(
+    make_app: MakeApp, value: object, path: str
+) -> None:
+    app = make_app(PROPAGATE_EXCEPTIONS=True)
+
+    @app.get("/")
+    def view() -> str:
+        session.update(a=value, fine=1)
+        return ""
+
+    with pytest.raises(UnwritableValue) as raised:
+        app.test_client().get("/")
+    assert str(raised.value).startswith(path)
+    assert isinstance(raised.value, TypeError)
+    assert "the contents" not in str(raised.value)
+
+
+def test_a_value_nested_without_end_has_a_short_path(make_app: MakeApp) -> None:
+    class Tag(JSONTag):
+        key = " odd"
+
+        def check(self, value: Any) -> bool:
+            return isinstance(value, Odd)
+
+        def to_json(self, value: Any) -> Any:
+            raise TypeError
+
+    interface = EncryptedSessionInterface()
+    interface.serializer = TaggedJSONSerializer()
+    interface.serializer.register(Tag)
+    app = make_app(interface, PROPAGATE_EXCEPTIONS=True)
+    deep: Any = Odd()
+    for _ in range(30):
+        deep = [deep]
+
+    @app.get("/")
+    def view() -> str:
+        session["a"] = deep
+        return ""
+
+    with pytest.raises(UnwritableValue) as raised:
+        app.test_client().get("/")
+    assert raised.value.path == "session['a']" + "[0]" * 19
+
+
+def test_a_session_that_is_too_large_names_its_largest_keys(make_app: MakeApp) -> None:
+    app = make_app(PROPAGATE_EXCEPTIONS=True, SESSION_COMPRESSION="never")
+
+    @app.get("/")
+    def view() -> str:
+        session.update(big="x" * 9000, some=["y"] * 100, small=1, number=12345, tuple=(1,))
+        return ""
+
+    with pytest.raises(SessionTooLarge) as raised:
+        app.test_client().get("/")
+    assert raised.value.largest == (("big", 9002), ("some", 401), ("tuple", 10))
+    assert "'big' with 9002 bytes, 'some' with 401 bytes" in str(raised.value)
+    assert "yyy" not in str(raised.value)

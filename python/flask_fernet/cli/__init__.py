@@ -5,19 +5,39 @@ Flask's own command line finds the group ``fernet`` by an entry point, so an app
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import click
 
-from .._core import Fernet
-from ..errors import ConfigurationError
-from . import ring, session
+#: Each command, and the module that has it. A command is imported when it is used: Flask loads this
+#: group for every command of every app.
+_COMMANDS = {
+    "doctor": ".session",
+    "generate-key": ".keys",
+    "inspect": ".session",
+    "ring": ".ring",
+}
 
 
 class _Group(click.Group):
-    """A group that reports a wrong configuration in one line, without a traceback."""
+    """A group that imports its commands when they are used, and reports a wrong configuration in
+    one line, without a traceback.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name], __package__)
+        command: click.Command = getattr(module, cmd_name.replace("-", "_"))
+        return command
 
     def invoke(self, ctx: click.Context) -> Any:
+        from ..errors import ConfigurationError
+
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
@@ -27,14 +47,3 @@ class _Group(click.Group):
 @click.group(cls=_Group)
 def fernet() -> None:
     """Make, rotate and revoke the keys of encrypted sessions; inspect and check sessions."""
-
-
-@fernet.command("generate-key")
-def generate_key() -> None:
-    """Print a new key for SESSION_ENCRYPTION_KEYS or Fernet()."""
-    click.echo(Fernet.generate_key())
-
-
-fernet.add_command(ring.ring)
-fernet.add_command(session.inspect)
-fernet.add_command(session.doctor)

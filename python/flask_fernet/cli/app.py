@@ -50,8 +50,14 @@ def interface_of(app: Flask) -> EncryptedSessionInterface:
 
 
 def load_app_if_any(ctx: click.Context) -> Flask | None:
-    """The app, or ``None`` if it cannot be loaded, for commands on a file that needs no app."""
+    """The app, or ``None`` if it cannot be loaded, for commands on a file that needs no app.
+
+    An error in the app itself is mentioned, because the command might have found more with it.
+    """
     try:
         return load_app(ctx)
     except (NoAppException, ConfigurationError):
+        return None
+    except Exception as error:  # noqa: BLE001 - the app may raise anything
+        click.echo(f"The app cannot be loaded ({type(error).__name__}): left out.", err=True)
         return None

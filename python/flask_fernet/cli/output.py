@@ -12,9 +12,15 @@ from ..times import to_text
 
 json_option = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
 
+quiet_option = click.option(
+    "--quiet", is_flag=True, help="Print nothing but errors, for scheduled jobs."
+)
 
-def print_ring(ring: Ring, json_: bool) -> None:
+
+def print_ring(ring: Ring, json_: bool, quiet: bool = False) -> None:
     """Prints the ids, states and times of the keys of ``ring``, and never the keys themselves."""
+    if quiet:
+        return
     now = time.time()
     rows = [
         {

@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 
 import click
-from flask.cli import NoAppException
 
 from .._core import Fernet
 from ..errors import InvalidToken, KeyRingError
@@ -19,8 +18,9 @@ from ..keys.following import newest_serial, require_newest
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..sessions import inspection
 from ..sessions.key_sources import bound_ring_key, single_key
+from ..sessions.lifetimes import idle_lifetime
 from .app import interface_of, load_app, load_app_if_any, missing_ring_allowed
-from .output import json_option, print_ring, print_table
+from .output import json_option, print_ring, print_table, quiet_option
 from .which_ring import find_keyring, path_option, wrapping_option
 
 
@@ -36,8 +36,11 @@ def ring() -> None:
 @path_option
 @wrapping_option
 @json_option
+@quiet_option
 @click.option(
-    "--purpose", default=SESSIONS, show_default=True, help="What the keys of the ring are for."
+    "--purpose",
+    default=SESSIONS,
+    help=f"What the keys of the ring are for. Default: {SESSIONS}.",
 )
 @click.option(
     "--retention",
@@ -57,6 +60,7 @@ def init(
     path: Path | None,
     wrapping: str | None,
     json_: bool,
+    quiet: bool,
     purpose: str,
     retention: int | None,
     import_: bool,
@@ -70,7 +74,7 @@ def init(
     with missing_ring_allowed():
         keyring = find_keyring(ctx, path, wrapping)
         if retention is None:
-            retention = _default_retention(ctx, purpose, path)
+            retention = _default_retention(ctx, purpose, path, quiet)
         former: dict[str, bool] = {}
         if import_:
             app = load_app(ctx)
@@ -81,7 +85,7 @@ def init(
     salted = [key for key, is_salted in former.items() if is_salted]
     made = new_ring(purpose, time.time(), retention, former, salted=salted)
     keyring.create(made)
-    print_ring(made, json_)
+    print_ring(keyring.load(), json_, quiet)
 
 
 @ring.command("list")
@@ -105,8 +109,8 @@ def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     "--activate-in",
     type=click.IntRange(min=0),
     default=ACTIVATION_DELAY,
-    show_default=True,
-    help="Seconds for which the new key only opens. Every worker and host must have it by then.",
+    help="Seconds for which the new key only opens. Every worker and host must have it by then. "
+    f"Default: {ACTIVATION_DELAY}.",
 )
 @click.option(
     "--force",
@@ -114,36 +118,45 @@ def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     help="Rotate even while another key is staged, or if this host's clock is behind.",
 )
 @json_option
+@quiet_option
 @click.pass_context
 def rotate(
-    ctx: click.Context, path: Path | None, activate_in: int, force: bool, json_: bool
+    ctx: click.Context,
+    path: Path | None,
+    activate_in: int,
+    force: bool,
+    json_: bool,
+    quiet: bool,
 ) -> None:
     """Add a new key, which takes over after a delay."""
-    _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force), json_)
+    _change(ctx, path, lambda ring: ring.rotated(time.time(), activate_in, force), json_, quiet)
 
 
 @ring.command()
 @path_option
 @click.argument("key_id")
 @json_option
+@quiet_option
 @click.pass_context
-def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool) -> None:
+def revoke(ctx: click.Context, path: Path | None, key_id: str, json_: bool, quiet: bool) -> None:
     """Revoke a key at once. Sessions under this key end."""
-    _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()), json_)
+    _change(ctx, path, lambda ring: ring.revoked(key_id, time.time()), json_, quiet)
 
 
 @ring.command()
 @path_option
 @json_option
+@quiet_option
 @click.pass_context
-def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
+def prune(ctx: click.Context, path: Path | None, json_: bool, quiet: bool) -> None:
     """Remove the keys that have expired."""
-    _change(ctx, path, lambda ring: ring.pruned(time.time()), json_)
+    _change(ctx, path, lambda ring: ring.pruned(time.time()), json_, quiet)
 
 
 @ring.command()
 @path_option
 @json_option
+@quiet_option
 @click.option(
     "--above",
     type=click.IntRange(min=0),
@@ -151,27 +164,30 @@ def prune(ctx: click.Context, path: Path | None, json_: bool) -> None:
     help="Highest serial that a worker has reported. Default: the highest that is known here.",
 )
 @click.pass_context
-def reinstate(ctx: click.Context, path: Path | None, json_: bool, above: int) -> None:
+def reinstate(ctx: click.Context, path: Path | None, json_: bool, quiet: bool, above: int) -> None:
     """Put an older copy of the ring in force.
 
     Workers refuse a copy that is older than the ring that they have, and so do the other commands,
     because keys that were revoked since then come back with it. This command gives the copy a new
     serial, so that workers take it.
     """
-    print_ring(find_keyring(ctx, path).reinstate(above), json_)
+    print_ring(find_keyring(ctx, path).reinstate(above), json_, quiet)
 
 
 @ring.command()
 @path_option
 @wrapping_option
 @json_option
+@quiet_option
 @click.pass_context
-def rewrap(ctx: click.Context, path: Path | None, wrapping: str | None, json_: bool) -> None:
+def rewrap(
+    ctx: click.Context, path: Path | None, wrapping: str | None, json_: bool, quiet: bool
+) -> None:
     """Store the same ring in another form, or under the newest secret."""
     keyring = find_keyring(ctx, path, wrapping, from_any=True)
     if not keyring.store.rewrap():
         raise click.ClickException("Another writer changed the key ring meanwhile. Try again.")
-    print_ring(keyring.load(), json_)
+    print_ring(keyring.load(), json_, quiet)
 
 
 @ring.command()
@@ -187,38 +203,47 @@ def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[
     ring = find_keyring(ctx, path).load()
     opens = _openers(ctx, ring)
     counts: Counter[str] = Counter({key.id: 0 for key in ring.keys if key.revoked is None})
+    none = 0
     for number, line in enumerate(tokens, 1):
         token = line.strip()
         if token:
-            counts[next((key_id for key_id, has in opens if has(token)), "none of them")] += 1
+            key_id = next((key_id for key_id, has in opens if has(token)), None)
+            if key_id is None:
+                none += 1
+            else:
+                counts[key_id] += 1
         if number % 100_000 == 0 and sys.stderr.isatty():
             click.echo(f"\r{number:,} tokens", nl=False, err=True)
     if json_:
-        click.echo(json.dumps(counts))
+        click.echo(json.dumps({"keys": counts, "none": none}))
     else:
-        print_table(("KEY", "TOKENS"), [(name, f"{count:,}") for name, count in counts.items()])
+        rows = [*counts.items(), *([("none of them", none)] if none else [])]
+        print_table(("KEY", "TOKENS"), [(name, f"{count:,}") for name, count in rows])
 
 
-def _default_retention(ctx: click.Context, purpose: str, path: Path | None) -> int:
+def _default_retention(ctx: click.Context, purpose: str, path: Path | None, quiet: bool) -> int:
     """The retention of a new ring in seconds: for sessions the app's session lifetime, for other
     purposes, or if there is no app, a fixed default.
     """
     if purpose == SESSIONS:
-        try:
-            return int(load_app(ctx).permanent_session_lifetime.total_seconds())
-        except NoAppException:
-            if path is None:
-                raise
-    click.echo(
-        f"The retention is {RETENTION:,} seconds, because no --retention is given.", err=True
-    )
+        app = load_app(ctx) if path is None else load_app_if_any(ctx)
+        if app is not None:
+            return int(idle_lifetime(app).total_seconds())
+    if not quiet:
+        click.echo(
+            f"The retention is {RETENTION:,} seconds, because no --retention is given.", err=True
+        )
     return RETENTION
 
 
 def _change(
-    ctx: click.Context, path: Path | None, change: Callable[[Ring], Ring], json_: bool
+    ctx: click.Context,
+    path: Path | None,
+    change: Callable[[Ring], Ring],
+    json_: bool,
+    quiet: bool,
 ) -> None:
-    print_ring(find_keyring(ctx, path).change(change), json_)
+    print_ring(find_keyring(ctx, path).change(change), json_, quiet)
 
 
 def _openers(ctx: click.Context, ring: Ring) -> list[tuple[str, Callable[[str], bool]]]:

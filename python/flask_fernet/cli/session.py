@@ -22,17 +22,23 @@ from .output import json_option, print_table
 def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
     """Print the format, the key and the age of a session cookie.
 
-    With - as TOKEN the cookie is read from standard input, so that it stays out of the shell's
-    history.
+    TOKEN is the cookie's value, or what a browser's tools copy: a "Cookie:" or "Set-Cookie:" line,
+    or a cookie with its name and attributes. With - as TOKEN it is read from standard input, so
+    that it stays out of the shell's history.
     """
     if token == "-":  # noqa: S105 - not a token
         token = sys.stdin.buffer.read().decode("utf-8", "replace")
     app = load_app(ctx)
-    found = inspection.inspect(interface_of(app), app, token.strip(), show)
+    interface = interface_of(app)
+    token = inspection.pasted(token, interface.get_cookie_name(app))
+    found = inspection.inspect(interface, app, token, show)
     if json_:
+        if "contents" in found:
+            found["contents"] = inspection.tagged(interface, app, found["contents"])
         click.echo(json.dumps(found))
     else:
         units = {"age": " seconds", "size": " bytes"}
+        found.pop("key_id", None)
         for name, value in found.items():
             click.echo(f"{name + ':':<10} {value}{units.get(name, '')}")
     if "refused" in found:
@@ -44,7 +50,7 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @click.pass_context
 def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
-    """Check what an app needs in production.
+    """Say what is in force, and check what an app needs in production.
 
     The exit status is 1 if a check fails.
     """
@@ -52,12 +58,18 @@ def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
         with missing_ring_allowed():
             app = load_app(ctx)
     except ConfigurationError as error:
-        checks = [doctor_module.Check("fail", "configuration", str(error))]
+        failed = doctor_module.Check("fail", "configuration", str(error))
+        examined = doctor_module.Examination({}, [failed])
     else:
-        checks = doctor_module.examine(app)
+        examined = doctor_module.examine(app)
+    in_force, checks = examined
     if json_:
-        click.echo(json.dumps([check._asdict() for check in checks]))
+        findings = [check._asdict() for check in checks]
+        click.echo(json.dumps({"in_force": in_force, "checks": findings}))
     else:
+        if in_force:
+            print_table(("IN FORCE", ""), list(in_force.items()))
+            click.echo()
         print_table(
             ("", "CHECK", ""), [(check.verdict, check.name, check.message) for check in checks]
         )

@@ -61,7 +61,7 @@ def run_key_command(
             start_new_session=True,
         )
     except (OSError, ValueError) as error:
-        return f"The key command cannot be run: {getattr(error, 'strerror', error)}.", ()
+        return f"{_name(command)} cannot be run: {getattr(error, 'strerror', error)}.", ()
     output: list[bytes] = []
     reader = threading.Thread(target=_read, args=(process, output), daemon=True)
     reader.start()
@@ -70,8 +70,9 @@ def run_key_command(
         with contextlib.suppress(OSError):
             # It may have gone, or belong to another user.
             _kill(process)
-        return f"The key command took longer than {timeout:g} seconds.", ()
-    return _secrets(output[0], process.returncode)
+        return f"{_name(command)} took longer than {timeout:g} seconds.", ()
+    problem, secrets = _secrets(output[0], process.returncode)
+    return None if problem is None else f"{_name(command)} {problem}", secrets
 
 
 def _read(process: subprocess.Popen[bytes], output: list[bytes]) -> None:
@@ -90,26 +91,30 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         process.kill()
 
 
+def _name(command: tuple[str, ...]) -> str:
+    """The command for a message, without its arguments, which may be secret."""
+    return f"The key command {command[0]!r}"
+
+
 def _secrets(printed: bytes, status: int) -> tuple[str | None, tuple[bytes, ...]]:
-    """What is wrong with the output of a key command, or its secrets."""
+    """What is wrong with the output of a key command, as the end of a sentence, or its secrets."""
     if len(printed) > MAX_OUTPUT:
-        return f"The key command printed more than {MAX_OUTPUT:,} bytes.", ()
+        return f"printed more than {MAX_OUTPUT:,} bytes.", ()
     if status:
-        return f"The key command failed with exit status {status}.", ()
+        return f"failed with exit status {status}.", ()
     secrets = tuple(line.strip() for line in printed.splitlines() if line.strip())
     if not secrets:
-        return "The key command printed nothing.", ()
+        return "printed nothing.", ()
     if any(len(secret) < SHORT_SECRET for secret in secrets):
         return (
-            "The key command printed a line that is too short: each secret must have at least "
+            "printed a line that is too short: each secret must have at least "
             f"{SHORT_SECRET} bytes.",
             (),
         )
     if any(secret.startswith((b"#", b"-----")) for secret in secrets):
         # A comment, or the first line of a PEM file (RFC 7468): it is the same for everybody.
         return (
-            "The key command printed a line that begins with '#' or '-----', which cannot be a "
-            "secret.",
+            "printed a line that begins with '#' or '-----', which cannot be a secret.",
             (),
         )
     return None, secrets

@@ -38,9 +38,10 @@ def encode(ring: Ring) -> str:
     return json.dumps(document, indent=1) + "\n"
 
 
-def decode(text: str | bytes) -> Ring:
+def decode(text: str | bytes, where: str = "") -> Ring:
     """The ring of a document from :func:`encode`.
 
+    :param where: the place of the ring, for the message: empty, or ``" at "`` and a path.
     :raises KeyRingError: if the document is invalid. The message says why and never shows a key.
     """
     ring = _ring_or_reason(text)
@@ -49,7 +50,7 @@ def decode(text: str | bytes) -> Ring:
         # JSONDecodeError holds it and would become `__context__`; and not in a frame with a local
         # variable for it, because crash reporters record those.
         del text
-        raise KeyRingError(f"The key ring {ring}.")
+        raise KeyRingError(f"The key ring{where} {ring}.")
     return ring
 
 

@@ -7,6 +7,7 @@ cannot be read never takes the place of the last good one.
 from __future__ import annotations
 
 import time
+from pathlib import PurePath
 
 from ..errors import KeyRingError
 from ..log import RateLimit, logger
@@ -43,8 +44,9 @@ class FollowedRing:
         self._forks = 0
         self._fingerprint = store.fingerprint()
         newest = newest_serial(store)
-        self._ring = decode(store.load())
-        require_newest(self._ring, newest)
+        self._where = where(store)
+        self._ring = decode(store.load(), self._where)
+        require_newest(self._ring, newest, self._where)
         self._last_poll = time.monotonic()
         self._last_read = self._last_poll
         #: When the last poll began, scheduled or not.
@@ -113,13 +115,13 @@ class FollowedRing:
                 self._last_poll = now
             return
         try:
-            ring = decode(self._store.load())
+            ring = decode(self._store.load(), self._where)
             if ring.purpose != self._ring.purpose:
                 raise KeyRingError(
                     f"The purpose of the key ring must be {self._ring.purpose!r}, not "
                     f"{ring.purpose!r}."
                 )
-            require_newest(ring, self._ring.serial)
+            require_newest(ring, self._ring.serial, self._where)
             self._ring = ring
         except KeyRingError as error:
             longer = min(2 * self._retry_after, MAX_RETRY_AFTER)
@@ -155,11 +157,17 @@ def newest_serial(store: RingStore) -> int:
     return 0 if remembered is None else int(remembered())
 
 
-def require_newest(ring: Ring, newest: int) -> None:
+def where(store: RingStore) -> str:
+    """The place of a ring, for a message: `` at `` and the path of a file, otherwise nothing."""
+    path = getattr(getattr(store, "inner", store), "path", None)
+    return f" at {path}" if isinstance(path, PurePath) else ""
+
+
+def require_newest(ring: Ring, newest: int, place: str = "") -> None:
     """:raises KeyRingError: if ``ring`` is an older copy of one that had the serial ``newest``."""
     if ring.serial < newest:
         raise KeyRingError(
-            f"The key ring is an older copy: its serial is {ring.serial}, and a ring with serial "
-            f"{newest} was in force. A key that was revoked since then would come back. "
+            f"The key ring{place} is an older copy: its serial is {ring.serial}, and a ring with "
+            f"serial {newest} was in force. A key that was revoked since then would come back. "
             "'flask fernet ring reinstate' puts the copy in force nevertheless."
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 from ..errors import KeyRingError
 from ..tracebacks import frameless
 from .document import decode, encode
-from .following import FollowedRing, newest_serial, require_newest
+from .following import FollowedRing, newest_serial, require_newest, where
 from .ring import SESSIONS, Ring
 from .ring_fernet import RingFernet
 from .ring_file import RingFile
@@ -70,7 +70,7 @@ class KeyRing:
 
         :raises KeyRingError: if it cannot be read.
         """
-        return decode(self.store.load())
+        return decode(self.store.load(), where(self.store))
 
     @frameless
     def create(self, ring: Ring) -> None:
@@ -81,7 +81,7 @@ class KeyRing:
         """
         ring = replace(ring, serial=max(ring.serial, newest_serial(self.store) + 1))
         if not self._write(None, ring):
-            raise KeyRingError("There is a key ring already.")
+            raise KeyRingError(f"There is a key ring{where(self.store)} already.")
 
     @frameless
     def change(self, change: Callable[[Ring], Ring]) -> Ring:
@@ -111,9 +111,9 @@ class KeyRing:
         for _ in range(_ATTEMPTS):
             newest = newest_serial(self.store)
             document = self.store.load()
-            ring = decode(document)
+            ring = decode(document, where(self.store))
             if not reinstate:
-                require_newest(ring, newest)
+                require_newest(ring, newest, where(self.store))
             changed = change(ring)
             if changed == ring and not reinstate:
                 return ring
@@ -122,7 +122,9 @@ class KeyRing:
             changed = replace(changed, serial=serial)
             if self._write(document, changed):
                 return changed
-        raise KeyRingError("Other writers kept changing the key ring. Try again.")
+        raise KeyRingError(
+            f"Other writers kept changing the key ring{where(self.store)}. Try again."
+        )
 
     def _write(self, expected: bytes | None, ring: Ring) -> bool:
         document = encode(ring)
@@ -142,7 +144,7 @@ class KeyRing:
         """
         if self.load().purpose == SESSIONS:
             raise KeyRingError(
-                "This key ring is for sessions. Data of the app's own needs a ring of its own: "
-                "flask fernet ring init --purpose data."
+                f"The key ring{where(self.store)} is for sessions. Data of the app's own needs a "
+                "ring of its own: flask fernet ring init --purpose data."
             )
         return RingFernet(FollowedRing(self.store, self))

@@ -74,6 +74,8 @@ class WrappedStore:
         self.wrapping = wrapping
         #: Position of the secret that opened the ring last; the newest has position 0.
         self.opened_by = 0
+        path = getattr(inner, "path", None)
+        self._where = "" if path is None else f" at {path}"
         #: The secrets that the key command printed last.
         self._command_secrets: tuple[bytes, ...] = ()
         #: Seconds for which the key command may run when it runs for the first time.
@@ -136,7 +138,7 @@ class WrappedStore:
             del stored
             expected = " or ".join(map(repr, self.wrapping.forms))
             raise KeyRingError(
-                f"The key ring must be stored as {expected}, not {form!r}. "
+                f"The key ring{self._where} must be stored as {expected}, not {form!r}. "
                 "SESSION_ENCRYPTION_KEYRING_WRAPPING, or the arguments of KeyRing, say what is "
                 "expected; 'flask fernet ring rewrap' changes how the ring is stored."
             )
@@ -149,7 +151,8 @@ class WrappedStore:
             document = self._try_secrets(envelope, RETRY_COMMAND_TIMEOUT, again=True)
         if document is None:
             raise KeyRingError(
-                f"The key ring does not open: it is damaged, or was wrapped under another {form}."
+                f"The key ring{self._where} does not open: it is damaged, or was wrapped under "
+                f"another {form}."
             )
         return document
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..settings import SIGNED_FORMAT
 from ..times import FOREVER, to_text
+from .key_sources import ring_key_id
 from .lifetimes import take_creation
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ def inspect(
     found: dict[str, Any] = {
         "format": properties["format"],
         "key": properties["key"],
+        "key_id": properties["key_id"],
         "issued": to_text(issued_at),
         "age": int(now) - issued_at,
         "expires": to_text(expires),
@@ -50,8 +53,33 @@ def inspect(
     if reason is not None:
         found["refused"] = reason
     if show and readable:
-        found["contents"] = repr(contents)
+        found["contents"] = contents
     return found
+
+
+def pasted(text: str, name: str) -> str:
+    """The value of the session cookie in what people copy: a ``Cookie`` or ``Set-Cookie`` line, a
+    cookie with its name and attributes, quotes around it, or the value itself.
+    """
+    text = text.strip().strip("'\"`").strip()
+    header, colon, rest = text.partition(":")
+    if colon and header.strip().lower() in ("cookie", "set-cookie"):
+        text = rest.strip()
+    for piece in text.split(";"):
+        key, equals, value = piece.partition("=")
+        if equals and key.strip().strip("'\"") == name:
+            return value.strip().strip("'\"")
+    return text.partition(";")[0].strip().strip("'\"")
+
+
+def tagged(interface: EncryptedSessionInterface, app: Flask, contents: Any) -> Any:
+    """The contents as tagged JSON, or, if the serializer writes anything else, as text."""
+    with app.app_context():
+        payload = interface._dump(app, contents)
+    try:
+        return json.loads(payload)
+    except ValueError:
+        return repr(contents)
 
 
 def _refusal(
@@ -102,6 +130,7 @@ def _open(
         properties = {
             "format": SIGNED_FORMAT,
             "key": "SECRET_KEY or a fallback",
+            "key_id": None,
             "issued_at": issued_at,
             "size": len(payload),
         }
@@ -110,7 +139,14 @@ def _open(
     cookie = interface.get_cookie_name(app)
     for name, keys in interface._sources.each(app, interface.salt):
         try:
-            properties = {**keys.inspect(token, cookie), "key": name}
+            inspected = keys.inspect(token, cookie)
+            properties: dict[str, Any] = {
+                "format": inspected["format"],
+                "key": name,
+                "key_id": ring_key_id(name),
+                "issued_at": inspected["issued_at"],
+                "size": inspected["size"],
+            }
             return properties, keys.open(token, FOREVER, FOREVER, cookie)[0]
         except SessionRejected as error:
             reason = error.reason

@@ -22,8 +22,9 @@ from ..errors import ConfigurationError
 from ..keys.keyring import KeyRing
 from ..log import RateLimit, logger
 from ..tracebacks import frameless
+from .configuration import NO_KEY, problems
 from .fallback import FallbackInterface
-from .key_sources import KeySources, app_secrets
+from .key_sources import KeySources, allow_missing_ring, app_secrets
 from .lifetimes import regenerate_at_login
 from .policy import resolve_policy, warnings_about
 from .serializer import EncryptedSerializer
@@ -58,6 +59,7 @@ class EncryptedSessionInterface(FallbackInterface):
         sessions.init_app(app)
 
     :param app: an app to set it on at once, like :meth:`init_app`.
+    :param null_sessions: see :meth:`init_app`.
     :param keys: keys from :meth:`Fernet.generate_key`, the newest first. The first encrypts, all
         of them open. Without this argument ``SESSION_ENCRYPTION_KEYS`` is used, then
         ``SESSION_ENCRYPTION_KEYRING``, and without these the keys are derived from ``SECRET_KEY``
@@ -98,14 +100,18 @@ class EncryptedSessionInterface(FallbackInterface):
 
     @frameless
     def __init__(
-        self, app: Flask | None = None, *, keys: Sequence[str | bytes] | None = None
+        self,
+        app: Flask | None = None,
+        *,
+        keys: Sequence[str | bytes] | None = None,
+        null_sessions: bool = False,
     ) -> None:
         if keys is not None:
             self._sources = KeySources(settings.named_keys("keys", keys))
             # Checks them.
             SessionKeys(self._sources.argument or [], self.salt)
         if app is not None:
-            self.init_app(app)
+            self.init_app(app, null_sessions=null_sessions)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -114,12 +120,20 @@ class EncryptedSessionInterface(FallbackInterface):
             raise _signing_serializer_overridden(cls.__name__)
 
     @frameless
-    def init_app(self, app: Flask) -> None:
+    def init_app(self, app: Flask, *, null_sessions: bool = False) -> None:
         """Checks the configuration of ``app`` and makes this its session interface.
 
-        :raises ConfigurationError: if a setting cannot be used.
+        :param null_sessions: whether the app may have no key, so that, as in Flask, sessions are
+            empty and writing to one is an error.
+        :raises ConfigurationError: if a setting cannot be used, if requests would fail or lose
+            every session, or if there is no key.
         """
-        self._resolve_policy(app)
+        policy = self._resolve_policy(app)
+        if policy.is_null and not null_sessions and not allow_missing_ring.get():
+            raise ConfigurationError(NO_KEY)
+        for problem in problems(self, app, policy):
+            if problem.on_the_server:
+                raise ConfigurationError(f"{problem.name} {problem.message}.")
         app.session_interface = self
 
     @property

@@ -81,7 +81,7 @@ class ResolvedKeys:
         """Adds the keys of a ring that open now."""
         state, now = ring.current(), time.time()
         self.named += [
-            (f"key {key.id} of the ring", bound_ring_key(key, salt)) for key in state.opening(now)
+            (ring_key_name(key.id), bound_ring_key(key, salt)) for key in state.opening(now)
         ]
         self.valid_for = valid_for(state, now)
         self.ring, self.ring_state = ring, state
@@ -102,6 +102,17 @@ class ResolvedKeys:
             bound_ring_key(key, salt) for key in self.ring_state.keys if key.revoked is not None
         }
         self.named = [(name, key) for name, key in self.named if key not in revoked]
+
+
+def ring_key_name(key_id: str) -> str:
+    """The name of a key of a ring, for people."""
+    return f"key {key_id} of the ring"
+
+
+def ring_key_id(name: str) -> str | None:
+    """The id in a name from :func:`ring_key_name`; ``None`` for the name of another key."""
+    start, end = ring_key_name("\0").split("\0")
+    return name[len(start) : -len(end)] if name.startswith(start) and name.endswith(end) else None
 
 
 #: The salt of Flask's own interface, under which an explicit key is used as it is.
@@ -180,6 +191,13 @@ class KeySources:
             return None
         others = [name for name in policy.accepted if name in settings.ENCRYPTED_FORMATS]
         return SessionKeys(named, salt, policy.format, others)
+
+    def names(self, app: Flask, salt: str | bytes) -> dict[str, list[str]]:
+        """For each key the names under which it is configured, the key that writes first."""
+        found: dict[str, list[str]] = {}
+        for name, key in self._collect(app, salt).named:
+            found.setdefault(str(key), []).append(name)
+        return found
 
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Each key alone, with its name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from flask.json.tag import TaggedJSONSerializer
@@ -19,7 +19,7 @@ from .._core import (
     deflate,
     inflate,
 )
-from ..errors import UnreadablePayload
+from ..errors import UnreadablePayload, UnwritableValue, shown_key
 from ..log import RateLimit
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: First byte of a compressed payload.
 MARK = bytes([COMPRESSED])
+#: Levels of nesting to which an error names the place of a value.
+MAX_PATH = 20
 
 
 class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
@@ -53,6 +55,12 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         payload = self._dump_natively(app, plain)
         if payload is not None:
             return payload
+        try:
+            return self._dump_by_serializer(plain)
+        except TypeError as error:
+            raise self._unwritable(plain) from error
+
+    def _dump_by_serializer(self, plain: dict[str, Any]) -> bytes:
         created = plain.get(CREATED)
         others = [key for key in plain if key != CREATED]
         if created is None or not others or any(isinstance(key, str) for key in others):
@@ -63,6 +71,30 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         if not payload.startswith(b"{"):
             return self._pack({**plain, CREATED: created})
         return b'{"%s":%d,%s' % (CREATED.encode(), created, payload[1:])
+
+    def _unwritable(self, value: Any) -> UnwritableValue:
+        """The error that names the innermost value which the serializer does not write."""
+        path = "session"
+        for _ in range(MAX_PATH):
+            if isinstance(value, Mapping):
+                members: Iterable[tuple[Any, Any]] = value.items()
+            elif isinstance(value, (list, tuple)):
+                members = enumerate(value)
+            else:
+                break
+            found = next((one for one in members if not self._writes(one[1])), None)
+            if found is None:
+                # Its keys cannot be written, or not sorted.
+                break
+            path, value = f"{path}[{shown_key(found[0])}]", found[1]
+        return UnwritableValue(path, type(value).__name__)
+
+    def _writes(self, value: Any) -> bool:
+        try:
+            self.serializer.dumps(value)
+        except Exception:  # noqa: BLE001 - the serializer may be the user's
+            return False
+        return True
 
     def _pack(self, value: Any) -> bytes:
         """Any value as bytes, by the serializer. Never gives bytes that look compressed and are

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from flask import Flask, Response
 
 
+#: Keys of a session that the error of one that is too large names.
+SHOWN_KEYS = 3
+
+
 @dataclass(frozen=True)
 class _Save:
     """One save of a session. Policy and clock are read once, so that all parts agree."""
@@ -124,7 +128,16 @@ class SavingFallback(PayloadInterface):
             if hasattr(save.session, "__dict__"):
                 save.session.__dict__["_overflowed"] = True
             limit = save.response.max_cookie_size or SessionKeys.MAX_TOKEN
-            raise SessionTooLarge(sealed.size, limit)
+            raise SessionTooLarge(sealed.size, limit, self._largest(save))
+
+    def _largest(self, save: _Save) -> list[tuple[Any, int]]:
+        """The largest keys of a session, each with the length of its value as JSON, in bytes."""
+        lengths = [
+            (key, len(self._dump(save.app, {"": value})) - len(self._dump(save.app, {"": 0})) + 1)
+            for key, value in save.session.items()
+        ]
+        lengths.sort(key=lambda one: one[1], reverse=True)
+        return lengths[:SHOWN_KEYS]
 
     def _reissue(self, save: _Save, provenance: Provenance) -> None:
         """Sets the cookie to the original payload under the newest key, with its issue time.
