@@ -26,6 +26,8 @@ help:
 ## demo: the demo in a real server with two workers; PORT=8000
 .PHONY: demo
 demo: $(VENV)/installed
+	@$(VENV)/bin/python -m examples.article.port $(PORT)
+	@echo "Installing the demo's server …"
 	@$(VENV)/bin/python $(PIP) install -r requirements/test.txt
 	@$(VENV)/bin/python -m examples.article.keys
 	@echo "The demo is at http://127.0.0.1:$(PORT)/ (stop it with Ctrl-C)"
@@ -146,22 +148,29 @@ clean:
 tools:
 	@command -v cargo >/dev/null || \
 		{ echo "Rust is missing: install it with rustup, then run make again." >&2; exit 1; }
+	@needed=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
+	found=$$(rustc --version | sed 's/^rustc \([0-9.]*\).*/\1/'); \
+	[ "$$(printf '%s\n' "$$needed" "$$found" | sort -V | head -1)" = "$$needed" ] || \
+		{ echo "Rust $$needed or later is needed, and this is $$found: run rustup update." >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null || \
 		{ echo "Python 3.10 or later is missing: install it, or name it: make PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || \
 		{ echo "This Python has no venv module: on Debian install python3-venv." >&2; exit 1; }
 
 $(VENV)/bin/python: | tools
-	$(PYTHON) -m venv $(VENV)
+	@echo "Making a virtual environment in $(VENV) …"
+	@$(PYTHON) -m venv $(VENV)
 
 # One wheel serves all interpreters, so it does not matter which of them builds it.
 dist/built: $(SOURCES) | $(VENV)/bin/python
+	@echo "Building the extension: a minute or two the first time, seconds later …"
 	@$(VENV)/bin/python $(PIP) install -r requirements/build.txt
-	rm -rf dist
-	$(STRICT) $(VENV)/bin/maturin build --release --locked --quiet --interpreter $(VENV)/bin/python --out dist
+	@rm -rf dist
+	@$(STRICT) $(VENV)/bin/maturin build --release --locked --quiet --interpreter $(VENV)/bin/python --out dist
 	@touch dist/built
 
 $(VENV)/installed: dist/built | $(VENV)/bin/python
+	@echo "Installing it with Flask …"
 	@$(VENV)/bin/python $(PIP) install --constraint requirements/test.txt dist/*.whl
 	@$(VENV)/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
 	@touch $@

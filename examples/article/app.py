@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from flask import Flask, Response, flash, redirect, render_template, request, session, url_for
 from flask.sessions import SecureCookieSessionInterface
 from itsdangerous.encoding import base64_decode
+from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.wrappers import Response as BaseResponse
 
 from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken
@@ -76,7 +77,7 @@ def create_app() -> Flask:
     @app.route("/login", methods=["GET", "POST"])
     def login() -> str | BaseResponse:
         if request.method == "POST":
-            username = request.form["username"]
+            username = request.form.get("username", "")
             if username in USERS:
                 session.permanent = True
                 user = USERS[username]
@@ -105,6 +106,18 @@ def create_app() -> Flask:
         return render_template(
             "cookie.html", signed=signed_cookie(default), encrypted=encrypted_cookie(app)
         )
+
+    @app.get("/favicon.ico")
+    def icon() -> tuple[str, int]:
+        return "", 204
+
+    @app.errorhandler(Exception)
+    def explain(error: Exception) -> tuple[str, int]:
+        if not isinstance(error, HTTPException):
+            app.logger.error("A request failed.", exc_info=error)
+            error = InternalServerError()
+        page = render_template("error.html", name=error.name, description=error.description)
+        return page, error.code or 500
 
     @app.after_request
     def name_the_worker(response: Response) -> Response:
@@ -147,8 +160,10 @@ def encrypted_cookie(app: Flask) -> Cookie:
     if not session:
         # There is no cookie, or it is not ours.
         return Cookie("", [])
-    value = request.cookies[app.config["SESSION_COOKIE_NAME"]]
-    data = base64.urlsafe_b64decode(value)
+    value = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
+    # Some clients drop or escape the padding.
+    bare = value.replace("%3D", "").rstrip("=")
+    data = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
     made_at = int.from_bytes(data[1:9], "big")
     return Cookie(
         value,

@@ -31,13 +31,14 @@ def test_help_is_in_whole_sentences(app: Flask) -> None:
     from flask_fernet.cli import fernet
 
     context = click.Context(fernet)
-    pending, seen = [fernet], []
+    pending: list[click.Command | None] = [fernet]
+    seen = []
     while pending:
         command = pending.pop()
+        assert command is not None
         if isinstance(command, click.Group):
-            pending += [
-                command.get_command(context, name) for name in command.list_commands(context)
-            ]
+            names = command.list_commands(context)
+            pending += [command.get_command(context, name) for name in names]
         seen.append(command.name)
         assert (command.help or "").rstrip().endswith(".")
         for parameter in command.params:

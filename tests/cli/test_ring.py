@@ -22,9 +22,10 @@ def test_a_ring_is_made_rotated_revoked_and_pruned(app: Flask, tmp_path: Path) -
     app.config["PERMANENT_SESSION_LIFETIME"] = 3600
     assert "Replaced keys open for 3,600 seconds" in succeed(app, "ring", "init")
     again = run(app, "ring", "init")
+    place = tmp_path / "session-keys.json"
     assert (again.exit_code, again.stderr) == (
         1,
-        f"Error: There is a key ring at {tmp_path / 'session-keys.json'} already.\n",
+        f"Error: There is a key ring at {place} already.\n",
     )
     assert states(app) == ["primary"]
     client = app.test_client()

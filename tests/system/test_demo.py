@@ -148,3 +148,60 @@ def test_nothing_secret_is_in_the_repository() -> None:
             continue
         text = (ROOT / name).read_text(errors="replace")
         assert not re.search(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}=(?![A-Za-z0-9_=-])", text), name
+
+
+def test_no_page_of_the_demo_is_missing_or_bare(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from examples.article import keys
+
+    monkeypatch.setattr(keys, "INSTANCE", tmp_path / "instance")
+    keys.make_keys()
+    from examples.article.app import create_app
+
+    app = create_app()
+
+    @app.get("/broken")
+    def broken() -> str:
+        raise LookupError("a detail that nobody needs")
+
+    client = app.test_client()
+    assert client.get("/favicon.ico").status_code == 204
+    assert client.post("/login", data={}).status_code == 200
+    for method, path, status in (
+        ("GET", "/missing", 404), ("GET", "/logout", 405), ("GET", "/broken", 500),
+    ):  # fmt: skip
+        response = client.open(path, method=method)
+        assert response.status_code == status
+        assert "Back to the start" in response.text
+        assert "a detail" not in response.text
+    client.post("/login", data={"username": "ada"})
+    cookie = client.get_cookie("session")
+    assert cookie is not None
+    for value in (cookie.value.rstrip("="), cookie.value.replace("=", "%3D")):
+        client.set_cookie("session", value)
+        page = client.get("/cookie")
+        assert (page.status_code, "Initialisation vector" in page.text) == (200, True)
+
+
+def test_a_port_in_use_is_said_in_one_line(port: int) -> None:
+    command = [sys.executable, "-m", "examples.article.port", str(port)]
+    free = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (free.returncode, free.stderr) == (0, "")
+    with socket.create_server(("127.0.0.1", port)):
+        used = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert used.returncode == 1
+    assert len(used.stderr.splitlines()) == 1
+    assert "make demo PORT=8001" in used.stderr
+
+
+@pytest.mark.parametrize(("version", "code"), [("1.88.0", 2), ("1.89.0", 0), ("1.100.1", 0)])
+def test_rust_that_is_too_old_is_refused_at_once(tmp_path: Path, version: str, code: int) -> None:
+    rustc = tmp_path / "rustc"
+    rustc.write_text(f"#!/bin/sh\necho 'rustc {version} (abc 2026-01-01)'\n")
+    rustc.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    done = subprocess.run(["make", "tools"], cwd=ROOT, env=environment, capture_output=True,
+                          text=True, check=False)  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert ("rustup update" in done.stderr) == bool(code)

@@ -140,14 +140,14 @@ def _open(
     for name, keys in interface._sources.each(app, interface.salt):
         try:
             inspected = keys.inspect(token, cookie)
-            properties: dict[str, Any] = {
+            found: dict[str, Any] = {
                 "format": inspected["format"],
                 "key": name,
                 "key_id": ring_key_id(name),
                 "issued_at": inspected["issued_at"],
                 "size": inspected["size"],
             }
-            return properties, keys.open(token, FOREVER, FOREVER, cookie)[0]
+            return found, keys.open(token, FOREVER, FOREVER, cookie)[0]
         except SessionRejected as error:
             reason = error.reason
     raise SessionRejected(reason)
