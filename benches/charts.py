@@ -24,6 +24,7 @@ NAMES = {
     "ours": "flask-fernet",
     "signed": "Flask, signed only",
     "hand-written": "cryptography, by hand",
+    "hand-written JSON": "the same, plain JSON",
     "enciphers": "flask-enciphers",
     "nothing": "no session at all",
     "compressed": 'flask-fernet, `"always"`',
@@ -138,7 +139,8 @@ def chart(rows: dict[str, dict[str, float]]) -> str:
 
 def table(found: dict[str, dict[str, float]], about: dict[str, str]) -> str:
     """The README's table: the rows of the chart and others like them."""
-    columns = ["signed", "hand-written", "enciphers", "cryptography", "rfernet", "nothing"]
+    columns = ["signed", "hand-written", "hand-written JSON", "enciphers", "cryptography",
+               "rfernet", "nothing"]  # fmt: skip
     lines = [
         "| | ours | " + " | ".join(NAMES.get(column, column) for column in columns) + " |",
         "|---|---|" + "---|" * len(columns),

@@ -59,6 +59,16 @@ class HandWritten(SecureCookieSessionInterface):
         response.vary.add("Cookie")
 
 
+class HandWrittenJSON(HandWritten):
+    """The same with plain JSON, which is cheaper and stores fewer types: Hush Line's, and that of
+    flask-encrypted-cookies-session.
+    """
+
+    class serializer:
+        dumps = staticmethod(json.dumps)
+        loads = staticmethod(json.loads)
+
+
 class DoesNothing(SessionInterface):
     """Opens the same plain dict each time and saves nothing: the cost of Flask alone."""
 
@@ -90,6 +100,8 @@ def apps(data: dict[str, Any]) -> dict[str, Flask]:
         json.dumps(data)
     except TypeError:
         return made
+    made["hand-written JSON"] = app()
+    made["hand-written JSON"].session_interface = HandWrittenJSON()
     if EnciphersSession is not None:
         made["enciphers"] = app()
         made["enciphers"].config["ENCIPHERS_KEY"] = 2**100 + 12345

@@ -22,7 +22,7 @@ CART = [
 ]
 PAYLOADS: dict[str, dict[str, Any]] = {
     "user id": {"user_id": 42},
-    "the article's": {
+    "the demo's": {
         "session_id": Fernet(Fernet.generate_key()).encrypt(b"42_ada_lovelace_1790000000")
     },
     "Flask-Login": LOGIN,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -189,3 +190,21 @@ def test_a_damaged_ring_is_named_by_its_path(app: Flask, tmp_path: Path) -> None
     path.chmod(0o600)
     failed = run(app, "ring", "list", "--path", str(path))
     assert failed.stderr == f"Error: The key ring at {path} is not valid JSON.\n"
+
+
+def test_the_folder_of_a_new_ring_is_made(app: Flask, tmp_path: Path) -> None:
+    succeed(app, "ring", "init", "--path", str(tmp_path / "new" / "ring.json"))
+    assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
+    failed = run(app, "ring", "init", "--path", str(tmp_path / "far" / "away" / "ring.json"))
+    assert (failed.exit_code, "Make its folder first" in failed.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("lifetime", ["a day", None, float("nan")])
+def test_a_lifetime_that_is_none_is_an_error_without_a_traceback(
+    app: Flask, tmp_path: Path, lifetime: object
+) -> None:
+    app.config["PERMANENT_SESSION_LIFETIME"] = lifetime
+    failed = run(app, "ring", "init", "--path", str(tmp_path / "ring.json"))
+    assert failed.exit_code == 1
+    assert failed.stderr.startswith("Error: PERMANENT_SESSION_LIFETIME must be")
+    assert "PERMANENT_SESSION_LIFETIME must be" in run(app, "doctor").stdout

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
 import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +18,7 @@ import pytest
 from flask import Flask, session
 
 import flask_fernet
-from flask_fernet import EncryptedSessionInterface, Fernet
+from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, new_ring
 from flask_fernet.settings import ENCRYPTION_SETTINGS
 from tests.strategies import EVERYTHING
 
@@ -45,9 +52,10 @@ def test_the_pages_for_users_have_samples() -> None:
     assert names >= {"README.md", "fernet.md", "keys.md", "sessions.md"}
 
 
-def test_the_first_sample_encrypts_sessions_in_five_lines() -> None:
-    lines = [line for line in samples(ROOT / "README.md")[0].splitlines() if line]
-    assert len(lines) == 5
+def test_the_quick_start_encrypts_sessions_in_five_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    (sample,) = [one for one in samples(ROOT / "README.md") if "from_prefixed_env" in one]
+    assert len([line for line in sample.splitlines() if line]) == 5
+    monkeypatch.setenv("FLASK_SECRET_KEY", "the secret of the README's test")
     app: Flask = run(ROOT / "README.md")["app"]
 
     @app.get("/")
@@ -130,3 +138,105 @@ def test_public_names_are_documented() -> None:
     assert len(flask_fernet.__all__) >= 10
     for name in flask_fernet.__all__:
         assert f"`{name}" in text or f"{name}(" in text, f"{name} is in no page"
+
+
+#: An app for the commands of the pages.
+APP = """
+import os
+from flask import Flask, session
+from flask_fernet import EncryptedSessionInterface
+app = Flask(__name__, instance_path=os.path.abspath("instance"))
+app.config.from_prefixed_env()
+app.config.setdefault("SECRET_KEY", None)
+app.secret_key = app.secret_key or "qzvkxw82mhrtbnjlpdfgsyceaiou3579"
+if os.path.exists("instance/session-keys.json"):
+    app.config["SESSION_ENCRYPTION_KEYRING"] = "session-keys.json"
+EncryptedSessionInterface(app)
+"""
+#: The blocks of commands that need the package index or build the project.
+NOT_RUN = ("pip install", "make ")
+
+
+def commands(kind: str) -> list[Any]:
+    found = []
+    for page in PAGES:
+        blocks = re.findall(rf"^```{kind}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        found += [pytest.param(block, id=f"{page.name}: {block[:40]}") for block in blocks]
+    return found
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
+    """Runs commands in the folder of an app with a key ring whose key has the id of the pages."""
+    (tmp_path / "yourapp.py").write_text(APP)
+    (tmp_path / ".env").write_text("export FLASK_DEBUG=0\n")
+    binaries = tmp_path / ".venv" / "bin"
+    binaries.mkdir(parents=True)
+    for name, module in (("flask", "flask"), ("python3", "")):
+        program = binaries / name
+        argument = f"-m {module}" if module else ""
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {argument} "$@"\n')
+        program.chmod(0o755)
+
+    def run_shell(text: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("FLASK_")},
+            "FLASK_APP": "yourapp",
+            "PATH": f"{binaries}:{os.environ['PATH']}",
+        }
+        return subprocess.run(
+            ["sh", "-eu", "-c", text], cwd=tmp_path, env=environment, capture_output=True,
+            text=True, check=False, input="gAAAA", timeout=120,
+        )  # fmt: skip
+
+    return run_shell
+
+
+def make_ring(folder: Path) -> None:
+    (folder / "instance").mkdir(mode=0o700)
+    ring = new_ring("sessions", time.time() - 100)
+    named = replace(ring, keys=(replace(ring.keys[0], id="6b7bbb5d"),))
+    KeyRing(folder / "instance" / "session-keys.json").create(named)
+
+
+@pytest.mark.parametrize("block", commands("sh"))
+def test_every_command_of_a_page_runs(
+    tmp_path: Path, shell: Callable[[str], subprocess.CompletedProcess[str]], block: str
+) -> None:
+    lines = [line for line in block.splitlines() if not line.startswith(NOT_RUN)]
+    if "ring" in block and "ring init" not in block:
+        make_ring(tmp_path)
+    done = shell("\n".join(lines))
+    # The cookie that is pasted is not one, which the command says.
+    refused = "inspect" in block and "refused:   malformed" in done.stdout
+    assert done.returncode == (1 if refused else 0), done.stdout + done.stderr
+
+
+def test_the_pages_have_commands() -> None:
+    assert len(commands("sh")) >= 7
+    assert len(commands("crontab")) == 1
+
+
+def test_the_line_for_cron_rotates_quietly(
+    tmp_path: Path, shell: Callable[[str], subprocess.CompletedProcess[str]]
+) -> None:
+    (line,) = [parameter.values[0] for parameter in commands("crontab")]
+    fields = line.split(None, 5)
+    assert [field == "*" or field.isdigit() for field in fields[:5]] == [True] * 5
+    make_ring(tmp_path)
+    # Cron has no environment of the app and another folder.
+    done = shell(f"cd /; unset FLASK_APP; {fields[5]}".replace("/srv/yourapp", str(tmp_path)))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    ring = KeyRing(tmp_path / "instance" / "session-keys.json").load()
+    assert [key.id == "6b7bbb5d" for key in ring.keys] == [True, False]
+
+
+def test_what_the_readme_says_of_one_cookie_is_true() -> None:
+    """Flask's cookie shows its contents, and ours does not."""
+    module = run(ROOT / "README.md")
+    shown = base64.urlsafe_b64decode(module["flask_cookie"].split(".")[0])
+    assert json.loads(shown) == {"email": "ada@example.org", "role": "admin"}
+    (ours,) = re.findall(r"^gAAAAA\S+$", (ROOT / "README.md").read_text(), re.M)
+    raw = base64.urlsafe_b64decode(ours)
+    assert raw[0] == 0x80
+    assert b"ada" not in raw

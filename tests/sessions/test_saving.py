@@ -369,3 +369,21 @@ def test_a_session_that_is_too_large_names_its_largest_keys(make_app: MakeApp) -
     assert raised.value.largest == (("big", 9002), ("some", 401), ("tuple", 10))
     assert "'big' with 9002 bytes, 'some' with 401 bytes" in str(raised.value)
     assert "yyy" not in str(raised.value)
+
+
+def test_a_handler_of_status_500_sees_that_a_session_is_too_large(make_app: MakeApp) -> None:
+    app = add_views(make_app(SESSION_COMPRESSION="never"))
+    called = []
+
+    @app.errorhandler(SessionTooLarge)
+    def never(error: SessionTooLarge) -> Any:
+        raise AssertionError("Flask calls it only for errors of views")
+
+    @app.errorhandler(500)
+    def explain(error: Any) -> Any:
+        called.append(error.original_exception)
+        return "too large", 500
+
+    response = app.test_client().post("/write", json={"a": "x" * 9000})
+    assert (response.status_code, response.text) == (500, "too large")
+    assert isinstance(called[0], SessionTooLarge)

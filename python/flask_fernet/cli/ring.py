@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -15,7 +16,9 @@ import click
 from .._core import Fernet
 from ..errors import InvalidToken, KeyRingError
 from ..keys.following import newest_serial, require_newest
+from ..keys.keyring import KeyRing
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
+from ..keys.ring_file import RingFile
 from ..sessions import inspection
 from ..sessions.key_sources import bound_ring_key, single_key
 from ..sessions.lifetimes import idle_lifetime
@@ -82,6 +85,7 @@ def init(
             former = interface._sources.export(app, interface.salt)
             if not former:
                 raise click.ClickException("The app has no keys to take over.")
+    _make_folder(keyring)
     salted = [key for key, is_salted in former.items() if is_salted]
     made = new_ring(purpose, time.time(), retention, former, salted=salted)
     keyring.create(made)
@@ -219,6 +223,17 @@ def needed(ctx: click.Context, path: Path | None, json_: bool, tokens: Iterable[
     else:
         rows = [*counts.items(), *([("none of them", none)] if none else [])]
         print_table(("KEY", "TOKENS"), [(name, f"{count:,}") for name, count in rows])
+
+
+def _make_folder(keyring: KeyRing) -> None:
+    """Makes the folder of a ring's file, if only its last part is missing: the app's instance
+    folder, which Flask does not make.
+    """
+    store = keyring.store.inner
+    if isinstance(store, RingFile):
+        with contextlib.suppress(OSError):
+            # Writing the ring reports what is wrong.
+            store.path.parent.mkdir(mode=0o700)
 
 
 def _default_retention(ctx: click.Context, purpose: str, path: Path | None, quiet: bool) -> int:
