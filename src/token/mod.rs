@@ -8,7 +8,6 @@ mod fork;
 mod gcm;
 mod plaintext;
 pub mod random;
-mod wall_clock;
 pub mod xaes;
 
 pub use error::TokenError;

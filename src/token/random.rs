@@ -9,9 +9,9 @@
 //! wall-clock time at most, and not after the clock went back.
 
 use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
 
 use super::fork;
-use super::wall_clock;
 
 /// Bytes in a thread's pool: 64 IVs per system call.
 const POOL: usize = 1024;
@@ -20,8 +20,8 @@ const POOL: usize = 1024;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRandomness;
 
-/// Seconds for which a pool is good.
-const GOOD_FOR: u64 = 1;
+/// For how long a pool is good.
+const GOOD_FOR: Duration = Duration::from_secs(1);
 
 #[derive(Clone)]
 struct Pool {
@@ -29,7 +29,7 @@ struct Pool {
     used: usize,
     generation: u64,
     /// When it was filled.
-    filled: wall_clock::Time,
+    filled: SystemTime,
 }
 
 thread_local! {
@@ -38,7 +38,7 @@ thread_local! {
             bytes: [0; POOL],
             used: POOL,
             generation: 0,
-            filled: wall_clock::Time::EPOCH,
+            filled: SystemTime::UNIX_EPOCH,
         })
     };
 }
@@ -71,7 +71,7 @@ fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
     let mut drawn = [0; N];
     match fork::generation() {
         Some(generation) => {
-            let now = wall_clock::now();
+            let now = SystemTime::now();
             IVS.with_borrow_mut(|pool| pool.draw(generation, now, &mut drawn))?;
         }
         None => fill(&mut drawn)?,
@@ -83,10 +83,11 @@ impl Pool {
     fn draw(
         &mut self,
         generation: u64,
-        now: wall_clock::Time,
+        now: SystemTime,
         out: &mut [u8],
     ) -> Result<(), NoRandomness> {
-        let is_fresh = now.is_within(GOOD_FOR, self.filled);
+        // An error if the clock went back.
+        let is_fresh = now.duration_since(self.filled).is_ok_and(|age| age < GOOD_FOR);
         if self.used + out.len() > POOL || self.generation != generation || !is_fresh {
             // Marked as spent first, so that a failure leaves no old bytes to be drawn again.
             self.used = POOL;
@@ -108,7 +109,7 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
-    fn drawn(pool: &mut Pool, now: wall_clock::Time) -> [u8; 16] {
+    fn drawn(pool: &mut Pool, now: SystemTime) -> [u8; 16] {
         let mut iv = [0; 16];
         pool.draw(1, now, &mut iv).expect("random");
         iv
@@ -116,7 +117,8 @@ mod tests {
 
     #[test]
     fn machines_resumed_from_one_image_draw_different_bytes() {
-        let at = |seconds, nanoseconds| wall_clock::Time { seconds, nanoseconds };
+        let at =
+            |seconds, nanoseconds| SystemTime::UNIX_EPOCH + Duration::new(seconds, nanoseconds);
         let mut pool = IVS.with_borrow(Pool::clone);
         drawn(&mut pool, at(1000, 500));
         for (later, alike) in [
