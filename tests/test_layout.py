@@ -21,6 +21,7 @@ PYTHON_LEVELS = [
     ["settings"],
     ["keys"],
     ["sessions.app_memory", "sessions.lifetimes", "sessions.signed", "sessions.session"],
+    ["sessions.followed_rings", "sessions.salts"],
     ["sessions.key_sources", "sessions.policy"],
     ["sessions.payload", "sessions.serializer"],
     ["sessions.opening", "sessions.saving"],

@@ -7,6 +7,7 @@ and configurations.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from types import TracebackType
 from typing import ParamSpec, TypeVar
@@ -40,8 +41,12 @@ def frameless(function: Callable[P, T]) -> Callable[P, T]:
             return function(*args, **kwargs)
         except BaseException as error:
             hide_frames(error)
-            # Raising again does not add this frame, which has the arguments.
-            raise
+            if sys.version_info >= (3, 11):
+                # Raising again does not add this frame.
+                raise
+            # Here it would bring the former traceback back. This frame stays, without what it held.
+            del args, kwargs
+            raise error
 
     return call
 

@@ -152,7 +152,7 @@ def test_a_child_forked_while_another_thread_looks_follows_the_ring(
     client = app.test_client()
     token = write(client, a=1)
     interface: Any = app.session_interface
-    (followed,) = interface._sources._rings.values()
+    (followed,) = interface._sources._rings._rings.values()
     assert followed._lock.acquire(1)
     child = os.fork()
     if child == 0:

@@ -224,14 +224,19 @@ class TestSalt:
             token = write(self.app(b"cookie-session", tmp_path, source).test_client(), a=1)
             assert OracleFernet(key).decrypt(token) == b'{"a":1}'
 
+    @pytest.mark.parametrize("salt", ["admin", b"\xff", "sch\u00fcssel"])
     @pytest.mark.parametrize("source", ["argument", "secret"])
     def test_keys_that_a_ring_takes_over_open_the_same_sessions(
-        self, tmp_path: Path, source: str
+        self, tmp_path: Path, source: str, salt: str | bytes
     ) -> None:
-        before = self.app("admin", tmp_path, source)
+        before = self.app(salt, tmp_path, source)
         succeed(before, "ring", "init", "--import", "--path", str(tmp_path / "session-keys.json"))
-        after = self.app("admin", tmp_path, "ring", SECRET_KEY=None)
+        after = self.app(salt, tmp_path, "ring", SECRET_KEY=None)
         deploy([before, after])
+        for another in (None, "other"):
+            other = self.app(another, tmp_path, "ring", SECRET_KEY=None).test_client()
+            other.set_cookie("session", write(after.test_client(), a=1))
+            assert other.get("/read").text == "{}"
         needed = succeed(after, "ring", "needed", "--json", input=write(before.test_client(), a=1))
         assert list(json.loads(needed)["keys"].values()) == [1]
 

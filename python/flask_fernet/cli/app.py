@@ -10,8 +10,8 @@ import click
 from flask.cli import NoAppException, ScriptInfo
 
 from ..errors import ConfigurationError
+from ..sessions.followed_rings import allow_missing_ring
 from ..sessions.interface import EncryptedSessionInterface
-from ..sessions.key_sources import allow_missing_ring
 
 if TYPE_CHECKING:
     from flask import Flask

@@ -20,8 +20,9 @@ from ..keys.keyring import KeyRing
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..keys.ring_file import RingFile
 from ..sessions import inspection
-from ..sessions.key_sources import bound_ring_key, single_key
+from ..sessions.key_sources import single_key
 from ..sessions.lifetimes import idle_lifetime
+from ..sessions.salts import bound_ring_key
 from .app import interface_of, load_app, load_app_if_any, missing_ring_allowed
 from .output import json_option, print_ring, print_table, quiet_option
 from .which_ring import find_keyring, path_option, wrapping_option
@@ -78,7 +79,7 @@ def init(
         keyring = find_keyring(ctx, path, wrapping)
         if retention is None:
             retention = _default_retention(ctx, purpose, path, quiet)
-        former: dict[str, bool] = {}
+        former: dict[str, str | None] = {}
         if import_:
             app = load_app(ctx)
             interface = interface_of(app)
@@ -86,8 +87,7 @@ def init(
             if not former:
                 raise click.ClickException("The app has no keys to take over.")
     _make_folder(keyring)
-    salted = [key for key, is_salted in former.items() if is_salted]
-    made = new_ring(purpose, time.time(), retention, former, salted=salted)
+    made = new_ring(purpose, time.time(), retention, former, salts=former)
     keyring.create(made)
     print_ring(keyring.load(), json_, quiet)
 

@@ -30,7 +30,7 @@ def encode(ring: Ring) -> str:
                 "created": to_text(key.created),
                 "activates": to_text(key.activates),
                 "revoked": None if key.revoked is None else to_text(key.revoked),
-                **({"salted": True} if key.salted else {}),
+                **({} if key.salt is None else {"salt": key.salt}),
             }
             for key in ring.keys
         ],
@@ -70,7 +70,7 @@ def _ring_or_reason(text: str | bytes) -> Ring | str:
             created=from_text(key["created"]),
             activates=from_text(key["activates"]),
             revoked=None if key.get("revoked") is None else from_text(key["revoked"]),
-            salted=key.get("salted", False),
+            salt=key.get("salt"),
         )
         for key in document["keys"]
     )
@@ -101,7 +101,7 @@ def _invalid_because(document: Any) -> str | None:
         try:
             # The same strict reader of keys that the session interface uses.
             SessionKeys([(key["id"], key["key"])], b"")
-            if from_text(key["created"]) < 0 or type(key.get("salted", False)) is not bool:
+            if from_text(key["created"]) < 0 or not isinstance(key.get("salt", ""), str):
                 return f"has no valid key with its times in keys[{position}]"
             if from_text(key["activates"]) + retention > LATEST:
                 return f"has a time after the year 9999 in keys[{position}]"

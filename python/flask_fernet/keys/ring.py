@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import secrets
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from .._core import MAX_CLOCK_SKEW, Fernet
@@ -53,9 +53,9 @@ class RingKey:
     #: When it may start to encrypt. No two keys that are not revoked share this time.
     activates: int
     revoked: int | None = None
-    #: Whether it is bound to the salt of a session interface already, because it was derived from
+    #: The salt of a session interface to which it is bound already, because it was derived from
     #: ``SECRET_KEY`` with that salt before the ring took it over.
-    salted: bool = False
+    salt: str | None = None
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def new_ring(
     retention: int = RETENTION,
     former: Iterable[str] = (),
     *,
-    salted: Collection[str] = (),
+    salts: Mapping[str, str | None] | None = None,
 ) -> Ring:
     """A ring whose first key is primary at once.
 
@@ -222,15 +222,15 @@ def new_ring(
         them. The ring takes them over unchanged, so that workers with the ring and workers that do
         not have it yet open what the others write; the next rotation adds the first fresh key. If
         there are none, the first key is fresh.
-    :param salted: those of the former keys that are bound to the salt of a session interface
-        already.
+    :param salts: for former keys that are bound to the salt of a session interface already, that
+        salt.
     :raises KeyRingError: if ``retention`` is not between 0 seconds and a thousand years.
     """
     if not 0 <= retention <= MAX_SECONDS:
         raise KeyRingError(f"The retention must be from 0 to {MAX_SECONDS} seconds.")
     at = int(now)
     taken_over = [
-        RingKey(_new_id(), key, at, at - age, salted=key in salted)
+        RingKey(_new_id(), key, at, at - age, salt=(salts or {}).get(key))
         for age, key in enumerate(dict.fromkeys(former))
     ]
     return Ring(purpose, retention, tuple(reversed(taken_over)) or (_new_key(now, at),), at)

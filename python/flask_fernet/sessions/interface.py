@@ -24,7 +24,8 @@ from ..log import RateLimit, logger
 from ..tracebacks import frameless
 from .configuration import NO_KEY, problems
 from .fallback import FallbackInterface
-from .key_sources import KeySources, allow_missing_ring, app_secrets
+from .followed_rings import allow_missing_ring
+from .key_sources import KeySources, app_secrets
 from .lifetimes import regenerate_at_login
 from .policy import resolve_policy, warnings_about
 from .serializer import EncryptedSerializer

@@ -4,33 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flask import has_request_context
-from flask.sessions import SecureCookieSessionInterface
-
 from .. import settings
 from .._core import Policy, SessionKeys, derive_key
-from ..errors import ConfigurationError, KeyRingError
+from ..errors import ConfigurationError
 from ..keys.command import parse_command
-from ..keys.following import INTERVAL, MAX_RETRY_AFTER, FollowedRing, valid_for
-from ..keys.fork_safe_lock import ForkSafeLock
+from ..keys.following import FollowedRing, valid_for
 from ..keys.keyring import KeyRing
-from ..keys.ring import SESSIONS
-from ..keys.wrapping import COMMAND_TIMEOUT, Wrapping
+from ..keys.wrapping import Wrapping
 from .app_memory import AppMemory
+from .followed_rings import FollowedRings
+from .salts import FLASKS_SALT, bound_key, bound_ring_key, salt_text
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from ..keys.ring import Ring, RingKey
-
-#: Whether a configured ring may be missing. The command line sets it while it loads an app whose
-#: ring it is about to make or to examine.
-allow_missing_ring: ContextVar[bool] = ContextVar("allow_missing_ring", default=False)
+    from ..keys.ring import Ring
 
 #: Keys, each with a name for messages.
 NamedKeys = list[tuple[str, "str | bytes"]]
@@ -50,9 +42,9 @@ class ResolvedKeys:
     unused_sources: list[str]
     #: The keys as text, those of the source that writes first.
     named: NamedKeys = field(default_factory=list, repr=False)
-    #: The keys but those of a ring, for a ring to take over: as text, and whether they are bound to
-    #: the interface's salt already.
-    exported: dict[str, bool] = field(default_factory=dict, repr=False)
+    #: The keys but those of a ring, for a ring to take over: as text, each with the salt to which
+    #: it is bound already.
+    exported: dict[str, str | None] = field(default_factory=dict, repr=False)
     #: The same keys, ready for use; ``None`` if there are none.
     session_keys: SessionKeys | None = None
     #: Names of the secrets in use that are too short to be random enough.
@@ -75,7 +67,7 @@ class ResolvedKeys:
         for name, key in keys:
             text = key if isinstance(key, str) else key.decode()
             self.named.append((name, bound_key(text, salt)))
-            self.exported.setdefault(text, False)
+            self.exported.setdefault(text, None)
 
     def add_ring(self, ring: FollowedRing, salt: str | bytes) -> None:
         """Adds the keys of a ring that open now."""
@@ -90,8 +82,9 @@ class ResolvedKeys:
         """Adds the keys that are derived from secrets."""
         derived = {name: derive_key(secret, salt) for name, secret in secrets.items()}
         self.named += derived.items()
+        bound_to = None if salt_text(salt) == FLASKS_SALT else salt_text(salt)
         for key in derived.values():
-            self.exported.setdefault(key, not is_flasks(salt))
+            self.exported.setdefault(key, bound_to)
         self.short_secrets += settings.short_secrets(secrets)
 
     def drop_revoked(self, salt: str | bytes) -> None:
@@ -115,28 +108,6 @@ def ring_key_id(name: str) -> str | None:
     return name[len(start) : -len(end)] if name.startswith(start) and name.endswith(end) else None
 
 
-#: The salt of Flask's own interface, under which an explicit key is used as it is.
-FLASKS_SALT = SecureCookieSessionInterface.salt.encode()
-
-
-def is_flasks(salt: str | bytes) -> bool:
-    """Whether an interface has Flask's own salt."""
-    return salt in (FLASKS_SALT, FLASKS_SALT.decode())
-
-
-def bound_key(key: str, salt: str | bytes) -> str:
-    """The key that an interface with this salt uses in place of an explicit key: another one for
-    each salt, so that no interface opens the sessions of another. Under Flask's own salt it is the
-    key itself, so that plain ``cryptography`` reads the sessions.
-    """
-    return key if is_flasks(salt) else derive_key(key.encode(), salt)
-
-
-def bound_ring_key(key: RingKey, salt: str | bytes) -> str:
-    """The same for a key of a ring, which may be bound to the salt already."""
-    return key.key if key.salted else bound_key(key.key, salt)
-
-
 def single_key(name: str, key: str | bytes, salt: str | bytes) -> SessionKeys:
     """One key alone, which opens every encrypted format."""
     written, *others = settings.ENCRYPTED_FORMATS
@@ -151,11 +122,7 @@ class KeySources:
 
     def __init__(self, argument: NamedKeys | None = None) -> None:
         self.argument = argument
-        self._rings: dict[KeyRing, FollowedRing] = {}
-        #: For each ring that could not be read at first, the failure.
-        self._failures: dict[KeyRing, _Failure] = {}
-        #: Held while a ring is read for the first time.
-        self._first_read = ForkSafeLock()
+        self._rings = FollowedRings()
         #: For each app the keys made last, with what they were made from. A ring is polled each
         #: second and mostly gives the same keys.
         self._last: AppMemory[tuple[object, SessionKeys | None]] = AppMemory()
@@ -204,10 +171,10 @@ class KeySources:
         for name, key in self._collect(app, salt).named:
             yield name, single_key(name, key, salt)
 
-    def export(self, app: Flask, salt: str | bytes) -> dict[str, bool]:
-        """The keys as text, the newest first, for a key ring to take over; for each of them whether
-        it is bound to ``salt`` already. Keys derived from a secret are exported in derived form. A
-        ring that is already configured is left out.
+    def export(self, app: Flask, salt: str | bytes) -> dict[str, str | None]:
+        """The keys as text, the newest first, for a key ring to take over, each with the salt to
+        which it is bound already. Keys derived from a secret are exported in derived form. A ring
+        that is already configured is left out.
         """
         return self._collect(app, salt, with_ring=False).exported
 
@@ -217,7 +184,7 @@ class KeySources:
         accepted = settings.accepted(config)
         explicit = self._explicit_keys(app)
         keyring = configured_ring(app)
-        ring = None if keyring is None or not with_ring else self._follow(keyring)
+        ring = None if keyring is None or not with_ring else self._rings.get(keyring)
         configured = {"keys": explicit, "keyring": ring, "secret-key": app.secret_key or None}
         present = [name for name, value in configured.items() if value is not None]
         # The first configured source writes. One named in SESSION_ENCRYPTION_ACCEPT only opens,
@@ -249,80 +216,6 @@ class KeySources:
         if value is None:
             return None
         return settings.named_keys("SESSION_ENCRYPTION_KEYS", settings.split_list(value))
-
-    def _follow(self, keyring: KeyRing) -> FollowedRing | None:
-        followed = self._rings.get(keyring)
-        if followed is not None:
-            return followed
-        # One thread reads a ring for the first time, and the others wait for it.
-        in_request = has_request_context()
-        if not self._first_read.acquire(REQUEST_PATIENCE if in_request else COMMAND_TIMEOUT):
-            raise ConfigurationError(
-                "SESSION_ENCRYPTION_KEYRING: another thread is still reading the key ring."
-            )
-        try:
-            return self._rings.get(keyring) or self._start_following(keyring, in_request)
-        except KeyRingError as error:
-            if allow_missing_ring.get():
-                return None
-            raise ConfigurationError(f"SESSION_ENCRYPTION_KEYRING: {error}") from error
-        finally:
-            self._first_read.release()
-
-    def _start_following(self, keyring: KeyRing, in_request: bool) -> FollowedRing:
-        """Reads a ring for the first time. In a request, a key command has less time, and there is
-        no attempt shortly after one that failed.
-
-        :raises KeyRingError: if the ring cannot be read.
-        """
-        fingerprint, before = _fingerprint(keyring), self._failures.get(keyring)
-        again = before is not None and before.fingerprint == fingerprint
-        if before and again and in_request and time.monotonic() < before.retry_at:
-            raise KeyRingError(before.message)
-        store = keyring.store
-        patience = store.patience
-        store.patience = min(patience, REQUEST_PATIENCE) if in_request else patience
-        try:
-            followed = FollowedRing(store, keyring)
-        except KeyRingError as error:
-            wait = min(2 * before.wait, MAX_RETRY_AFTER) if before and again else INTERVAL
-            retry_at = time.monotonic() + wait
-            self._failures[keyring] = _Failure(str(error), fingerprint, wait, retry_at)
-            raise
-        finally:
-            store.patience = patience
-        if followed.current().purpose != SESSIONS:
-            raise ConfigurationError(
-                f"SESSION_ENCRYPTION_KEYRING must be a ring for {SESSIONS!r}, not for another "
-                "purpose. A ring serves one purpose."
-            )
-        self._failures.pop(keyring, None)
-        self._rings[keyring] = followed
-        return followed
-
-
-#: Seconds for which a request waits for a ring that is read for the first time.
-REQUEST_PATIENCE = 2.0
-
-
-@dataclass(frozen=True)
-class _Failure:
-    """A ring that could not be read."""
-
-    message: str
-    fingerprint: object
-    #: Seconds after the attempt during which requests do not make another one, unless the ring has
-    #: changed.
-    wait: float
-    #: When these seconds are over, in seconds of ``time.monotonic``.
-    retry_at: float
-
-
-def _fingerprint(keyring: KeyRing) -> object:
-    try:
-        return keyring.store.fingerprint()
-    except KeyRingError as error:
-        return str(error)
 
 
 def app_secrets(app: Flask) -> dict[str, bytes]:
