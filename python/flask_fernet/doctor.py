@@ -14,13 +14,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from . import settings
 from ._core import MAX_CLOCK_SKEW, Policy
 from .errors import ConfigurationError, KeyRingError
-from .keys.following import newest_serial, require_newest
+from .keys.following import newest_serial, require_newest, where
 from .keys.ring import State
 from .keys.ring_file import RingFile
 from .keys.wrapping import WrappedStore, wrapping_form
-from .sessions.configuration import NO_KEY, cookie_attributes, misspelt, problems
+from .sessions.configuration import (
+    NO_KEY,
+    cookie_attributes,
+    missing_settings,
+    misspelt,
+    problems,
+)
 from .sessions.interface import EncryptedSessionInterface
-from .sessions.key_sources import app_secrets, configured_ring
+from .sessions.key_sources import UsedKeys, app_secrets, configured_ring, ring_key_id
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -50,10 +56,10 @@ class Check(NamedTuple):
 
 
 class Examination(NamedTuple):
-    """What the doctor says of an app."""
+    """What the doctor says of an app. Nothing in it shows a key or a secret."""
 
-    #: What is in force, by name. Never shows a key or a secret.
-    in_force: dict[str, str]
+    #: What is in force, for programs: times in seconds, sizes in bytes.
+    in_force: dict[str, Any]
     #: The results of all checks, the good ones included.
     checks: list[Check]
 
@@ -69,17 +75,18 @@ def examine(app: Flask) -> Examination:
         return Examination({}, [Check("fail", "session_interface", message)])
     try:
         policy = interface._policy(app)
+        sources = interface._sources
+        keys = sources.used(app, interface.salt) if policy.keys is not None else UsedKeys()
     except ConfigurationError as error:
         return Examination({}, [Check("fail", "configuration", str(error))])
-    names = interface._sources.names(app, interface.salt) if policy.keys is not None else {}
     with app.app_context():
-        in_force = dict(_in_force(interface, app, policy, names))
-        checks = [*_checks(interface, app, policy, names)]
+        in_force = _in_force(interface, app, policy, keys)
+        checks = [*_checks(interface, app, policy, keys)]
     return Examination(in_force, checks)
 
 
 def _checks(
-    interface: EncryptedSessionInterface, app: Flask, policy: Policy, names: dict[str, list[str]]
+    interface: EncryptedSessionInterface, app: Flask, policy: Policy, keys: UsedKeys
 ) -> Iterator[Check]:
     if policy.writes_signed:
         message = "sessions are signed, not encrypted: this is only for the first of two deploys"
@@ -88,19 +95,26 @@ def _checks(
         yield Check("ok", "session_interface", "encrypts sessions")
     if policy.is_null:
         yield Check("fail", "keys", NO_KEY)
-    yield from _key_checks(app, policy, names)
-    yield from _accepted(policy)
-    yield from _ring(app)
+    yield from _key_checks(app, policy, keys)
+    yield from _accepted(policy, keys)
+    yield from _ring(interface, app, policy)
+    for name in missing_settings(app):
+        yield Check("fail", name, "was removed from the configuration, and Flask reads it")
     for problem in (*problems(interface, app, policy), *misspelt(app)):
         yield Check("fail", problem.name, problem.message)
-    yield from _cookie(cookie_attributes(interface, app))
+    attributes = cookie_attributes(interface, app)
+    if attributes is not None:
+        yield from _cookie(attributes)
+    elif not missing_settings(app):
+        message = "a hook of the cookie needs a request: the cookie was not checked"
+        yield Check("warn", "session_interface", message)
     if time.time() < _EARLIEST:
         yield Check("fail", "clock", "is years behind: sessions will seem to be expired")
     else:
         yield Check("ok", "clock", "plausible")
 
 
-def _key_checks(app: Flask, policy: Policy, names: dict[str, list[str]]) -> Iterator[Check]:
+def _key_checks(app: Flask, policy: Policy, keys: UsedKeys) -> Iterator[Check]:
     weak = False
     for name in policy.short_secrets:
         message = f"must have at least {settings.SHORT_SECRET} bytes, or it can be guessed offline"
@@ -109,14 +123,14 @@ def _key_checks(app: Flask, policy: Policy, names: dict[str, list[str]]) -> Iter
     for check in _secrets(app, policy.short_secrets):
         yield check
         weak = True
-    for same in names.values():
+    for same in keys.names:
         if len(same) > 1:
             yield Check("warn", "keys", f"{' and '.join(same)} are the same key: remove one")
     for source in policy.unused_sources:
         message = f"the source {source!r} is set but unused: it neither writes nor opens"
         yield Check("fail", "keys", message)
     if not weak and not policy.is_null:
-        yield Check("ok", "keys", "strong")
+        yield Check("ok", "keys", "long enough, and not obviously made up")
 
 
 def _secrets(app: Flask, short: list[str]) -> Iterator[Check]:
@@ -127,83 +141,118 @@ def _secrets(app: Flask, short: list[str]) -> Iterator[Check]:
         yield Check("warn", "SECRET_KEY", str(error))
         return
     for name, secret in secrets.items():
+        if name != "SECRET_KEY" and secret == secrets["SECRET_KEY"]:
+            yield Check("warn", name, "is SECRET_KEY itself: remove it")
         if name not in short and _guessable(secret):
             yield Check(
                 "warn", name, "looks like a text that a person chose: use secrets.token_urlsafe(32)"
             )
 
 
-def _accepted(policy: Policy) -> Iterator[Check]:
+def _accepted(policy: Policy, keys: UsedKeys) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_ACCEPT"
-    for accepted in policy.accepted:
-        if policy.writes_signed and accepted in settings.ENCRYPTED_FORMATS:
+    for accepted in dict.fromkeys(policy.accepted):
+        if accepted in (policy.format, keys.writer):
+            message = f"{accepted!r} is what is written, which also opens: remove it here"
+        elif policy.writes_signed and accepted in settings.ENCRYPTED_FORMATS:
             message = f"{accepted!r} opens everywhere: the next deploy may write it"
             yield Check("ok", name, message)
-        elif accepted in settings.KEY_SOURCES:
-            message = (
-                f"{accepted!r} opens and does not write. In the first step of a move, let it write "
-                "once every worker has this configuration; in the last step, remove it once no "
-                "such session comes any more"
-            )
-            yield Check("warn", name, message)
+            continue
         else:
             message = (
-                f"{accepted!r} is still accepted: remove it once no such session comes any more"
+                f"{accepted!r} opens and is not written. In the first step of a move, let it be "
+                "written once every worker has this configuration; in the last step, remove it "
+                "once no such session comes any more"
             )
-            yield Check("warn", name, message)
+        yield Check("warn", name, message)
 
 
 def _in_force(
-    interface: EncryptedSessionInterface, app: Flask, policy: Policy, names: dict[str, list[str]]
-) -> Iterator[tuple[str, str]]:
-    """What is in force, by name."""
-    keys = [" = ".join(same) for same in names.values()]
-    signed = [] if policy.signed is None else list(app_secrets(app))
-    written, *others = [*signed, *keys] if policy.writes_signed else [*keys, *signed] or ["no key"]
-    yield "written under", written
-    if others:
-        yield "also opens", ", ".join(dict.fromkeys(others))
-    yield "format", policy.format
-    if policy.accepted:
-        yield "accepted too", ", ".join(policy.accepted)
-    attributes = cookie_attributes(interface, app)
-    shown = [f"{name}={value}" for name, value in attributes.items() if name != "name"]
-    yield "cookie", f"{attributes['name']}; {'; '.join(shown)}"
-    limit = app.config["MAX_COOKIE_SIZE"]
-    yield "cookie limit", f"{limit} bytes, then {policy.overflow}" if limit else "none"
-    yield "idle lifetime", str(policy.lifetime)
-    absolute = policy.absolute_lifetime
-    yield "absolute lifetime", "none" if absolute is None else f"{timedelta(seconds=absolute)}"
-    yield "refreshed", _refreshed(app, policy)
-    yield "compression", policy.compression
+    interface: EncryptedSessionInterface, app: Flask, policy: Policy, keys: UsedKeys
+) -> dict[str, Any]:
+    """What is in force, for programs."""
+    encrypted = [{"name": " = ".join(same), "key_id": ring_key_id(same[0])} for same in keys.names]
+    signed = []
+    if policy.signed is not None:
+        signed = [{"name": name, "key_id": None} for name in app_secrets(app)]
+    used = [*signed, *encrypted] if policy.writes_signed else [*encrypted, *signed]
+    found: dict[str, Any] = {
+        "written_under": used[0] if used else None,
+        "also_opens": [one for one in used[1:] if one != used[0]],
+        "format": policy.format,
+        "accepted": list(dict.fromkeys(policy.accepted)),
+        "cookie": cookie_attributes(interface, app),
+        "cookie_limit": app.config.get("MAX_COOKIE_SIZE") or None,
+        "overflow": policy.overflow,
+        "idle_lifetime": policy.lifetime.total_seconds(),
+        "absolute_lifetime": policy.absolute_lifetime,
+        "refreshes": bool(app.config.get("SESSION_REFRESH_EACH_REQUEST")),
+        "refreshed_from": policy.refresh_from,
+        "compression": policy.compression,
+        "ring": None,
+    }
     if policy.ring is not None:
         now, ring = time.time(), cast("Ring", policy.ring.poll_now())
-        counts = Counter(ring.state(key, now).value for key in ring.keys)
-        states = ", ".join(f"{count} {state}" for state, count in counts.items())
-        yield "key ring", f"serial {ring.serial}; {states}"
+        states = Counter(ring.state(key, now).value for key in ring.keys)
+        found["ring"] = {"serial": ring.serial, "states": dict(states)}
+    return found
 
 
-def _refreshed(app: Flask, policy: Policy) -> str:
-    if not app.config["SESSION_REFRESH_EACH_REQUEST"]:
-        return "only when changed"
-    if policy.refresh_from:
-        return f"when changed, or permanent and {timedelta(seconds=policy.refresh_from)} old"
-    return "when changed, or permanent"
+def shown_in_force(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is in force, for people: names and values."""
+    written, cookie, limit = found["written_under"], found["cookie"], found["cookie_limit"]
+    yield "written under", "no key" if written is None else written["name"]
+    if found["also_opens"]:
+        yield "also opens", ", ".join(dict.fromkeys(one["name"] for one in found["also_opens"]))
+    yield "format", found["format"]
+    if found["accepted"]:
+        yield "accepted too", ", ".join(found["accepted"])
+    if cookie is None:
+        yield "cookie", "decided at each request"
+    else:
+        shown = [f"{name}={value}" for name, value in cookie.items() if name != "name"]
+        yield "cookie", f"{cookie['name']}; {'; '.join(shown)}"
+    yield "cookie limit", "none" if limit is None else f"{limit} bytes, then {found['overflow']}"
+    yield "idle lifetime", _duration(found["idle_lifetime"])
+    yield "absolute lifetime", _duration(found["absolute_lifetime"])
+    refreshed = "when changed"
+    if found["refreshes"]:
+        refreshed += ", or permanent"
+        if found["refreshed_from"]:
+            refreshed += f" and {_duration(found['refreshed_from'])} old"
+    yield "refreshed", refreshed
+    yield "compression", found["compression"]
+    if found["ring"] is not None:
+        states = ", ".join(f"{count} {state}" for state, count in found["ring"]["states"].items())
+        yield "key ring", f"serial {found['ring']['serial']}; {states}"
 
 
-def _ring(app: Flask) -> Iterator[Check]:
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "none"
+    try:
+        return str(timedelta(seconds=seconds))
+    except OverflowError:
+        return f"{seconds:g} seconds"
+
+
+def _ring(interface: EncryptedSessionInterface, app: Flask, policy: Policy) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING"
     try:
         keyring = configured_ring(app)
         if keyring is None:
             return
+        failure = interface._sources.ring_failure(keyring)
+        if failure is not None:
+            # Reading it again would run a key command again.
+            raise KeyRingError(failure)
         newest, ring, now = newest_serial(keyring.store), keyring.load(), time.time()
     except ConfigurationError as error:
         yield Check("fail", name, str(error))
         return
     yield from _wrapping(keyring.store)
     try:
-        require_newest(ring, newest)
+        require_newest(ring, newest, where(keyring.store))
     except KeyRingError as error:
         yield Check("fail", name, str(error))
     if isinstance(keyring.store.inner, RingFile):
@@ -269,5 +318,5 @@ def _cookie(attributes: dict[str, Any]) -> Iterator[Check]:
             "warn", "SESSION_COOKIE_HTTPONLY", "is off: scripts in the page can read the cookie"
         )
     if attributes["samesite"] is None:
-        message = "is not set: with 'Lax' forms on other sites do not send the cookie"
+        message = "is not set: with 'Lax', forms on other sites do not send the cookie"
         yield Check("warn", "SESSION_COOKIE_SAMESITE", message)

@@ -82,10 +82,11 @@ class SessionTooLarge(FlaskFernetError):
         )
 
 
-class UnwritableValue(FlaskFernetError, TypeError):
+class UnwritableValue(FlaskFernetError, TypeError, ValueError):
     """Raised at the end of a request when the session has a value that its serializer does not
     write. The message names the value by its path, ``session['user']['profile'][0]``, and by its
-    type, and never shows it. A ``TypeError``, as in Flask, whose own error is the ``__cause__``.
+    type, and never shows it. A ``TypeError`` and a ``ValueError``, as the serializer raises them;
+    its own error is the ``__cause__``, without the traceback, whose frames hold the session.
     """
 
     def __init__(self, path: str, type_name: str) -> None:

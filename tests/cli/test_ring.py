@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -178,7 +180,7 @@ def test_a_ring_is_made_beside_an_app_that_fails_to_load(tmp_path: Path) -> None
     path = str(tmp_path / "ring.json")
     made = run_from(create_app, "ring", "init", "--path", path)
     assert made.exit_code == 0
-    assert "The app cannot be loaded (LookupError): left out." in made.stderr
+    assert "without the app, which cannot be loaded: LookupError\n" in made.stderr
     assert run_from(create_app, "ring", "list", "--path", path).exit_code == 0
     # The app's own ring cannot be found without the app.
     assert isinstance(run_from(create_app, "ring", "list").exception, LookupError)
@@ -208,3 +210,18 @@ def test_a_lifetime_that_is_none_is_an_error_without_a_traceback(
     assert failed.exit_code == 1
     assert failed.stderr.startswith("Error: PERMANENT_SESSION_LIFETIME must be")
     assert "PERMANENT_SESSION_LIFETIME must be" in run(app, "doctor").stdout
+
+
+def test_why_an_app_cannot_be_loaded_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "ends.py").write_text("raise SystemExit('DATABASE_URL is not set')")
+    for number, name in enumerate(("ends", "missing_module")):
+        path = f"ring{number}.json"
+        command = [sys.executable, "-m", "flask", "--app", name, "fernet", "ring", "init"]
+        made = subprocess.run(
+            [*command, "--path", path], capture_output=True, text=True, check=False
+        )
+        assert made.returncode == 0, made.stderr
+        assert "The command goes on without the app" in made.stderr

@@ -169,7 +169,7 @@ def commands(kind: str) -> list[Any]:
 def shell(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
     """Runs commands in the folder of an app with a key ring whose key has the id of the pages."""
     (tmp_path / "yourapp.py").write_text(APP)
-    (tmp_path / ".env").write_text("export FLASK_DEBUG=0\n")
+    (tmp_path / "yourapp.env").write_text("export FLASK_DEBUG=0\n")
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
     for name, module in (("flask", "flask"), ("python3", "")):

@@ -98,12 +98,14 @@ class TestInspect:
     [
         "{}", "session={}", " session={}; Path=/; HttpOnly\n", "Cookie: a=b; session={}; c=d",
         "cookie:session={}", "Set-Cookie: session={}; Secure", "'session={}'", '"{}"', "`{}`",
-        'session="{}"', "\"session\"=\"{}\"", "{}; HttpOnly",
+        'session="{}"', "\"session\"=\"{}\"", "{}; HttpOnly", "session: {}", 'session:"{}"',
+        "session\t{}\tlocalhost\t/\tSession", 'document.cookie = "session={}"',
+        "curl -H 'Cookie: session={}' https://example.org", "curl -b session={} https://a.b",
     ],
 )  # fmt: skip
 def test_what_people_copy_holds_the_cookie(form: str) -> None:
     for token in ("gAAAAAB_-x==", ".eJw.Z.s-_"):
-        assert pasted(form.format(token), "session") == token
+        assert pasted(form.format(token), "session") == [token]
 
 
 def test_contents_are_tagged_json_and_the_id_of_a_key_stands_alone(
@@ -138,3 +140,23 @@ def test_contents_of_another_serializer_are_text(app: Flask) -> None:
     app.session_interface.serializer = Reprs()  # type: ignore[attr-defined]
     token = write(app.test_client(), a=1)
     assert json.loads(succeed(app, "inspect", "--show", "--json", token))["contents"] == "{'a': 1}"
+
+
+def test_json_holds_the_cookie_too() -> None:
+    assert pasted('{"session": "gAAAAAB_-x=="}', "session") == ["gAAAAAB_-x=="]
+    assert pasted("Cookie: session=a; session=b", "session") == ["a", "b"]
+
+
+@pytest.mark.parametrize("text", ["", " ", "Cookie: other=gAAA", "other=gAAA", "{}", "''"])
+def test_what_holds_no_cookie_is_an_error(app: Flask, text: str) -> None:
+    assert pasted(text, "session") == []
+    failed = run(app, "inspect", "-", input=text)
+    assert failed.stderr == "Error: There is no cookie named 'session' in what was given.\n"
+
+
+def test_the_first_cookie_that_opens_is_inspected(app: Flask) -> None:
+    good = write(app.test_client(), a=1)
+    shown = succeed(app, "inspect", "--show", "-", input=f"Cookie: session=gAAA; session={good}")
+    assert "{'a': 1}" in shown
+    app.config["PERMANENT_SESSION_LIFETIME"] = 10**12
+    assert "9999-12-31T23:59:59Z" in succeed(app, "inspect", good)

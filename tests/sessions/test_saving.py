@@ -304,7 +304,8 @@ class Odd:
         ({"profile": [Odd()]}, "session['a']['profile'][0] cannot"),
         ([1, (2, {"x": Odd()})], "session['a'][1][1]['x'] cannot"),
         ({1: 1, "b": 2}, "session['a'] cannot be written: the session's serializer does not write "
-         "this dict"),
+         "this dict with keys of type int and str"),
+        ([10**5000], "session['a'][0] cannot be written"),
         ({"k" * 100: Odd()}, f"session['a']['{'k' * 56}...] cannot"),
         ({3: Odd()}, "session['a'][3] cannot"),
         ({(1, 2): 3}, "session['a'] cannot"),
@@ -387,3 +388,23 @@ def test_a_handler_of_status_500_sees_that_a_session_is_too_large(make_app: Make
     response = app.test_client().post("/write", json={"a": "x" * 9000})
     assert (response.status_code, response.text) == (500, "too large")
     assert isinstance(called[0], SessionTooLarge)
+
+
+def test_the_cause_of_an_unwritable_value_has_no_frame_with_the_session(make_app: MakeApp) -> None:
+    app = make_app(PROPAGATE_EXCEPTIONS=True)
+    endless: list[Any] = []
+    endless.append(endless)
+    values: list[Any] = [Odd(), endless]
+
+    @app.get("/<int:number>")
+    def view(number: int) -> str:
+        session.update(a=values[number], password="the secret")
+        return ""
+
+    for number in range(len(values)):
+        with pytest.raises(UnwritableValue) as raised:
+            app.test_client().get(f"/{number}")
+        cause = raised.value.__cause__
+        assert cause is not None
+        assert cause.__traceback__ is None
+        assert raised.value.__context__ in (None, cause)

@@ -52,12 +52,17 @@ def interface_of(app: Flask) -> EncryptedSessionInterface:
 def load_app_if_any(ctx: click.Context) -> Flask | None:
     """The app, or ``None`` if it cannot be loaded, for commands on a file that needs no app.
 
-    An error in the app itself is mentioned, because the command might have found more with it.
+    Why an app that is named cannot be loaded is said, because the command might find more with it.
     """
     try:
         return load_app(ctx)
-    except (NoAppException, ConfigurationError):
-        return None
-    except Exception as error:  # noqa: BLE001 - the app may raise anything
-        click.echo(f"The app cannot be loaded ({type(error).__name__}): left out.", err=True)
-        return None
+    except NoAppException as error:
+        if ctx.ensure_object(ScriptInfo).app_import_path is None:
+            return None
+        reason = str(error).strip().partition("\n")[0]
+    except ConfigurationError as error:
+        reason = str(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the app may raise anything
+        reason = type(error).__name__
+    click.echo(f"The command goes on without the app, which cannot be loaded: {reason}", err=True)
+    return None

@@ -15,7 +15,7 @@ import click
 
 from .._core import Fernet
 from ..errors import InvalidToken, KeyRingError
-from ..keys.following import newest_serial, require_newest
+from ..keys.following import newest_serial, require_newest, where
 from ..keys.keyring import KeyRing
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..keys.ring_file import RingFile
@@ -102,7 +102,7 @@ def list_(ctx: click.Context, path: Path | None, json_: bool) -> None:
     newest, ring = newest_serial(keyring.store), keyring.load()
     print_ring(ring, json_)
     try:
-        require_newest(ring, newest)
+        require_newest(ring, newest, where(keyring.store))
     except KeyRingError as error:
         click.echo(f"Warning: {error}", err=True)
 

@@ -10,6 +10,7 @@ import click
 from .. import doctor as doctor_module
 from ..errors import ConfigurationError
 from ..sessions import inspection
+from ..sessions.opening import MAX_COOKIES
 from .app import interface_of, load_app, missing_ring_allowed
 from .output import json_option, print_table
 
@@ -30,8 +31,13 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
         token = sys.stdin.buffer.read().decode("utf-8", "replace")
     app = load_app(ctx)
     interface = interface_of(app)
-    token = inspection.pasted(token, interface.get_cookie_name(app))
-    found = inspection.inspect(interface, app, token, show)
+    name = interface.get_cookie_name(app)
+    tokens = inspection.pasted(token, name)
+    if not tokens:
+        raise click.ClickException(f"There is no cookie named {name!r} in what was given.")
+    # As the app does: of several, the first that opens counts.
+    all_found = [inspection.inspect(interface, app, one, show) for one in tokens[:MAX_COOKIES]]
+    found = next((one for one in all_found if "refused" not in one), all_found[0])
     if json_:
         if "contents" in found:
             found["contents"] = inspection.tagged(interface, app, found["contents"])
@@ -45,7 +51,7 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
         ctx.exit(1)
 
 
-@click.command()
+@click.command(short_help="Check what an app needs in production.")
 @json_option
 @click.option("--strict", is_flag=True, help="Count warnings as failures.")
 @click.pass_context
@@ -68,7 +74,7 @@ def doctor(ctx: click.Context, json_: bool, strict: bool) -> None:
         click.echo(json.dumps({"in_force": in_force, "checks": findings}))
     else:
         if in_force:
-            print_table(("IN FORCE", ""), list(in_force.items()))
+            print_table(("IN FORCE", ""), list(doctor_module.shown_in_force(in_force)))
             click.echo()
         print_table(
             ("", "CHECK", ""), [(check.verdict, check.name, check.message) for check in checks]

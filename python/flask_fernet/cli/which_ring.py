@@ -59,7 +59,8 @@ def find_keyring(
         return KeyRing(path)
     if app is None:
         raise click.ClickException(
-            "Only the app knows the secret of the key ring. Name the app with --app."
+            "Only the app knows the secret of the key ring, and there is no app. Name one with "
+            "--app."
         )
     return KeyRing(path, wrapping=configured_wrapping(app, forms))
 

@@ -87,8 +87,10 @@ def _invalid_because(document: Any) -> str | None:
     if type(serial) is not int or not 0 <= serial <= MAX_SERIAL:
         return f"has no valid serial: it must be a whole number from 0 to {MAX_SERIAL}"
     purpose = document.get("purpose")
-    if not isinstance(purpose, str) or not purpose.isprintable() or len(purpose) > MAX_PURPOSE:
-        return f"has no valid purpose: it must be at most {MAX_PURPOSE} printable characters"
+    if not (
+        isinstance(purpose, str) and purpose.isprintable() and 1 <= len(purpose) <= MAX_PURPOSE
+    ):
+        return f"has no valid purpose: it must be 1 to {MAX_PURPOSE} printable characters"
     retention = document.get("retention")
     if type(retention) is not int or not 0 <= retention <= MAX_SECONDS:
         return f"has no valid retention: it must be from 0 to {MAX_SECONDS} whole seconds"

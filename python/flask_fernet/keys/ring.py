@@ -146,12 +146,12 @@ class Ring:
         if staged and not force:
             raise KeyRingError(
                 f"{staged[0].id} is still staged. A second rotation before the first has spread "
-                "could leave workers without the key that others write with. Wait, or force it."
+                "could leave workers without the key that others write with. Wait, or use --force."
             )
         if now < max(key.created for key in self.keys) - MAX_CLOCK_SKEW and not force:
             raise KeyRingError(
                 "The clock of this host is behind the one that made the newest key, so the new key "
-                "would be activated at the wrong time. Set the clock, or force it."
+                "would be activated at the wrong time. Set the clock, or use --force."
             )
         return self._with_new(now, activate_in)
 

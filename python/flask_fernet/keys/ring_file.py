@@ -39,6 +39,8 @@ class RingFile:
     def __init__(self, path: str | Path) -> None:
         if fcntl is None:
             raise KeyRingError("A key ring in a file needs a POSIX system. Use another RingStore.")
+        if "\0" in str(path):
+            raise KeyRingError("The path of a key ring must not contain a NUL character.")
         self.path = Path(path)
 
     def __repr__(self) -> str:

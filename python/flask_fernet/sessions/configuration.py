@@ -6,8 +6,11 @@ rest too, which only browsers refuse.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import re
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import Flask
@@ -22,8 +25,17 @@ if TYPE_CHECKING:
 
 #: How alike two names of settings are that differ by one letter.
 _ONE_LETTER = 0.93
-#: The names of Flask's settings, which are no misspelt ones of ours.
-_FLASKS_SETTINGS = frozenset(Flask.default_config)
+#: Flask's settings of the session cookie and its limit.
+_COOKIE_SETTINGS = settings.SAVING_SETTINGS[2:]
+#: Settings that are on or off.
+_FLAGS = (
+    "SESSION_COOKIE_SECURE",
+    "SESSION_COOKIE_PARTITIONED",
+    "SESSION_COOKIE_HTTPONLY",
+    "SESSION_REFRESH_EACH_REQUEST",
+)
+#: A host name as a cookie's Domain (RFC 6265, section 4.1.2.3; RFC 1123, section 2.1).
+_DOMAIN = re.compile(r"\.?[a-z0-9-]+(\.[a-z0-9-]+)*", re.IGNORECASE)
 
 NO_KEY = (
     "There is no key: set SECRET_KEY, SESSION_ENCRYPTION_KEYS or SESSION_ENCRYPTION_KEYRING, or "
@@ -42,58 +54,106 @@ class Problem(NamedTuple):
     on_the_server: bool = False
 
 
-def cookie_attributes(interface: SecureCookieSessionInterface, app: Flask) -> dict[str, Any]:
-    """The name and the attributes of the session cookie, as the interface's hooks give them."""
-    return {
-        "name": interface.get_cookie_name(app),
-        "domain": interface.get_cookie_domain(app),
-        "path": interface.get_cookie_path(app),
-        "secure": interface.get_cookie_secure(app),
-        "partitioned": interface.get_cookie_partitioned(app),
-        "samesite": interface.get_cookie_samesite(app),
-        "httponly": interface.get_cookie_httponly(app),
-    }
+def missing_settings(app: Flask) -> list[str]:
+    """Flask's settings of the session cookie that were removed from the configuration."""
+    return [name for name in ("SESSION_COOKIE_NAME", *_COOKIE_SETTINGS) if name not in app.config]
+
+
+def cookie_attributes(interface: SecureCookieSessionInterface, app: Flask) -> dict[str, Any] | None:
+    """The name and the attributes of the session cookie, as the interface's hooks give them;
+    ``None`` if a hook raises, for example because it needs a request.
+    """
+    try:
+        return {
+            "name": interface.get_cookie_name(app),
+            "domain": interface.get_cookie_domain(app),
+            "path": interface.get_cookie_path(app),
+            "secure": bool(interface.get_cookie_secure(app)),
+            "partitioned": bool(interface.get_cookie_partitioned(app)),
+            "samesite": interface.get_cookie_samesite(app),
+            "httponly": bool(interface.get_cookie_httponly(app)),
+        }
+    except Exception:  # noqa: BLE001 - a hook may raise anything
+        return None
 
 
 def problems(
     interface: SecureCookieSessionInterface, app: Flask, policy: Policy
 ) -> Iterator[Problem]:
-    """What is wrong with the session cookie and its limit."""
-    if policy.cookie is None:
-        # A setting is missing: the hooks raise KeyError, as in Flask.
-        return
+    """What is wrong with the lifetimes, the session cookie and its limit."""
+    yield from _lifetime(policy)
     attributes = cookie_attributes(interface, app)
-    yield from _refused_by_browsers(attributes)
-    limit = app.config["MAX_COOKIE_SIZE"]
-    if isinstance(limit, bool) or not isinstance(limit, (int, float)) or limit < 0:
-        message = "must be a number of bytes from 0 on; 0 means no limit"
-        yield Problem("MAX_COOKIE_SIZE", message, on_the_server=True)
-        limit = 0
-    name = attributes.pop("name")
-    token = "" if policy.keys is None else policy.keys.seal(b"{}", 0, name)
-    try:
-        header = dump_cookie(name, token or "x", max_size=0, expires="", **attributes)
-    except Exception:  # noqa: BLE001 - Werkzeug has an error of its own for each wrong attribute
-        yield _wrong_attribute(name, attributes)
+    if attributes is None or missing_settings(app):
         return
-    if parse_cookie(header.partition(";")[0]).get(name) != (token or "x"):
+    yield from _refused_by_browsers(attributes)
+    for flag in _FLAGS:
+        if isinstance(app.config[flag], str):
+            yield Problem(flag, "is text, which counts as on, whatever it says: set True or False")
+    name = attributes["name"]
+    if not isinstance(name, str):
+        message = f"must be text, not {type(name).__name__}"
+        yield Problem("SESSION_COOKIE_NAME", message, on_the_server=True)
+        return
+    header = _header(policy, attributes)
+    if isinstance(header, Problem):
+        yield header
+        return
+    try:
+        is_read_back = name in parse_cookie(header.partition(";")[0])
+    except UnicodeError:
+        is_read_back = False
+    if not name.isascii():
+        # RFC 6265, section 4.1.1: a name is a token.
+        message = "must be ASCII: not all servers and browsers pass other names on"
+        yield Problem("SESSION_COOKIE_NAME", message)
+    if not is_read_back or re.search(r"[\x00-\x1f\x7f]", header):
         message = "must be a name that can be read back from a Cookie header, such as 'session'"
         yield Problem("SESSION_COOKIE_NAME", message, on_the_server=True)
-    if token and 0 < limit < len(header):
-        message = f"must be at least {len(header)} bytes, the length of an empty session's cookie"
-        yield Problem("MAX_COOKIE_SIZE", message, on_the_server=True)
+    yield from _limit(app.config["MAX_COOKIE_SIZE"], header if policy.keys else "")
 
 
-def _wrong_attribute(name: str, attributes: dict[str, Any]) -> Problem:
-    """Which setting Werkzeug refuses to make a cookie of."""
+def _lifetime(policy: Policy) -> Iterator[Problem]:
+    name = "PERMANENT_SESSION_LIFETIME"
     try:
-        dump_cookie(name, "x", max_size=0, **{**attributes, "samesite": None})
-    except Exception:  # noqa: BLE001
-        message = (
-            "SESSION_COOKIE_NAME, SESSION_COOKIE_DOMAIN and SESSION_COOKIE_PATH must be text that "
-            "fits into a cookie"
-        )
-        return Problem("SESSION_COOKIE_*", message, on_the_server=True)
+        datetime.now(timezone.utc) + policy.lifetime
+    except OverflowError:
+        yield Problem(name, "must end before the year 10000", on_the_server=True)
+    if policy.lifetime.total_seconds() < 1:
+        message = "must be a second at least: every session would be over at once"
+        yield Problem(name, message, on_the_server=True)
+
+
+def _limit(limit: Any, header: str) -> Iterator[Problem]:
+    """What is wrong with the limit for a cookie whose shortest form is ``header``."""
+    name = "MAX_COOKIE_SIZE"
+    if not limit:
+        # No limit, as in Flask.
+        return
+    try:
+        is_number = limit > 0
+    except TypeError:
+        is_number = False
+    if not is_number:
+        message = "must be a number of bytes from 0 on; 0 means no limit"
+        yield Problem(name, message, on_the_server=True)
+    elif limit < len(header):
+        message = f"must be at least {len(header)} bytes, the length of an empty session's cookie"
+        yield Problem(name, message, on_the_server=True)
+
+
+def _header(policy: Policy, attributes: dict[str, Any]) -> str | Problem:
+    """The ``Set-Cookie`` value of an empty session; or which setting Werkzeug refuses."""
+    name = attributes["name"]
+    token = "x" if policy.keys is None else policy.keys.seal(b"{}", 0, name)
+    rest = {key: value for key, value in attributes.items() if key != "name"}
+    # Werkzeug has an error of its own for each wrong attribute.
+    with contextlib.suppress(Exception):
+        return dump_cookie(name, token, max_size=0, expires="", **rest)
+    try:
+        dump_cookie(name, token, max_size=0, **{**rest, "samesite": None})
+    except Exception:  # noqa: BLE001 - the same
+        message = "must be text that fits into a cookie, as must its domain and its path"
+        return Problem("SESSION_COOKIE_NAME", message, on_the_server=True)
     message = "must be 'Strict', 'Lax', 'None' or not set"
     return Problem("SESSION_COOKIE_SAMESITE", message, on_the_server=True)
 
@@ -101,11 +161,13 @@ def _wrong_attribute(name: str, attributes: dict[str, Any]) -> Problem:
 def _refused_by_browsers(attributes: dict[str, Any]) -> Iterator[Problem]:
     """Cookies that browsers drop without a word (RFC 6265bis, sections 4.1.3 and 5.7; CHIPS)."""
     name, secure = str(attributes["name"]).lower(), attributes["secure"]
+    domain, path = attributes["domain"], attributes["path"]
+    demands_secure = "for which browsers demand SESSION_COOKIE_SECURE = True"
     if name.startswith("__host-"):
         wrong = []
-        if attributes["domain"]:
+        if domain:
             wrong.append("no SESSION_COOKIE_DOMAIN")
-        if attributes["path"] != "/":
+        if path != "/":
             wrong.append("SESSION_COOKIE_PATH = '/'")
         if not secure:
             wrong.append("SESSION_COOKIE_SECURE = True")
@@ -113,20 +175,22 @@ def _refused_by_browsers(attributes: dict[str, Any]) -> Iterator[Problem]:
             message = f"begins with __Host-, for which browsers demand {' and '.join(wrong)}"
             yield Problem("SESSION_COOKIE_NAME", message)
     if name.startswith("__secure-") and not secure:
-        message = "begins with __Secure-, for which browsers demand SESSION_COOKIE_SECURE = True"
-        yield Problem("SESSION_COOKIE_NAME", message)
+        yield Problem("SESSION_COOKIE_NAME", f"begins with __Secure-, {demands_secure}")
     if str(attributes["samesite"]).lower() == "none" and attributes["samesite"] and not secure:
-        message = "is 'None', for which browsers demand SESSION_COOKIE_SECURE = True"
-        yield Problem("SESSION_COOKIE_SAMESITE", message)
+        yield Problem("SESSION_COOKIE_SAMESITE", f"is 'None', {demands_secure}")
     if attributes["partitioned"] and not secure:
-        message = "is on, for which browsers demand SESSION_COOKIE_SECURE = True"
-        yield Problem("SESSION_COOKIE_PARTITIONED", message)
+        yield Problem("SESSION_COOKIE_PARTITIONED", f"is on, {demands_secure}")
+    if isinstance(domain, str) and domain and domain.isascii() and not _DOMAIN.fullmatch(domain):
+        message = "must be a host name, without a scheme, a port or a path"
+        yield Problem("SESSION_COOKIE_DOMAIN", message)
+    if isinstance(path, str) and not path.startswith("/"):
+        yield Problem("SESSION_COOKIE_PATH", "must begin with '/'")
 
 
 def misspelt(app: Flask) -> Iterator[Problem]:
     """Names in the configuration that are one letter away from a setting of ours."""
     for name in list(app.config):
-        if not isinstance(name, str) or name in _FLASKS_SETTINGS or name in settings.SETTINGS:
+        if not isinstance(name, str) or name in Flask.default_config or name in settings.SETTINGS:
             continue
         for close in difflib.get_close_matches(name, settings.SETTINGS, 1, _ONE_LETTER):
             yield Problem(name, f"is not a setting: {close} is")

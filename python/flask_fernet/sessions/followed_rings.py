@@ -73,6 +73,11 @@ class FollowedRings:
         finally:
             self._first_read.release()
 
+    def failure(self, keyring: KeyRing) -> str | None:
+        """Why a ring could not be read at the last attempt; ``None`` if there was none."""
+        failure = self._failures.get(keyring)
+        return None if failure is None else failure.message
+
     def _start_following(self, keyring: KeyRing, in_request: bool) -> FollowedRing:
         """Reads a ring for the first time. In a request, a key command has less time, and there is
         no attempt shortly after one that failed.
@@ -81,7 +86,9 @@ class FollowedRings:
         """
         fingerprint, before = _fingerprint(keyring), self._failures.get(keyring)
         again = before is not None and before.fingerprint == fingerprint
-        if before and again and in_request and time.monotonic() < before.retry_at:
+        # The command line does not try twice, because a key command may take its whole time.
+        once = in_request or allow_missing_ring.get()
+        if before and again and once and time.monotonic() < before.retry_at:
             raise KeyRingError(before.message)
         store = keyring.store
         patience = store.patience

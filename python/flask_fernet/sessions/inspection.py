@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..settings import SIGNED_FORMAT
-from ..times import FOREVER, to_text
+from ..times import FOREVER, LATEST, to_text
 from .key_sources import ring_key_id
 from .lifetimes import take_creation
 
@@ -41,14 +42,14 @@ def inspect(
         "key_id": properties["key_id"],
         "issued": to_text(issued_at),
         "age": int(now) - issued_at,
-        "expires": to_text(expires),
+        "expires": to_text(min(expires, LATEST)),
         "size": properties["size"],
     }
     readable, contents, created = _read(interface, app, payload, issued_at)
     absolute = policy.absolute_lifetime
     if absolute is not None:
         found["created"] = to_text(created)
-        found["expires"] = to_text(int(min(expires, created + absolute)))
+        found["expires"] = to_text(int(min(expires, created + absolute, LATEST)))
     reason = _refusal(policy, properties["format"], found["age"], now - created, readable)
     if reason is not None:
         found["refused"] = reason
@@ -57,19 +58,16 @@ def inspect(
     return found
 
 
-def pasted(text: str, name: str) -> str:
-    """The value of the session cookie in what people copy: a ``Cookie`` or ``Set-Cookie`` line, a
-    cookie with its name and attributes, quotes around it, or the value itself.
+def pasted(text: str, name: str) -> list[str]:
+    """The values of the session cookie in what people copy: a ``Cookie`` or ``Set-Cookie`` line, a
+    command of curl, a row of a browser's tools, JSON, or the value itself. Empty if there is none.
     """
-    text = text.strip().strip("'\"`").strip()
-    header, colon, rest = text.partition(":")
-    if colon and header.strip().lower() in ("cookie", "set-cookie"):
-        text = rest.strip()
-    for piece in text.split(";"):
-        key, equals, value = piece.partition("=")
-        if equals and key.strip().strip("'\"") == name:
-            return value.strip().strip("'\"")
-    return text.partition(";")[0].strip().strip("'\"")
+    named = re.findall(rf"(?<![\w.-]){re.escape(name)}[\"']?\s*[=:\t]\s*[\"']?([\w.%=\\-]+)", text)
+    if named:
+        return named
+    bare = text.strip().strip("'\"`").partition(";")[0].strip().strip("'\"")
+    is_another = not bare or re.search(r"[\s:{]|^[^=]+=[^=]", bare) is not None
+    return [] if is_another else [bare]
 
 
 def tagged(interface: EncryptedSessionInterface, app: Flask, contents: Any) -> Any:

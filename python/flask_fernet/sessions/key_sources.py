@@ -40,6 +40,8 @@ class ResolvedKeys:
 
     #: Key sources that are configured and neither write nor open.
     unused_sources: list[str]
+    #: The source that writes, one of ``settings.KEY_SOURCES``.
+    writer: str | None = None
     #: The keys as text, those of the source that writes first.
     named: NamedKeys = field(default_factory=list, repr=False)
     #: The keys but those of a ring, for a ring to take over: as text, each with the salt to which
@@ -114,6 +116,16 @@ def single_key(name: str, key: str | bytes, salt: str | bytes) -> SessionKeys:
     return SessionKeys([(name, key)], salt, written, others)
 
 
+@dataclass(frozen=True)
+class UsedKeys:
+    """The names of an app's keys, for people."""
+
+    #: The source that writes, one of ``settings.KEY_SOURCES``.
+    writer: str | None = None
+    #: For each key the names under which it is configured; the key that writes comes first.
+    names: list[list[str]] = field(default_factory=list)
+
+
 class KeySources:
     """The key sources of the apps that one interface serves.
 
@@ -159,12 +171,17 @@ class KeySources:
         others = [name for name in policy.accepted if name in settings.ENCRYPTED_FORMATS]
         return SessionKeys(named, salt, policy.format, others)
 
-    def names(self, app: Flask, salt: str | bytes) -> dict[str, list[str]]:
-        """For each key the names under which it is configured, the key that writes first."""
+    def used(self, app: Flask, salt: str | bytes) -> UsedKeys:
+        """The names of the keys that are used."""
+        keys = self._collect(app, salt)
         found: dict[str, list[str]] = {}
-        for name, key in self._collect(app, salt).named:
+        for name, key in keys.named:
             found.setdefault(str(key), []).append(name)
-        return found
+        return UsedKeys(keys.writer, list(found.values()))
+
+    def ring_failure(self, keyring: KeyRing) -> str | None:
+        """Why a ring could not be read; ``None`` if it is followed, or was not asked for."""
+        return self._rings.failure(keyring)
 
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Each key alone, with its name."""
@@ -193,6 +210,7 @@ class KeySources:
         writer = writer or next(iter(present), None)
         used = dict.fromkeys([writer, *(name for name in settings.KEY_SOURCES if name in accepted)])
         keys = ResolvedKeys([name for name in present if name not in (*used, "secret-key")])
+        keys.writer = writer
         for name in used:
             if name == "keys" and explicit is not None:
                 keys.add_explicit(explicit, salt)

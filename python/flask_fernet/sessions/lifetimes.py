@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from .._core import CREATED
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, Reason
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -88,9 +88,13 @@ def _shown(value: object) -> str:
 
 
 class RegenerateMixin:
-    """A session whose absolute lifetime can begin again. A mixin for a ``session_class``."""
+    """A session whose absolute lifetime can begin again, and which knows why it is new. A mixin for
+    a ``session_class``.
+    """
 
     modified: bool
+    #: Why the request's cookie was refused, if this session is new for that reason.
+    rejected: Reason | None = None
 
     def regenerate(self) -> None:
         """Begins ``SESSION_ABSOLUTE_LIFETIME`` again. Call it after a log-in; Flask-Login's log-in

@@ -57,8 +57,11 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
             return payload
         try:
             return self._dump_by_serializer(plain)
-        except TypeError as error:
-            raise self._unwritable(plain) from error
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            # Its frames hold the whole session, and crash reporters follow the cause.
+            cause = error.with_traceback(None)
+            cause.__cause__ = cause.__context__ = None
+        raise self._unwritable(plain) from cause
 
     def _dump_by_serializer(self, plain: dict[str, Any]) -> bytes:
         created = plain.get(CREATED)
@@ -85,7 +88,8 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
             found = next((one for one in members if not self._writes(one[1])), None)
             if found is None:
                 # Its keys cannot be written, or not sorted.
-                break
+                kinds = sorted({type(key).__name__ for key in value})
+                return UnwritableValue(path, f"dict with keys of type {' and '.join(kinds)}")
             path, value = f"{path}[{shown_key(found[0])}]", found[1]
         return UnwritableValue(path, type(value).__name__)
 

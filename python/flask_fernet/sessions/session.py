@@ -12,10 +12,9 @@ from .lifetimes import RegenerateMixin
 
 
 class EncryptedSession(RegenerateMixin, SecureCookieSession):
-    """A session from an encrypted cookie: Flask's own, with :meth:`regenerate`."""
-
-    #: Why the request's cookie was refused, if this session is new for that reason.
-    rejected: Reason | None = None
+    """A session from an encrypted cookie: Flask's own, with :meth:`regenerate` and
+    :attr:`rejected`.
+    """
 
 
 # The notes are read and written through `__dict__` only: a session class with its own `__getattr__`

@@ -72,8 +72,8 @@ impl Encoder<'_, '_> {
         depth: usize,
     ) -> Result<(), Unhandled> {
         if value.is_exact_instance_of::<PyInt>() {
-            // Beyond 4300 digits this raises ValueError, like `json`.
-            let digits = value.str()?;
+            // Beyond 4300 digits this raises ValueError, like `json`: the fallback names the place.
+            let digits = value.str().map_err(|_| Unhandled::Declined)?;
             self.append(utf8(&digits)?.as_bytes())
         } else if let Ok(dict) = value.cast_exact::<PyDict>() {
             self.dict(dict, depth)
