@@ -309,6 +309,12 @@ EncryptedSessionInterface(app)
 with app.test_client() as client, client.session_transaction() as opened:
     opened["a"] = 1
 assert "flask_login" not in sys.modules
+# Looking whether it is installed is not importing it.
+import importlib.util
+assert importlib.util.find_spec("flask_login").origin.endswith("__init__.py")
+import flask_login
+assert type(flask_login.__loader__).__name__ == type(sys.modules["flask"].__loader__).__name__
+assert flask_login.__spec__.loader is flask_login.__loader__
 from flask_login import LoginManager, UserMixin, login_user
 class User(UserMixin):
     id = "1"

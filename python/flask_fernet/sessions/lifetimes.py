@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import math
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from importlib.abc import MetaPathFinder
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -135,7 +134,7 @@ def regenerate_at_login() -> None:
 
 
 class _AtImport(MetaPathFinder):
-    """Calls :func:`_connect` once Flask-Login has been imported. Other finders find it."""
+    """Calls :func:`_connect` once Flask-Login has been imported. The other finders find it."""
 
     NAME = "flask_login"
 
@@ -144,22 +143,41 @@ class _AtImport(MetaPathFinder):
     ) -> ModuleSpec | None:
         if fullname != self.NAME:
             return None
+        for finder in sys.meta_path:
+            # Not importlib.util.find_spec(), which would ask this finder again.
+            if finder is self or not hasattr(finder, "find_spec"):
+                continue
+            spec = finder.find_spec(fullname, path, target)
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = _ConnectingLoader(spec.loader, self)
+                return spec
+        return None
+
+
+class _ConnectingLoader(Loader):
+    """Another loader, after whose work Flask-Login's log-in is connected."""
+
+    def __init__(self, loader: Loader, finder: _AtImport) -> None:
+        self._loader = loader
+        self._finder = finder
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        # The module shall not keep this loader.
+        module.__loader__ = self._loader
+        if module.__spec__ is not None:
+            module.__spec__.loader = self._loader
+        self._loader.exec_module(module)
+        _connect(module)
         with contextlib.suppress(ValueError):
             # Another thread may have removed it.
-            sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(fullname)
-        if spec is None or spec.loader is None:
-            # It is not installed, or not yet.
-            sys.meta_path.insert(0, self)
-            return spec
-        execute = spec.loader.exec_module
-
-        def execute_and_connect(module: ModuleType) -> None:
-            execute(module)
-            _connect(module)
-
-        spec.loader.exec_module = execute_and_connect  # type: ignore[method-assign]
-        return spec
+            sys.meta_path.remove(self._finder)
 
 
 def _connect(flask_login: Any) -> None:
