@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from . import settings
 from ._core import MAX_CLOCK_SKEW, Policy
 from .errors import ConfigurationError, KeyRingError
+from .keys.command import COMMAND_FAILED
 from .keys.following import newest_serial, require_newest, where
 from .keys.ring import State
 from .keys.ring_file import RingFile
@@ -74,6 +75,11 @@ def examine(app: Flask) -> Examination:
         )
         return Examination({}, [Check("fail", "session_interface", message)])
     try:
+        keyring = configured_ring(app)
+        failure = None if keyring is None else interface._sources.ring_failure(keyring)
+        if failure is not None and failure.startswith(COMMAND_FAILED):
+            # Loading the app has run it; running it again may take its whole time again.
+            raise KeyRingError(failure)
         policy = interface._policy(app)
         sources = interface._sources
         keys = sources.used(app, interface.salt) if policy.keys is not None else UsedKeys()
@@ -97,7 +103,7 @@ def _checks(
         yield Check("fail", "keys", NO_KEY)
     yield from _key_checks(app, policy, keys)
     yield from _accepted(policy, keys)
-    yield from _ring(interface, app, policy)
+    yield from _ring(app)
     for name in missing_settings(app):
         yield Check("fail", name, "was removed from the configuration, and Flask reads it")
     for problem in (*problems(interface, app, policy), *misspelt(app)):
@@ -236,16 +242,12 @@ def _duration(seconds: float | None) -> str:
         return f"{seconds:g} seconds"
 
 
-def _ring(interface: EncryptedSessionInterface, app: Flask, policy: Policy) -> Iterator[Check]:
+def _ring(app: Flask) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING"
     try:
         keyring = configured_ring(app)
         if keyring is None:
             return
-        failure = interface._sources.ring_failure(keyring)
-        if failure is not None:
-            # Reading it again would run a key command again.
-            raise KeyRingError(failure)
         newest, ring, now = newest_serial(keyring.store), keyring.load(), time.time()
     except ConfigurationError as error:
         yield Check("fail", name, str(error))

@@ -14,9 +14,17 @@ from flask import Flask
 from flask_fernet import KeyRing, KeyRingError
 from flask_fernet.keys.command import run_key_command
 from flask_fernet.keys.ring import SESSIONS, new_ring
-from tests.apps import OTHER_SECRET, RING_NAME, SECRET, secret_ring_app, works, write
+from tests.apps import (
+    OTHER_SECRET,
+    RING_NAME,
+    SECRET,
+    secret_ring_app,
+    started_ring_app,
+    works,
+    write,
+)
 from tests.clock import until
-from tests.commands import run, succeed
+from tests.commands import run, run_from, succeed
 from tests.oracles import OracleFernet, OracleInvalidToken, read_wrapped_ring
 
 
@@ -231,3 +239,28 @@ def test_without_process_groups_the_command_itself_is_killed(
         run_key_command(("sleep", "60"), 0.2)[0]
         == "The key command 'sleep' took longer than 0.2 seconds."
     )
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["ring", "list"]])
+def test_a_command_that_hangs_runs_once_for_a_command_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str]
+) -> None:
+    runs = tmp_path / "runs"
+    program = f"open({str(runs)!r}, 'a').write('x'); import time; time.sleep(60)"
+    monkeypatch.setattr("flask_fernet.keys.wrapping.COMMAND_TIMEOUT", 0.5)
+    ring = KeyRing(tmp_path / RING_NAME, secrets=[SECRET])
+    ring.create(new_ring(SESSIONS, time.time()))
+    text = (tmp_path / RING_NAME).read_text().replace("secret-key", "command")
+    (tmp_path / RING_NAME).write_text(text)
+
+    def create_app() -> Flask:
+        return started_ring_app(
+            tmp_path,
+            SESSION_ENCRYPTION_KEYRING_WRAPPING="command",
+            SESSION_ENCRYPTION_KEYRING_COMMAND=[sys.executable, "-c", program],
+        )
+
+    failed = run_from(create_app, *arguments)
+    assert failed.exit_code == 1
+    assert "took longer than 0.5 seconds" in failed.output
+    assert runs.read_text() == "x"

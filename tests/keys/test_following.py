@@ -12,7 +12,13 @@ from typing import Any
 
 import pytest
 
-from flask_fernet import ConfigurationError, KeyRing, Reason, keyring_unreadable
+from flask_fernet import (
+    ConfigurationError,
+    KeyRing,
+    KeyRingError,
+    Reason,
+    keyring_unreadable,
+)
 from flask_fernet.keys import fork_safe_lock
 from flask_fernet.keys.following import FollowedRing
 from flask_fernet.keys.ring_file import RingFile
@@ -265,3 +271,43 @@ def test_nobody_waits_long_for_another_threads_look(tmp_path: Path, ring: KeyRin
     began = time.monotonic()
     assert followed.poll_now() == ring.load()
     assert time.monotonic() - began < 2
+
+
+def test_a_store_that_cannot_be_asked_is_read_less_and_less_often(
+    ring: KeyRing, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its errors say, and however many ask."""
+    clock.freeze_monotonic()
+    followed = FollowedRing(ring.store, ring)
+    loads, load, works = 0, RingFile.load, False
+
+    def fail(file: RingFile) -> object:
+        raise KeyRingError(f"away since {time.monotonic()}")
+
+    def counted(file: RingFile) -> bytes:
+        nonlocal loads
+        loads += 1
+        if works:
+            return load(file)
+        raise KeyRingError("away")
+
+    monkeypatch.setattr(RingFile, "fingerprint", fail)
+    monkeypatch.setattr(RingFile, "load", counted)
+    for _ in range(10):
+        clock.monotonic += 1
+        followed.current()
+        for _ in range(20):
+            followed.poll_now()
+    assert loads <= 5
+    # A ring that can be read without its fingerprint is read again and again: it may have changed.
+    works = True
+    new = load(ring.store.inner)  # type: ignore[arg-type]
+    for _ in range(40):
+        clock.monotonic += 1
+        followed.current()
+    loads = 0
+    for _ in range(5):
+        clock.monotonic += 1
+        followed.current()
+    assert loads == 5
+    assert new == load(ring.store.inner)  # type: ignore[arg-type]

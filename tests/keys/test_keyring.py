@@ -220,7 +220,9 @@ class TestOlderCopies:
 
         until(is_followed)
 
-    @pytest.mark.parametrize("text", [b"", b"x", b"9" * 40, "²".encode(), b"\xff"])
+    @pytest.mark.parametrize(
+        "text", [b"", b"x", b"9" * 40, b"9" * 20, str(2**53).encode(), "²".encode(), b"\xff"]
+    )
     def test_a_lock_file_without_a_serial_says_nothing(
         self, tmp_path: Path, ring: KeyRing, text: bytes
     ) -> None:

@@ -334,3 +334,32 @@ def test_a_log_in_regenerates_whenever_flask_login_is_imported() -> None:
     command = [sys.executable, "-c", LATE_IMPORT]
     result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert result.stdout == "(False, None)\n", result.stderr
+
+
+def test_another_serializer_gets_the_session_with_its_creation_time(
+    make_app: MakeApp, clock: Clock
+) -> None:
+    """Keys that are no text do not make its output be taken for Flask's JSON."""
+
+    class Pairs:
+        def dumps(self, value: Any) -> str:
+            return json.dumps({"v": 1, "data": list(value.items())})
+
+        def loads(self, text: str) -> Any:
+            return dict(json.loads(text)["data"])
+
+    interface = EncryptedSessionInterface()
+    interface.serializer = Pairs()  # type: ignore[assignment]
+    app = add_views(make_app(interface, SESSION_ABSOLUTE_LIFETIME=100))
+
+    @app.get("/odd")
+    def odd() -> str:
+        numbers: Any = {1: 2, 3: 4}
+        session.update(numbers)
+        return ""
+
+    client = app.test_client()
+    client.get("/odd")
+    assert client.get("/read").text == "{1: 2, 3: 4}"
+    clock.now += 101
+    assert client.get("/read").text == "{}"

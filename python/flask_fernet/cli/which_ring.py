@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..keys.command import COMMAND_FAILED
 from ..keys.keyring import KeyRing
 from ..keys.ring_file import RingFile
 from ..keys.wrapping import wrapping_form
+from ..sessions.interface import EncryptedSessionInterface
 from ..sessions.key_sources import configured_ring, configured_wrapping
 from ..settings import WRAPPINGS
 from .app import load_app, load_app_if_any, missing_ring_allowed
@@ -49,6 +51,7 @@ def find_keyring(
         app = load_app(ctx) if path is None else load_app_if_any(ctx)
         app_ring = None if app is None else configured_ring(app)
     if app is not None and app_ring is not None and (path is None or _is_stored_in(app_ring, path)):
+        _require_working_command(app, app_ring)
         return _ring_of_app(app, app_ring, form, from_any)
     if path is None:
         raise click.ClickException(
@@ -63,6 +66,17 @@ def find_keyring(
             "--app."
         )
     return KeyRing(path, wrapping=configured_wrapping(app, forms))
+
+
+def _require_working_command(app: Flask, ring: KeyRing) -> None:
+    """:raises ClickException: if the key command failed while the app was loaded: running it again
+    may take its whole time again.
+    """
+    interface = app.session_interface
+    if isinstance(interface, EncryptedSessionInterface):
+        failure = interface._sources.ring_failure(ring)
+        if failure is not None and failure.startswith(COMMAND_FAILED):
+            raise click.ClickException(failure)
 
 
 def _ring_of_app(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:

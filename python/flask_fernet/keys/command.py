@@ -12,6 +12,8 @@ import threading
 from ..errors import ConfigurationError
 from ..settings import SHORT_SECRET
 
+#: How each message about a failed command begins.
+COMMAND_FAILED = "The key command"
 #: Maximum number of bytes that a key command may print.
 MAX_OUTPUT = 64 * 1024
 
@@ -93,7 +95,7 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
 
 def _name(command: tuple[str, ...]) -> str:
     """The command for a message, without its arguments, which may be secret."""
-    return f"The key command {command[0]!r}"
+    return f"{COMMAND_FAILED} {command[0]!r}"
 
 
 def _secrets(printed: bytes, status: int) -> tuple[str | None, tuple[bytes, ...]]:

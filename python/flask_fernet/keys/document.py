@@ -8,12 +8,10 @@ from typing import Any
 from .._core import SessionKeys
 from ..errors import KeyRingError
 from ..times import LATEST, from_text, to_text
-from .ring import MAX_SECONDS, Ring, RingKey
+from .ring import MAX_SECONDS, MAX_SERIAL, Ring, RingKey
 
 #: Maximum length of a ring's purpose, in characters.
 MAX_PURPOSE = 100
-#: Maximum serial of a ring: what JSON numbers hold exactly in every language (RFC 8259, section 6).
-MAX_SERIAL = 2**53 - 1
 
 
 def encode(ring: Ring) -> str:

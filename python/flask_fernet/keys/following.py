@@ -27,6 +27,20 @@ POLL_LOCK_TIMEOUT = 0.5
 MAX_RETRY_AFTER = 30.0
 
 
+#: Stands for the fingerprint of a store that cannot be asked for it.
+NO_FINGERPRINT = object()
+
+
+def fingerprint_of(store: RingStore) -> object:
+    """The fingerprint of a store, or :data:`NO_FINGERPRINT`. Reading the ring decides whether it is
+    unreadable: that reports the error and backs off.
+    """
+    try:
+        return store.fingerprint()
+    except KeyRingError:
+        return NO_FINGERPRINT
+
+
 class FollowedRing:
     """The last good state of a stored ring. Any number of threads may use it.
 
@@ -101,11 +115,7 @@ class FollowedRing:
         self._forks = self._lock.forks
         self._poll_began = time.monotonic()
         # Taken before reading: if the ring is replaced meanwhile, the next poll reads it again.
-        try:
-            fingerprint = self._store.fingerprint()
-        except KeyRingError as error:
-            # Reading decides whether the ring is unreadable: that reports the error and backs off.
-            fingerprint = str(error)
+        fingerprint = fingerprint_of(self._store)
         unchanged = fingerprint == self._fingerprint
         failed_before = fingerprint == self._bad_fingerprint
         now = time.monotonic()
@@ -133,7 +143,8 @@ class FollowedRing:
             hide_frames(error)
             keyring_unreadable.send(self._sender, error=error)
         else:
-            self._fingerprint = fingerprint
+            # A ring that was read without its fingerprint is read again.
+            self._fingerprint = object() if fingerprint is NO_FINGERPRINT else fingerprint
             self._bad_fingerprint = None
         # The clock is read again, because reading the ring may have taken long.
         self._last_poll = self._last_read = time.monotonic()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from .._core import MAX_CLOCK_SKEW, Fernet
 from ..errors import KeyRingError
+from ..tracebacks import frameless
 
 #: The purpose of the ring of an app's sessions.
 SESSIONS = "sessions"
@@ -22,6 +23,8 @@ ACTIVATION_DELAY = 10
 RETENTION = 31 * 24 * 3600
 #: Maximum retention and maximum delay of an activation, in seconds: a thousand years.
 MAX_SECONDS = 1000 * 365 * 24 * 3600
+#: Maximum serial of a ring: what JSON numbers hold exactly in every language (RFC 8259, section 6).
+MAX_SERIAL = 2**53 - 1
 
 
 class State(str, enum.Enum):
@@ -206,6 +209,7 @@ class Ring:
         return replace(self, keys=tuple(key for key in self.keys if not gone(key)))
 
 
+@frameless
 def new_ring(
     purpose: str,
     now: float,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import KeyRingError
+from .ring import MAX_SERIAL
 
 try:
     import fcntl
@@ -113,8 +114,9 @@ class RingFile:
         # If it cannot be remembered, running workers still know it.
         with contextlib.suppress(OSError, KeyRingError), _locked(path) as descriptor:
             newest = max(serial, _serial_in(os.pread(descriptor, 32, 0)))
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{newest}\n".encode(), 0)
+            # As long as the former one: a reader, who takes no lock, finds one or the other.
+            os.pwrite(descriptor, b"%020d\n" % newest, 0)
+            os.ftruncate(descriptor, 21)
 
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.RingStore`."""
@@ -153,7 +155,8 @@ def _lock_of(path: Path) -> Path:
 
 def _serial_in(text: bytes) -> int:
     """The serial in the lock's file; 0 if there is none."""
-    return int(text) if text.strip().isdigit() and len(text) < 32 else 0
+    serial = int(text) if text.strip().isdigit() and len(text) < 32 else 0
+    return serial if serial < MAX_SERIAL else 0
 
 
 def _acquire(descriptor: int, lock: Path) -> None:

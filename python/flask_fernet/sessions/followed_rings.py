@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from flask import has_request_context
 
 from ..errors import ConfigurationError, KeyRingError
-from ..keys.following import INTERVAL, MAX_RETRY_AFTER, FollowedRing
+from ..keys.following import INTERVAL, MAX_RETRY_AFTER, FollowedRing, fingerprint_of
 from ..keys.fork_safe_lock import ForkSafeLock
 from ..keys.keyring import KeyRing
 from ..keys.ring import SESSIONS
@@ -47,8 +47,8 @@ class FollowedRings:
         self._rings: dict[KeyRing, FollowedRing] = {}
         #: For each ring that could not be read at first, the failure.
         self._failures: dict[KeyRing, _Failure] = {}
-        #: Held while a ring is read for the first time.
-        self._first_read = ForkSafeLock()
+        #: For each ring the lock that is held while it is read for the first time.
+        self._locks: dict[KeyRing, ForkSafeLock] = {}
 
     def get(self, keyring: KeyRing) -> FollowedRing | None:
         """The followed ring; ``None`` if it cannot be read and may be missing.
@@ -60,7 +60,8 @@ class FollowedRings:
             return followed
         # One thread reads a ring for the first time, and the others wait for it.
         in_request = has_request_context()
-        if not self._first_read.acquire(REQUEST_PATIENCE if in_request else COMMAND_TIMEOUT):
+        lock = self._locks.setdefault(keyring, ForkSafeLock())
+        if not lock.acquire(REQUEST_PATIENCE if in_request else COMMAND_TIMEOUT):
             raise ConfigurationError(
                 "SESSION_ENCRYPTION_KEYRING: another thread is still reading the key ring."
             )
@@ -71,7 +72,7 @@ class FollowedRings:
                 return None
             raise ConfigurationError(f"SESSION_ENCRYPTION_KEYRING: {error}") from error
         finally:
-            self._first_read.release()
+            lock.release()
 
     def failure(self, keyring: KeyRing) -> str | None:
         """Why a ring could not be read at the last attempt; ``None`` if there was none."""
@@ -84,7 +85,7 @@ class FollowedRings:
 
         :raises KeyRingError: if the ring cannot be read.
         """
-        fingerprint, before = _fingerprint(keyring), self._failures.get(keyring)
+        fingerprint, before = fingerprint_of(keyring.store), self._failures.get(keyring)
         again = before is not None and before.fingerprint == fingerprint
         # The command line does not try twice, because a key command may take its whole time.
         once = in_request or allow_missing_ring.get()
@@ -110,10 +111,3 @@ class FollowedRings:
         self._failures.pop(keyring, None)
         self._rings[keyring] = followed
         return followed
-
-
-def _fingerprint(keyring: KeyRing) -> object:
-    try:
-        return keyring.store.fingerprint()
-    except KeyRingError as error:
-        return str(error)

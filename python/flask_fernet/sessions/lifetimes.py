@@ -181,7 +181,9 @@ class _ConnectingLoader(Loader):
 
 
 def _connect(flask_login: Any) -> None:
-    flask_login.user_logged_in.connect(_regenerate)
+    # A test may put a stub in its place.
+    if hasattr(flask_login, "user_logged_in"):
+        flask_login.user_logged_in.connect(_regenerate)
 
 
 def _regenerate(app: object, **_: object) -> None:

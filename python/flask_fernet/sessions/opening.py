@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from werkzeug.local import LocalProxy
+
 from .._core import Policy, Provenance, deflate
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..log import logger
@@ -167,7 +169,7 @@ class OpeningFallback(PayloadInterface):
         if source == policy.format:
             return False
         self._state.count_migration(source, int(time.time()))
-        session_migrated.send(app, format=source)
+        session_migrated.send(_app_itself(app), format=source)
         return True
 
     def _reject(self, app: Flask, reason: Reason, token: str) -> SecureCookieSession:
@@ -187,10 +189,15 @@ class OpeningFallback(PayloadInterface):
             level = logging.INFO if reason is Reason.EXPIRED else logging.WARNING
             hint = SIGNED_HINT if is_signed else ""
             logger.log(level, "Refused a session cookie: %s (%d so far).%s", reason, total, hint)
-        session_rejected.send(app, reason=reason)
+        session_rejected.send(_app_itself(app), reason=reason)
         session = self.session_class()
         remember_rejection(session, reason)
         return session
+
+
+def _app_itself(app: Flask) -> Flask:
+    """The app behind a proxy such as ``current_app``, to which receivers are connected."""
+    return app._get_current_object() if isinstance(app, LocalProxy) else app
 
 
 def _reissue_until() -> float:
@@ -203,4 +210,4 @@ def _tokens(request: Request, name: str) -> list[str]:
     # An app may have replaced `Request.dict_storage_class` by a class with one value for each name.
     several = getattr(request.cookies, "getlist", None)
     values = [request.cookies.get(name)] if several is None else several(name)
-    return [token for token in values[:MAX_COOKIES] if token]
+    return [token for token in values if token][:MAX_COOKIES]

@@ -64,16 +64,16 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         raise self._unwritable(plain) from cause
 
     def _dump_by_serializer(self, plain: dict[str, Any]) -> bytes:
-        created = plain.get(CREATED)
-        others = [key for key in plain if key != CREATED]
-        if created is None or not others or any(isinstance(key, str) for key in others):
+        try:
             return self._pack(plain)
-        # Keys that can be sorted among themselves, integers for example, but not with a str.
-        del plain[CREATED]
-        payload = self._pack(plain)
-        if not payload.startswith(b"{"):
-            return self._pack({**plain, CREATED: created})
-        return b'{"%s":%d,%s' % (CREATED.encode(), created, payload[1:])
+        except TypeError:
+            others = {key: value for key, value in plain.items() if key != CREATED}
+            is_json = isinstance(self.serializer, TaggedJSONSerializer)
+            sortable = others and not any(isinstance(key, str) for key in others)
+            if CREATED not in plain or not is_json or not sortable:
+                raise
+        # Keys that JSON sorts among themselves, integers for example, but not with a str.
+        return b'{"%s":%d,%s' % (CREATED.encode(), plain[CREATED], self._pack(others)[1:])
 
     def _unwritable(self, value: Any) -> UnwritableValue:
         """The error that names the innermost value which the serializer does not write."""

@@ -132,8 +132,9 @@ class SavingFallback(PayloadInterface):
 
     def _largest(self, save: _Save) -> list[tuple[Any, int]]:
         """The largest keys of a session, each with the length of its value as JSON, in bytes."""
+        around = len(self._dump(save.app, {"": 0})) - 1
         lengths = [
-            (key, len(self._dump(save.app, {"": value})) - len(self._dump(save.app, {"": 0})) + 1)
+            (key, len(self._dump(save.app, {"": value})) - around)
             for key, value in save.session.items()
         ]
         lengths.sort(key=lambda one: one[1], reverse=True)

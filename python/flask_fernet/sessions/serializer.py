@@ -56,6 +56,7 @@ class EncryptedSerializer:
         """
         return self._keys(salt).seal(self._pack(obj), int(time.time()), self._name)
 
+    @frameless
     def dump(self, obj: Any, f: IO[str], salt: str | bytes | None = None) -> None:
         """Writes :meth:`dumps` to a text file."""
         f.write(self.dumps(obj, salt))
@@ -99,10 +100,12 @@ class EncryptedSerializer:
             )
         return (value, issued) if return_timestamp else value
 
+    @frameless
     def load(self, f: IO[str] | IO[bytes], salt: str | bytes | None = None) -> Any:
         """The value in the token that a file holds, see :meth:`loads`."""
         return self.loads(f.read(), salt=salt)
 
+    @frameless
     def loads_unsafe(
         self, s: str | bytes, max_age: float | None = None, salt: str | bytes | None = None
     ) -> tuple[bool, Any]:
@@ -114,6 +117,7 @@ class EncryptedSerializer:
         except BadData:
             return False, None
 
+    @frameless
     def load_unsafe(
         self, f: IO[str] | IO[bytes], salt: str | bytes | None = None
     ) -> tuple[bool, Any]:

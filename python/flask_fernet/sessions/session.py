@@ -34,12 +34,11 @@ def remember_provenance(session: object, provenance: Provenance) -> None:
 
 
 def remember_rejection(session: object, reason: Reason) -> None:
-    """Notes why the cookie was refused in whose place ``session`` is, if its class has an attribute
-    for it, like :attr:`EncryptedSession.rejected`.
+    """Notes why the cookie was refused in whose place ``session`` is, if its class has
+    :attr:`RegenerateMixin.rejected`.
     """
-    if hasattr(type(session), "rejected"):
-        with contextlib.suppress(AttributeError):
-            session.__dict__["rejected"] = reason
+    if isinstance(session, RegenerateMixin):
+        session.rejected = reason
 
 
 def creation_of(session: object, now: int) -> int:
