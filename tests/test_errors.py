@@ -13,6 +13,7 @@ from flask_fernet import (
     SessionRejected,
     SessionTooLarge,
 )
+from flask_fernet.errors import shown_key
 
 
 def test_what_goes_wrong_with_sessions_has_one_base() -> None:
@@ -41,3 +42,9 @@ def test_a_session_that_is_too_large_says_by_how_much_and_what_to_do() -> None:
     assert (error.size, error.limit) == (5000, 4093)
     for part in ("5000", "4093", "SESSION_COMPRESSION", "SESSION_OVERFLOW"):
         assert part in str(error)
+
+
+def test_a_key_is_shown_if_it_is_text_or_a_number() -> None:
+    shown = [shown_key(key) for key in ("a", 1, 1.5, (1,), b"x")]
+    assert shown == ["'a'", "1", "1.5", "tuple", "bytes"]
+    assert len(shown_key("x" * 100)) == 60

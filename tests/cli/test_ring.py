@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
 from flask_fernet.keys.wrapping import WrappedStore
 from tests.apps import SECRET, add_views, write
 from tests.commands import run, run_from, states, succeed
@@ -225,3 +225,13 @@ def test_why_an_app_cannot_be_loaded_is_said(
         )
         assert made.returncode == 0, made.stderr
         assert "The command goes on without the app" in made.stderr
+
+
+@pytest.mark.parametrize("error", [ConfigurationError("A_SETTING is wrong."), SystemExit("no")])
+def test_a_ring_is_made_without_an_app_that_ends(tmp_path: Path, error: BaseException) -> None:
+    def create_app() -> Flask:
+        raise error
+
+    made = run_from(create_app, "ring", "init", "--path", str(tmp_path / "ring.json"))
+    assert made.exit_code == 0
+    assert "without the app" in made.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from flask_fernet import (
     Reason,
     RegenerateMixin,
 )
+from flask_fernet.sessions import lifetimes
 from tests.apps import SECRET, MakeApp, add_views, opened, signed_app, token_of, works, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet
@@ -363,3 +366,28 @@ def test_another_serializer_gets_the_session_with_its_creation_time(
     assert client.get("/read").text == "{1: 2, 3: 4}"
     clock.now += 101
     assert client.get("/read").text == "{}"
+
+
+def test_the_import_of_flask_login_connects_its_log_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process too, where coverage counts the lines."""
+    others = [one for one in sys.meta_path if not isinstance(one, lifetimes._AtImport)]
+    monkeypatch.setattr(sys, "meta_path", others)
+    monkeypatch.delitem(sys.modules, "flask_login")
+    lifetimes.regenerate_at_login()
+    lifetimes.regenerate_at_login()
+    finder, *rest = sys.meta_path
+    assert isinstance(finder, lifetimes._AtImport)
+    assert rest == others[1:]
+    assert importlib.util.find_spec("no_such_module_anywhere") is None
+    spec = importlib.util.find_spec("flask_login")
+    assert spec is not None
+    assert spec.loader.is_package("flask_login")  # type: ignore[union-attr]
+    module = importlib.import_module("flask_login")
+    assert module.user_logged_in.receivers
+    assert finder not in sys.meta_path
+    monkeypatch.setattr(sys, "meta_path", [finder])
+    assert finder.find_spec("flask_login", None) is None
+
+
+def test_a_stub_without_the_signal_is_left_alone() -> None:
+    lifetimes._connect(object())
