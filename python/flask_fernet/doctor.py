@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 from . import settings
 from ._core import MAX_CLOCK_SKEW, Policy
 from .errors import ConfigurationError, KeyRingError
-from .keys.command import COMMAND_FAILED
-from .keys.following import newest_serial, require_newest, where
+from .keys.following import require_newest
 from .keys.ring import State
 from .keys.ring_file import RingFile
+from .keys.ring_store import newest_serial, where
 from .keys.wrapping import WrappedStore, wrapping_form
 from .sessions.configuration import (
     NO_KEY,
@@ -32,6 +32,7 @@ from .sessions.key_sources import UsedKeys, app_secrets, configured_ring, ring_k
 if TYPE_CHECKING:
     from flask import Flask
 
+    from .keys.keyring import KeyRing
     from .keys.ring import Ring
 
 #: Age in seconds from which the primary key should be replaced.
@@ -74,25 +75,27 @@ def examine(app: Flask) -> Examination:
             "not encrypted"
         )
         return Examination({}, [Check("fail", "session_interface", message)])
+    sources = interface._sources
     try:
         keyring = configured_ring(app)
-        failure = None if keyring is None else interface._sources.ring_failure(keyring)
-        if failure is not None and failure.startswith(COMMAND_FAILED):
-            # Loading the app has run it; running it again may take its whole time again.
-            raise KeyRingError(failure)
+        sources.require_working_command(keyring)
         policy = interface._policy(app)
-        sources = interface._sources
         keys = sources.used(app, interface.salt) if policy.keys is not None else UsedKeys()
     except ConfigurationError as error:
         return Examination({}, [Check("fail", "configuration", str(error))])
     with app.app_context():
-        in_force = _in_force(interface, app, policy, keys)
-        checks = [*_checks(interface, app, policy, keys)]
+        attributes = cookie_attributes(interface, app)
+        in_force = _in_force(app, policy, keys, attributes)
+        checks = [*_checks(app, policy, keys, attributes, keyring)]
     return Examination(in_force, checks)
 
 
 def _checks(
-    interface: EncryptedSessionInterface, app: Flask, policy: Policy, keys: UsedKeys
+    app: Flask,
+    policy: Policy,
+    keys: UsedKeys,
+    attributes: dict[str, Any] | None,
+    keyring: KeyRing | None,
 ) -> Iterator[Check]:
     if policy.writes_signed:
         message = "sessions are signed, not encrypted: this is only for the first of two deploys"
@@ -103,12 +106,12 @@ def _checks(
         yield Check("fail", "keys", NO_KEY)
     yield from _key_checks(app, policy, keys)
     yield from _accepted(policy, keys)
-    yield from _ring(app)
+    if keyring is not None:
+        yield from _ring(app, keyring)
     for name in missing_settings(app):
         yield Check("fail", name, "was removed from the configuration, and Flask reads it")
-    for problem in (*problems(interface, app, policy), *misspelt(app)):
+    for problem in (*problems(app, policy, attributes), *misspelt(app)):
         yield Check("fail", problem.name, problem.message)
-    attributes = cookie_attributes(interface, app)
     if attributes is not None:
         yield from _cookie(attributes)
     elif not missing_settings(app):
@@ -174,7 +177,7 @@ def _accepted(policy: Policy, keys: UsedKeys) -> Iterator[Check]:
 
 
 def _in_force(
-    interface: EncryptedSessionInterface, app: Flask, policy: Policy, keys: UsedKeys
+    app: Flask, policy: Policy, keys: UsedKeys, attributes: dict[str, Any] | None
 ) -> dict[str, Any]:
     """What is in force, for programs."""
     encrypted = [{"name": " = ".join(same), "key_id": ring_key_id(same[0])} for same in keys.names]
@@ -187,7 +190,7 @@ def _in_force(
         "also_opens": [one for one in used[1:] if one != used[0]],
         "format": policy.format,
         "accepted": list(dict.fromkeys(policy.accepted)),
-        "cookie": cookie_attributes(interface, app),
+        "cookie": attributes,
         "cookie_limit": app.config.get("MAX_COOKIE_SIZE") or None,
         "overflow": policy.overflow,
         "idle_lifetime": policy.lifetime.total_seconds(),
@@ -242,12 +245,9 @@ def _duration(seconds: float | None) -> str:
         return f"{seconds:g} seconds"
 
 
-def _ring(app: Flask) -> Iterator[Check]:
+def _ring(app: Flask, keyring: KeyRing) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING"
     try:
-        keyring = configured_ring(app)
-        if keyring is None:
-            return
         newest, ring, now = newest_serial(keyring.store), keyring.load(), time.time()
     except ConfigurationError as error:
         yield Check("fail", name, str(error))

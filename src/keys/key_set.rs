@@ -130,9 +130,7 @@ impl KeySet {
         if token.len() > MAX_TOKEN {
             return false;
         }
-        let Some(raw) = base64::decode(token).or_else(|| base64::decode_repadded(token)) else {
-            return false;
-        };
+        let Some(raw) = decode(token) else { return false };
         if raw.first() == Some(&xaes::VERSION) {
             let keys = || self.keys.iter().map(|key| &key.xaes);
             return xaes::Unverified::parse(raw).is_some_and(|token| !token.is_known_to(keys()));
@@ -154,8 +152,7 @@ impl KeySet {
         if token.len() > MAX_TOKEN {
             return Err(TokenError::TooLarge);
         }
-        let raw = base64::decode(token).or_else(|| base64::decode_repadded(token));
-        let raw = raw.ok_or(TokenError::Malformed)?;
+        let raw = decode(token).ok_or(TokenError::Malformed)?;
         let format =
             if raw.first() == Some(&xaes::VERSION) { Format::Xaes } else { Format::Fernet };
         if !self.opens.contains(&format) {
@@ -192,6 +189,11 @@ impl KeySet {
         };
         Ok(Opened { payload, issued_at, key, format })
     }
+}
+
+/// The bytes of a token, whose padding may have been lost on its way.
+fn decode(token: &[u8]) -> Option<Vec<u8>> {
+    base64::decode(token).or_else(|| base64::decode_repadded(token))
 }
 
 #[cfg(test)]

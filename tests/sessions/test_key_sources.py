@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -321,3 +323,39 @@ class TestFirstRead:
             thread.join()
         assert len(timeouts) == 1
         assert max(waited) < 3
+
+
+def test_a_ring_goes_with_the_apps_that_use_it(tmp_path: Path, ring: KeyRing) -> None:
+    """Keys of a tenant that has gone do not stay in an interface that serves others."""
+    interface = EncryptedSessionInterface()
+
+    def serve() -> weakref.ref[Any]:
+        apps = [ring_app(tmp_path) for _ in range(2)]
+        followed = set()
+        for app in apps:
+            interface.init_app(app)
+            write(app.test_client(), a=1)
+            followed.add(interface._policy(app).ring)
+        # Both follow the same.
+        (one,) = followed
+        del apps[0]
+        gc.collect()
+        assert apps[0].test_client().get("/read").status_code == 200
+        assert interface._policy(apps[0]).ring is one
+        return weakref.ref(one)
+
+    followed = serve()
+    gc.collect()
+    assert followed() is None
+
+
+def test_failures_of_rings_are_forgotten_in_time(tmp_path: Path, clock: Clock) -> None:
+    clock.freeze_monotonic()
+    interface = EncryptedSessionInterface()
+    for name in ("a", "b", "c"):
+        app = ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING=name)
+        with pytest.raises(ConfigurationError, match="cannot be read"):
+            interface.init_app(app)
+        clock.monotonic += 20
+    # The first was 40 seconds ago.
+    assert len(interface._sources._rings._failures) == 2

@@ -15,10 +15,11 @@ import click
 
 from .._core import Fernet
 from ..errors import InvalidToken, KeyRingError
-from ..keys.following import newest_serial, require_newest, where
+from ..keys.following import require_newest
 from ..keys.keyring import KeyRing
 from ..keys.ring import ACTIVATION_DELAY, RETENTION, SESSIONS, Ring, new_ring
 from ..keys.ring_file import RingFile
+from ..keys.ring_store import newest_serial, where
 from ..sessions import inspection
 from ..sessions.key_sources import single_key
 from ..sessions.lifetimes import idle_lifetime

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from ..keys.command import COMMAND_FAILED
 from ..keys.keyring import KeyRing
 from ..keys.ring_file import RingFile
 from ..keys.wrapping import wrapping_form
@@ -51,7 +50,8 @@ def find_keyring(
         app = load_app(ctx) if path is None else load_app_if_any(ctx)
         app_ring = None if app is None else configured_ring(app)
     if app is not None and app_ring is not None and (path is None or _is_stored_in(app_ring, path)):
-        _require_working_command(app, app_ring)
+        if isinstance(app.session_interface, EncryptedSessionInterface):
+            app.session_interface._sources.require_working_command(app_ring)
         return _ring_of_app(app, app_ring, form, from_any)
     if path is None:
         raise click.ClickException(
@@ -66,17 +66,6 @@ def find_keyring(
             "--app."
         )
     return KeyRing(path, wrapping=configured_wrapping(app, forms))
-
-
-def _require_working_command(app: Flask, ring: KeyRing) -> None:
-    """:raises ClickException: if the key command failed while the app was loaded: running it again
-    may take its whole time again.
-    """
-    interface = app.session_interface
-    if isinstance(interface, EncryptedSessionInterface):
-        failure = interface._sources.ring_failure(ring)
-        if failure is not None and failure.startswith(COMMAND_FAILED):
-            raise click.ClickException(failure)
 
 
 def _ring_of_app(app: Flask, ring: KeyRing, form: str | None, from_any: bool) -> KeyRing:

@@ -7,7 +7,6 @@ cannot be read never takes the place of the last good one.
 from __future__ import annotations
 
 import time
-from pathlib import PurePath
 
 from ..errors import KeyRingError
 from ..log import RateLimit, logger
@@ -16,7 +15,7 @@ from ..tracebacks import hide_frames
 from .document import decode
 from .fork_safe_lock import ForkSafeLock
 from .ring import Ring
-from .ring_store import RingStore
+from .ring_store import RingStore, newest_serial, where
 
 #: Seconds between two scheduled polls of a ring.
 INTERVAL = 1.0
@@ -25,7 +24,6 @@ POLL_LOCK_TIMEOUT = 0.5
 #: Maximum back-off, in seconds, before an unreadable, unchanged ring is read again. Each attempt
 #: may block a request, for example on a hanging key command.
 MAX_RETRY_AFTER = 30.0
-
 
 #: Stands for the fingerprint of a store that cannot be asked for it.
 NO_FINGERPRINT = object()
@@ -158,20 +156,6 @@ def valid_for(ring: Ring, now: float) -> float:
     """
     change = ring.next_change(now)
     return INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
-
-
-def newest_serial(store: RingStore) -> int:
-    """The highest serial of a ring that is known to have been in ``store``; 0 if the store does not
-    remember it. Ask for it before loading the ring, which another writer may replace meanwhile.
-    """
-    remembered = getattr(store, "newest_serial", None)
-    return 0 if remembered is None else int(remembered())
-
-
-def where(store: RingStore) -> str:
-    """The place of a ring, for a message: `` at `` and the path of a file, otherwise nothing."""
-    path = getattr(getattr(store, "inner", store), "path", None)
-    return f" at {path}" if isinstance(path, PurePath) else ""
 
 
 def require_newest(ring: Ring, newest: int, place: str = "") -> None:

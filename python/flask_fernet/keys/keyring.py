@@ -10,11 +10,11 @@ from pathlib import Path
 from ..errors import KeyRingError
 from ..tracebacks import frameless
 from .document import decode, encode
-from .following import FollowedRing, newest_serial, require_newest, where
+from .following import FollowedRing, require_newest
 from .ring import SESSIONS, Ring
 from .ring_fernet import RingFernet
 from .ring_file import RingFile
-from .ring_store import RingStore
+from .ring_store import RingStore, newest_serial, where
 from .wrapping import WrappedStore, Wrapping
 
 #: How often a change is tried while other writers change the ring at the same time.

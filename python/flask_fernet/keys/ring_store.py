@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Protocol
 
 
@@ -10,6 +11,10 @@ class RingStore(Protocol):
 
     Implement this protocol to store a ring elsewhere than in a file, and set
     ``SESSION_ENCRYPTION_KEYRING`` to a :class:`~flask_fernet.KeyRing` over it.
+
+    A store may also have ``newest_serial()`` and ``note_serial(serial)``, which remember the
+    highest serial that was written. Then workers that start and the command line refuse an older
+    copy too, and not only workers that saw the newer ring.
 
     Every failure must be raised as :class:`~flask_fernet.KeyRingError`: for that error alone do
     workers keep the keys that they read last.
@@ -39,3 +44,17 @@ class RingStore(Protocol):
 
         :raises KeyRingError: if the store cannot be asked.
         """
+
+
+def newest_serial(store: RingStore) -> int:
+    """The highest serial of a ring that is known to have been in ``store``; 0 if the store does not
+    remember it. Ask for it before loading the ring, which another writer may replace meanwhile.
+    """
+    remembered = getattr(store, "newest_serial", None)
+    return 0 if remembered is None else int(remembered())
+
+
+def where(store: RingStore) -> str:
+    """The place of a ring, for a message: `` at `` and the path of a file, otherwise nothing."""
+    path = getattr(getattr(store, "inner", store), "path", None)
+    return f" at {path}" if isinstance(path, PurePath) else ""

@@ -11,7 +11,7 @@ from .. import settings
 from .._core import unwrap, wrap
 from ..errors import ConfigurationError, KeyRingError
 from .command import parse_command, run_key_command
-from .ring_store import RingStore
+from .ring_store import RingStore, newest_serial, where
 
 #: Seconds for which a key command may run.
 COMMAND_TIMEOUT = 10.0
@@ -74,8 +74,7 @@ class WrappedStore:
         self.wrapping = wrapping
         #: Position of the secret that opened the ring last; the newest has position 0.
         self.opened_by = 0
-        path = getattr(inner, "path", None)
-        self._where = "" if path is None else f" at {path}"
+        self._where = where(inner)
         #: The secrets that the key command printed last.
         self._command_secrets: tuple[bytes, ...] = ()
         #: Seconds for which the key command may run when it runs for the first time.
@@ -99,11 +98,8 @@ class WrappedStore:
         return self.inner.fingerprint()
 
     def newest_serial(self) -> int:
-        """The highest serial of a ring that was written here; 0 if the other store does not
-        remember it.
-        """
-        remembered = getattr(self.inner, "newest_serial", None)
-        return 0 if remembered is None else int(remembered())
+        """The highest serial that the other store remembers."""
+        return newest_serial(self.inner)
 
     def note_serial(self, serial: int) -> None:
         """Remembers that a ring with this serial was written, if the other store can."""

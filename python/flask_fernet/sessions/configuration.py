@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 #: How alike two names of settings are that differ by one letter.
 _ONE_LETTER = 0.93
 #: Flask's settings of the session cookie and its limit.
-_COOKIE_SETTINGS = settings.SAVING_SETTINGS[2:]
+_COOKIE_SETTINGS = (
+    "SESSION_COOKIE_NAME",
+    *(name for name in settings.SAVING_SETTINGS if name not in settings.SETTINGS),
+)
 #: Settings that are on or off.
 _FLAGS = (
     "SESSION_COOKIE_SECURE",
@@ -56,7 +59,7 @@ class Problem(NamedTuple):
 
 def missing_settings(app: Flask) -> list[str]:
     """Flask's settings of the session cookie that were removed from the configuration."""
-    return [name for name in ("SESSION_COOKIE_NAME", *_COOKIE_SETTINGS) if name not in app.config]
+    return [name for name in _COOKIE_SETTINGS if name not in app.config]
 
 
 def cookie_attributes(interface: SecureCookieSessionInterface, app: Flask) -> dict[str, Any] | None:
@@ -77,12 +80,12 @@ def cookie_attributes(interface: SecureCookieSessionInterface, app: Flask) -> di
         return None
 
 
-def problems(
-    interface: SecureCookieSessionInterface, app: Flask, policy: Policy
-) -> Iterator[Problem]:
-    """What is wrong with the lifetimes, the session cookie and its limit."""
+def problems(app: Flask, policy: Policy, attributes: dict[str, Any] | None) -> Iterator[Problem]:
+    """What is wrong with the lifetimes, the session cookie and its limit.
+
+    :param attributes: the result of :func:`cookie_attributes`.
+    """
     yield from _lifetime(policy)
-    attributes = cookie_attributes(interface, app)
     if attributes is None or missing_settings(app):
         return
     yield from _refused_by_browsers(attributes)

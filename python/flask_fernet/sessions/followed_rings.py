@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from flask import has_request_context
 
@@ -44,11 +45,12 @@ class FollowedRings:
     """
 
     def __init__(self) -> None:
-        self._rings: dict[KeyRing, FollowedRing] = {}
-        #: For each ring that could not be read at first, the failure.
+        # Weak: a ring goes with the apps that use it.
+        self._rings: WeakValueDictionary[KeyRing, FollowedRing] = WeakValueDictionary()
+        #: For each ring that could not be read at first, the failure, while it matters.
         self._failures: dict[KeyRing, _Failure] = {}
         #: For each ring the lock that is held while it is read for the first time.
-        self._locks: dict[KeyRing, ForkSafeLock] = {}
+        self._locks: WeakValueDictionary[KeyRing, ForkSafeLock] = WeakValueDictionary()
 
     def get(self, keyring: KeyRing) -> FollowedRing | None:
         """The followed ring; ``None`` if it cannot be read and may be missing.
@@ -79,6 +81,13 @@ class FollowedRings:
         failure = self._failures.get(keyring)
         return None if failure is None else failure.message
 
+    def _forget_failures_until(self, then: float) -> None:
+        """Forgets the failures of rings that nobody has asked for since ``then``: their apps may
+        have gone.
+        """
+        failures = self._failures.items()
+        self._failures = {ring: one for ring, one in failures if one.retry_at > then}
+
     def _start_following(self, keyring: KeyRing, in_request: bool) -> FollowedRing:
         """Reads a ring for the first time. In a request, a key command has less time, and there is
         no attempt shortly after one that failed.
@@ -99,6 +108,7 @@ class FollowedRings:
         except KeyRingError as error:
             wait = min(2 * before.wait, MAX_RETRY_AFTER) if before and again else INTERVAL
             retry_at = time.monotonic() + wait
+            self._forget_failures_until(retry_at - wait - MAX_RETRY_AFTER)
             self._failures[keyring] = _Failure(str(error), fingerprint, wait, retry_at)
             raise
         finally:

@@ -22,7 +22,7 @@ from ..errors import ConfigurationError
 from ..keys.keyring import KeyRing
 from ..log import RateLimit, logger
 from ..tracebacks import frameless
-from .configuration import NO_KEY, problems
+from .configuration import NO_KEY, cookie_attributes, problems
 from .fallback import FallbackInterface
 from .followed_rings import allow_missing_ring
 from .key_sources import KeySources, app_secrets
@@ -132,7 +132,7 @@ class EncryptedSessionInterface(FallbackInterface):
         policy = self._resolve_policy(app)
         if policy.is_null and not null_sessions and not allow_missing_ring.get():
             raise ConfigurationError(NO_KEY)
-        for problem in problems(self, app, policy):
+        for problem in problems(app, policy, cookie_attributes(self, app)):
             if problem.on_the_server:
                 raise ConfigurationError(f"{problem.name} {problem.message}.")
         app.session_interface = self

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from .. import settings
 from .._core import Policy, SessionKeys, derive_key
-from ..errors import ConfigurationError
-from ..keys.command import parse_command
+from ..errors import ConfigurationError, KeyRingError
+from ..keys.command import COMMAND_FAILED, parse_command
 from ..keys.following import FollowedRing, valid_for
 from ..keys.keyring import KeyRing
 from ..keys.wrapping import Wrapping
@@ -135,6 +135,8 @@ class KeySources:
     def __init__(self, argument: NamedKeys | None = None) -> None:
         self.argument = argument
         self._rings = FollowedRings()
+        #: The ring of each app, which is followed while an app uses it.
+        self._ring_of: AppMemory[FollowedRing] = AppMemory()
         #: For each app the keys made last, with what they were made from. A ring is polled each
         #: second and mostly gives the same keys.
         self._last: AppMemory[tuple[object, SessionKeys | None]] = AppMemory()
@@ -150,6 +152,8 @@ class KeySources:
         :raises ConfigurationError: if a key or a setting cannot be used.
         """
         keys = self._collect(app, salt)
+        if keys.ring is not None and self._ring_of.get(app) is not keys.ring:
+            self._ring_of.set(app, keys.ring)
         inputs = (keys.named, salt, formats)
         last = self._last.get(app)
         if last is not None and last[0] == inputs:
@@ -179,9 +183,15 @@ class KeySources:
             found.setdefault(str(key), []).append(name)
         return UsedKeys(keys.writer, list(found.values()))
 
-    def ring_failure(self, keyring: KeyRing) -> str | None:
-        """Why a ring could not be read; ``None`` if it is followed, or was not asked for."""
-        return self._rings.failure(keyring)
+    def require_working_command(self, keyring: KeyRing | None) -> None:
+        """For the command line: loading the app has run a ring's key command, and running it again
+        may take its whole time again.
+
+        :raises KeyRingError: if the key command failed.
+        """
+        failure = None if keyring is None else self._rings.failure(keyring)
+        if failure is not None and failure.startswith(COMMAND_FAILED):
+            raise KeyRingError(failure)
 
     def each(self, app: Flask, salt: str | bytes) -> Iterator[tuple[str, SessionKeys]]:
         """Each key alone, with its name."""

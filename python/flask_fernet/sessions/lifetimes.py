@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import math
 import sys
 from collections.abc import Mapping, Sequence
@@ -126,9 +127,9 @@ def regenerate_at_login() -> None:
     """Connects Flask-Login's log-in with :meth:`RegenerateMixin.regenerate`: now if Flask-Login has
     been imported, otherwise as soon as it is. Connecting twice changes nothing.
     """
-    module = sys.modules.get(_AtImport.NAME)
-    if hasattr(module, "user_logged_in"):
-        _connect(module)
+    if _AtImport.NAME in sys.modules:
+        # Waits until another thread has imported it.
+        _connect(importlib.import_module(_AtImport.NAME))
     elif not any(isinstance(finder, _AtImport) for finder in sys.meta_path):
         sys.meta_path.insert(0, _AtImport())
 

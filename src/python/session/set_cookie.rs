@@ -126,19 +126,15 @@ pub(super) fn compress_to_fit(
 ) -> Result<Vec<u8>, Unhandled> {
     let is_ambiguous = payload.first() == Some(&compress::MARK);
     let is_too_large = !budget.fits(&payload);
-    let compresses = match compression {
-        Compression::Always => true,
-        Compression::Fit => is_too_large,
-        Compression::Never => false,
-    };
     if is_ambiguous || payload.len() > compress::MAX_INFLATED {
         return Err(Unhandled::Declined);
     }
     let efforts: &[Effort] = match compression {
         Compression::Always => &[Effort::Fast, Effort::Thorough],
-        _ => &[Effort::Thorough],
+        Compression::Fit if is_too_large => &[Effort::Thorough],
+        Compression::Fit | Compression::Never => &[],
     };
-    for effort in efforts.iter().filter(|_| compresses) {
+    for effort in efforts {
         let packed = compress::deflate(&payload, *effort);
         if packed.len() >= payload.len() {
             break;
