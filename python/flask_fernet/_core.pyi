@@ -480,3 +480,45 @@ def find_cookie(header: str, name: str) -> Any:
     """The value of a cookie in a ``Cookie`` header; ``None`` if the header has no such cookie,
     ``NotImplemented`` if only Werkzeug's parser can read it.
     """
+
+@final
+class RecordKeys:
+    """Seals and opens the records of stored sessions. The first key encrypts, all of them open.
+
+    :param keys: the keys of the sessions.
+    """
+
+    def __new__(cls, keys: SessionKeys) -> Self: ...
+    def address(self, id: bytes) -> bytes:
+        """Where the record of the session ``id`` lies in a store: 32 bytes."""
+
+    def seal(
+        self, address: bytes, generation: bytes, created: int, renewed_at: int, payload: bytes
+    ) -> bytes:
+        """A record for this address, under the newest key. Times are seconds since the epoch."""
+
+    def open(self, address: bytes, record: bytes) -> tuple[bytes, int, int, bytes, int]:
+        """The contents of the record at this address: generation, creation time, renewal time,
+        both in seconds since the epoch, payload, and the position of the key that made it.
+
+        :raises SessionRejected: with the reason.
+        """
+
+    def may_be_newer(self, record: bytes) -> bool:
+        """Whether a record that no key opens may be under a key that this object does not have
+        yet.
+        """
+
+    def owner_tags(self, kind: int, user: bytes) -> list[bytes]:
+        """The tags of a user, one for each key, that of the newest first.
+
+        :param kind: a byte for the type of the user's id.
+        """
+
+def read_reference(payload: bytes) -> tuple[bytes, bytes] | None:
+    """The id and the generation in the payload of a stored session's cookie; ``None`` if it is not
+    one.
+    """
+
+def write_reference(id: bytes, generation: bytes) -> bytes:
+    """The payload of a stored session's cookie."""

@@ -5,6 +5,7 @@ use zeroize::Zeroizing;
 use super::key::{KEY, MAX_CLOCK_SKEW};
 use crate::token::fernet::{self, FernetKey};
 use crate::token::random::{self, NoRandomness};
+use crate::token::record::{self, Content, RecordKey};
 use crate::token::xaes::{self, Context, XaesKey};
 use crate::token::{Plaintext, TokenError, base64};
 
@@ -53,10 +54,11 @@ impl Format {
     }
 }
 
-/// One key, ready for both formats.
+/// One key, ready for both formats of tokens, and for records.
 struct SessionKey {
     fernet: FernetKey,
     xaes: XaesKey,
+    record: RecordKey,
 }
 
 /// The keys of one app's sessions: the first encrypts, all open.
@@ -80,6 +82,7 @@ impl KeySet {
         let both = |key: &Zeroizing<[u8; KEY]>| SessionKey {
             fernet: FernetKey::new(key),
             xaes: XaesKey::derive(key, salt),
+            record: RecordKey::derive(key, salt),
         };
         let opens = [&[writes], others].concat();
         let keys: Vec<_> = keys.iter().map(both).collect();
@@ -112,7 +115,7 @@ impl KeySet {
         name: &[u8],
         out: &mut Vec<u8>,
     ) -> Result<(), NoRandomness> {
-        let SessionKey { fernet, xaes } = &self.keys[0];
+        let SessionKey { fernet, xaes, .. } = &self.keys[0];
         match self.writes {
             Format::Fernet => fernet.seal_append(payload, issued_at, &random::iv()?, out),
             Format::Xaes => {
@@ -188,6 +191,61 @@ impl KeySet {
             }
         };
         Ok(Opened { payload, issued_at, key, format })
+    }
+}
+
+/// Records: stored sessions. See [`crate::token::record`].
+impl KeySet {
+    /// Where the record of the session `id` lies.
+    #[must_use]
+    pub fn address(&self, id: &[u8]) -> [u8; record::ADDRESS] {
+        record::address(&self.salt, id)
+    }
+
+    /// A record under the newest key, for this address.
+    ///
+    /// # Errors
+    /// [`NoRandomness`] when the operating system has none to give.
+    pub fn seal_record(
+        &self,
+        content: Content<'_>,
+        renewed_at: u64,
+        address: &[u8],
+    ) -> Result<Vec<u8>, NoRandomness> {
+        let context = Context { salt: &self.salt, name: address };
+        Ok(self.keys[0].record.seal(content, renewed_at, &random::nonce()?, context))
+    }
+
+    /// The contents of the record at this address.
+    ///
+    /// # Errors
+    /// [`TokenError::Malformed`] and [`TokenError::Unauthentic`].
+    pub fn open_record(
+        &self,
+        record: Vec<u8>,
+        address: &[u8],
+    ) -> Result<record::Opened, TokenError> {
+        let record = record::Unverified::parse(record).ok_or(TokenError::Malformed)?;
+        let keys = self.keys.iter().map(|key| &key.record).enumerate();
+        let context = Context { salt: &self.salt, name: address };
+        record.open(keys, context).ok_or(TokenError::Unauthentic)
+    }
+
+    /// Whether a record that is not authentic may be under a key that this set does not have yet.
+    #[must_use]
+    pub fn record_may_be_newer(&self, record: Vec<u8>) -> bool {
+        let mut keys = self.keys.iter().map(|key| &key.record);
+        record::Unverified::parse(record)
+            .is_some_and(|record| !keys.any(|key| record.has_hint_of(key)))
+    }
+
+    /// The tag of a user under each key, that of the newest first.
+    pub fn owner_tags(
+        &self,
+        kind: u8,
+        user: &[u8],
+    ) -> impl Iterator<Item = [u8; record::OWNER_TAG]> {
+        self.keys.iter().map(move |key| key.record.owner_tag(kind, user))
     }
 }
 

@@ -25,6 +25,8 @@ mod _core {
     #[pymodule_export]
     use super::fernet::multi_fernet::MultiFernet;
     #[pymodule_export]
+    use super::keys::record_keys::{RecordKeys, read_reference, write_reference};
+    #[pymodule_export]
     use super::keys::session_keys::{SessionKeys, derived_key};
     #[pymodule_export]
     use super::keys::wrapping::{unwrap, wrap};

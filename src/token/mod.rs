@@ -8,6 +8,8 @@ mod fork;
 mod gcm;
 mod plaintext;
 pub mod random;
+pub mod record;
+pub mod reference;
 pub mod xaes;
 
 pub use error::TokenError;

@@ -21,6 +21,8 @@ use super::{Plaintext, base64};
 
 /// First byte of a token. A Fernet token begins with 0x80.
 pub const VERSION: u8 = 0xa1;
+/// Begins the `info` of the keys of tokens.
+const TOKENS: &[u8] = b"flask-fernet:xaes-256-gcm:";
 const HINT: std::ops::Range<usize> = 1..5;
 const TIME: std::ops::Range<usize> = 5..13;
 const NONCE: std::ops::Range<usize> = 13..37;
@@ -63,12 +65,12 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    fn salt_length(self) -> [u8; 4] {
+    pub(super) fn salt_length(self) -> [u8; 4] {
         u32::try_from(self.salt.len()).unwrap_or(u32::MAX).to_be_bytes()
     }
 
     /// The associated data of a token with this header.
-    fn associated(self, header: &'a [u8], salt_length: &'a [u8; 4]) -> Associated<'a> {
+    pub(super) fn associated(self, header: &'a [u8], salt_length: &'a [u8; 4]) -> Associated<'a> {
         [header, salt_length, self.salt, self.name]
     }
 }
@@ -79,27 +81,41 @@ impl XaesKey {
     /// that also serves `fernet` tokens is therefore never used directly here.
     #[must_use]
     pub fn derive(key: &[u8; 32], salt: &[u8]) -> Self {
+        Self::derive_for(TOKENS, key, salt)
+    }
+
+    /// Derives a key for a purpose, whose name begins `info`. The salt ends it.
+    pub(super) fn derive_for(purpose: &[u8], key: &[u8; 32], salt: &[u8]) -> Self {
         let mut derived = Zeroizing::new([0; 32]);
-        derive(key, &[b"flask-fernet:xaes-256-gcm:", salt], &mut *derived);
-        Self::new(&derived)
+        derive(key, &[purpose, salt], &mut *derived);
+        Self::with_hint_for(purpose, &derived)
     }
 
     /// Uses a key without derivation.
     #[must_use]
     pub fn new(key: &[u8; 32]) -> Self {
+        Self::with_hint_for(TOKENS, key)
+    }
+
+    fn with_hint_for(purpose: &[u8], key: &[u8; 32]) -> Self {
         let cipher = Aes256Enc::new(key.into());
         let mut block = aes::Block::default();
         cipher.encrypt_block(&mut block);
         let doubled = u128::from_be_bytes(block.into());
         let carry = if doubled >> 127 == 1 { 0b1000_0111 } else { 0 };
         let mut hint = [0; 4];
-        derive(key, &[b"flask-fernet:xaes-256-gcm:hint"], &mut hint);
+        derive(key, &[purpose, b"hint"], &mut hint);
         block.zeroize();
         Self(Box::new(Contexts { cipher, subkey: (doubled << 1 ^ carry).to_be_bytes(), hint }))
     }
 
+    /// Tells which key to try, and reveals nothing about it.
+    pub(super) const fn hint(&self) -> [u8; 4] {
+        self.0.hint
+    }
+
     /// A message of `length` bytes. Its key is derived from the first half of the nonce.
-    fn message<'n>(&self, nonce: &'n [u8; NONCE_LEN], length: usize) -> Message<'n> {
+    pub(super) fn message<'n>(&self, nonce: &'n [u8; NONCE_LEN], length: usize) -> Message<'n> {
         let mut key = Zeroizing::new([[0; 16]; 2]);
         for (half, number) in key.iter_mut().zip(1_u8..) {
             *half = [0, number, b'X', 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
