@@ -19,11 +19,19 @@ Graph = dict[str, set[str]]
 PYTHON_LEVELS = [
     ["errors", "fernet", "log", "signals", "times", "tracebacks"],
     ["settings"],
-    ["keys"],
+    ["keys", "stores.protocol"],
+    ["stores.connections", "stores.memory", "stores.table"],
+    ["stores.redis", "stores.sql"],
+    ["stores.redis_urls", "stores.sql_urls"],
+    ["stores.urls", "testing"],
+    ["stored.records"],
+    ["stored.state", "stored.feed", "stored.merging", "stored.outage"],
+    ["stored.ghost", "stored.exchange"],
     ["sessions.app_memory", "sessions.lifetimes", "sessions.signed", "sessions.session"],
-    ["sessions.followed_rings", "sessions.salts"],
+    ["sessions.followed_rings", "sessions.salts", "sessions.storage"],
     ["sessions.key_sources", "sessions.policy"],
     ["sessions.payload", "sessions.serializer"],
+    ["sessions.storing"],
     ["sessions.opening", "sessions.saving"],
     ["sessions.configuration", "sessions.fallback"],
     ["sessions.interface"],
@@ -49,7 +57,10 @@ RUST_LEVELS = [
     ["python::session::interface"],
 ]  # fmt: skip
 #: Files that only list modules, or wire them together.
-WIRING = {"", "python", "flask_fernet", "flask_fernet.sessions", "python::session"}
+WIRING = {
+    *("", "python", "python::session"),
+    *("flask_fernet", "flask_fernet.sessions", "flask_fernet.stored", "flask_fernet.stores"),
+}
 
 
 def python_imports() -> Graph:

@@ -25,13 +25,18 @@ PUBLIC = [
     "Reason",
     "RegenerateMixin",
     "RingStore",
+    "SessionConflict",
     "SessionRejected",
+    "SessionStore",
     "SessionTooLarge",
+    "StoreUnavailable",
     "UnwritableValue",
     "keyring_unreadable",
     "new_ring",
+    "session_conflict",
     "session_migrated",
     "session_rejected",
+    "store_unavailable",
 ]
 
 

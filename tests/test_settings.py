@@ -8,6 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
+from flask_fernet.stores.memory import MemoryStore
 from tests.apps import SECRET, MakeApp, add_views, write
 from tests.oracles import OracleFernet
 
@@ -46,7 +47,7 @@ def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
         ({"SECRET_KEY": 5}, r"SECRET_KEY must be str or bytes, not int\."),
         ({"SESSION_ENCRYPTION_KEY": [KEY]}, r"Unknown setting SESSION_ENCRYPTION_KEY; known: "),
         ({"SESSION_ENCRYPTION_ACCEPT": ["keys"]}, r"SESSION_ENCRYPTION_KEYS is not set"),
-        ({"SESSION_ENCRYPTION_ACCEPT": ["signed"]}, r"'keyring', 'secret-key', .* or 'flask"),
+        ({"SESSION_ENCRYPTION_ACCEPT": ["signed"]}, r"'keyring', .* 'cookie' or 'store"),
         ({"SESSION_ENCRYPTION_ACCEPT": 5}, r"_ACCEPT must be a list of .*, not int\."),
         (
             {"SESSION_ENCRYPTION_KEYS": [KEY], "SESSION_ENCRYPTION_ACCEPT": "secret-key",
@@ -66,6 +67,21 @@ def test_keys_that_cannot_be_used_are_refused_at_once(keys: Any) -> None:
         ({"SESSION_ABSOLUTE_LIFETIME": True}, r"ABSOLUTE_LIFETIME must be .*, not True\."),
         ({"SESSION_REFRESH_AFTER": 1}, r"REFRESH_AFTER must be .* less than 1, not 1\."),
         ({"SESSION_REFRESH_AFTER": "0.1"}, r"REFRESH_AFTER must be .*, not str\."),
+        ({"SESSION_STORE": 5}, r"SESSION_STORE must be the URL .*, not int\."),
+        ({"SESSION_STORE": MemoryStore}, r"SESSION_STORE must be the URL .*, not type\."),
+        ({"SESSION_STORE": "localhost"}, r"SESSION_STORE must be a URL that begins with redis"),
+        ({"SESSION_STORE": "ftp://a:secret@b"}, r"SESSION_STORE must begin with redis"),
+        ({"SESSION_STORE": "memory://x"}, r"SESSION_STORE must be 'memory://' alone"),
+        ({"SESSION_STORE": "memory://", "SESSION_ENCRYPTION_FORMAT": "flask-signed"},
+         r"_FORMAT must be an encrypted format with SESSION_STORE, not 'flask-signed'"),
+        ({"SESSION_ENCRYPTION_ACCEPT": "store"}, r"names 'store', but SESSION_STORE is not set"),
+        ({"SESSION_STORE_ERRORS": "ignore"}, r"SESSION_STORE_ERRORS must be 'raise' or 'readonly'"),
+        ({"SESSION_STORE_TIMEOUT": 0}, r"TIMEOUT must be a number of seconds above 0 .*, not 0\."),
+        ({"SESSION_STORE_TIMEOUT": "1"}, r"TIMEOUT must be a number of seconds .*, not str\."),
+        ({"SESSION_USER_KEY": ""}, r"USER_KEY must be the name of a key .*, not empty\."),
+        ({"SESSION_USER_KEY": 1}, r"USER_KEY must be the name of a key .*, not int\."),
+        ({"SESSION_USER_LIMIT": 0}, r"USER_LIMIT must be a whole number from 1 on, .*, not 0\."),
+        ({"SESSION_USER_LIMIT": "2"}, r"USER_LIMIT must be a whole number .*, not str\."),
     ],
 )  # fmt: skip
 def test_a_configuration_that_cannot_be_used_is_refused(

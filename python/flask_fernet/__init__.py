@@ -21,8 +21,10 @@ from .errors import (
     InvalidToken,
     KeyRingError,
     Reason,
+    SessionConflict,
     SessionRejected,
     SessionTooLarge,
+    StoreUnavailable,
     UnwritableValue,
 )
 from .fernet import Fernet, MultiFernet
@@ -32,7 +34,14 @@ from .keys.ring_store import RingStore
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.lifetimes import RegenerateMixin
 from .sessions.session import EncryptedSession
-from .signals import keyring_unreadable, session_migrated, session_rejected
+from .signals import (
+    keyring_unreadable,
+    session_conflict,
+    session_migrated,
+    session_rejected,
+    store_unavailable,
+)
+from .stores.protocol import SessionStore
 
 __all__ = [
     "ConfigurationError",
@@ -47,11 +56,16 @@ __all__ = [
     "Reason",
     "RegenerateMixin",
     "RingStore",
+    "SessionConflict",
     "SessionRejected",
+    "SessionStore",
     "SessionTooLarge",
+    "StoreUnavailable",
     "UnwritableValue",
     "keyring_unreadable",
     "new_ring",
+    "session_conflict",
     "session_migrated",
     "session_rejected",
+    "store_unavailable",
 ]

@@ -13,6 +13,8 @@ from flask.sessions import SecureCookieSession, SessionMixin
 from itsdangerous.url_safe import URLSafeTimedSerializer
 from typing_extensions import Buffer, Self
 
+from .sessions.storage import Storage
+
 #: First byte of a compressed payload.
 COMPRESSED: Final[int]
 #: Maximum number of bytes that a compressed payload may inflate to.
@@ -21,6 +23,8 @@ MAX_INFLATED: Final[int]
 MAX_CLOCK_SKEW: Final[int]
 #: Key of the note that opening leaves in a session's ``__dict__``.
 PROVENANCE: Final[str]
+#: Key of the note on a stored session, in its ``__dict__``.
+STORED: Final[str]
 #: Key of the creation time, in a session's ``__dict__`` and in the payload that carries it.
 CREATED: Final[str]
 
@@ -258,6 +262,9 @@ class Policy:
         cookie: CookieAttributes | None,
         cookie_name: object,
         debug: bool,
+        storage: Storage | None,
+        stores: bool,
+        opens_data: bool,
         ring: _FollowedRing | None,
         ring_state: object,
         valid_for: float | None,
@@ -311,6 +318,18 @@ class Policy:
         """
 
     @property
+    def storage(self) -> Storage | None:
+        """The store of sessions and what belongs to it; ``None`` if there is none."""
+
+    @property
+    def stores(self) -> bool:
+        """Whether new sessions are put into the store, and not into their cookies."""
+
+    @property
+    def opens_data(self) -> bool:
+        """Whether sessions that lie in an encrypted cookie are opened."""
+
+    @property
     def ring(self) -> _FollowedRing | None:
         """The key ring among the sources, if there is one."""
 
@@ -351,6 +370,11 @@ class _Host(Protocol):
 
     def _resolve_policy(self, app: Flask) -> Policy:
         """The app's policy. Called when a setting has changed or the policy has ended."""
+
+    def _stored(
+        self, app: Flask, id: bytes, generation: bytes, issued_at: int, newest: bool
+    ) -> SecureCookieSession:
+        """The stored session to which a token refers, not read yet."""
 
     def _restore(
         self, app: Flask, token: str, payload: bytes, issued_at: int, newest: bool, source: str
@@ -412,6 +436,12 @@ class NativeState:
 
     def rejections(self) -> dict[str, int]:
         """The number of refused cookies, by reason."""
+
+    def count_store_event(self, event: str) -> None:
+        """Counts something that happened with a store."""
+
+    def store_events(self) -> dict[str, int]:
+        """What happened with the store, by event."""
 
     def count_migration(self, source: str, now: int) -> None:
         """Counts a session that came in the format ``source``, which is not the one written."""
@@ -514,6 +544,9 @@ class RecordKeys:
 
         :param kind: a byte for the type of the user's id.
         """
+
+def is_reference(payload: bytes) -> bool:
+    """Whether a payload is a reference to a stored session, well formed or not."""
 
 def read_reference(payload: bytes) -> tuple[bytes, bytes] | None:
     """The id and the generation in the payload of a stored session's cookie; ``None`` if it is not

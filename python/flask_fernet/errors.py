@@ -5,6 +5,8 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 
+from werkzeug.exceptions import ServiceUnavailable
+
 
 class Reason(str, enum.Enum):
     """Why a session cookie was refused. Compares equal to its name as a ``str``."""
@@ -21,6 +23,12 @@ class Reason(str, enum.Enum):
     TOO_LARGE = "too_large"
     #: Authentic, but its contents are not what the serializer writes.
     UNDECODABLE = "undecodable"
+    #: The cookie refers to a session that the store does not have: it expired there, or was ended.
+    GONE = "gone"
+    #: The cookie refers to a stored session as it was before a log-in or a log-out.
+    SUPERSEDED = "superseded"
+    #: The session was ended by a revocation.
+    REVOKED = "revoked"
 
     def __str__(self) -> str:
         return self.value
@@ -60,19 +68,34 @@ class UnreadablePayload(FlaskFernetError):
 
 
 class SessionTooLarge(FlaskFernetError):
-    """Raised at the end of a request when the session does not fit into its cookie. Browsers drop a
-    cookie that is too long without a word. With ``SESSION_OVERFLOW = "warn"`` the cookie is sent
-    nevertheless, with Werkzeug's warning.
+    """Raised at the end of a request when the session does not fit into its cookie, or into the
+    record of a store. Browsers drop a cookie that is too long without a word. With
+    ``SESSION_OVERFLOW = "warn"`` the cookie is sent nevertheless, with Werkzeug's warning.
     """
 
-    def __init__(self, size: int, limit: int, largest: Sequence[tuple[object, int]] = ()) -> None:
-        #: Length of the ``Set-Cookie`` value, in bytes.
+    def __init__(
+        self,
+        size: int,
+        limit: int,
+        largest: Sequence[tuple[object, int]] = (),
+        *,
+        stored: bool = False,
+    ) -> None:
+        #: Length of the ``Set-Cookie`` value, or of a stored session as JSON, in bytes.
         self.size = size
-        #: Its maximum length, in bytes: ``MAX_COOKIE_SIZE``, or 1 MiB if that is 0.
+        #: Its maximum length, in bytes: ``MAX_COOKIE_SIZE``, or 1 MiB if that is 0 or the session
+        #: is stored.
         self.limit = limit
         #: The largest keys of the session, each with the length of its value as JSON, in bytes.
         self.largest = tuple(largest)
         parts = [f"{shown_key(key)} with {length} bytes" for key, length in largest]
+        if stored:
+            super().__init__(
+                f"The stored session would be {size} bytes long; the limit is {limit} bytes. "
+                + (f"Its largest keys are {', '.join(parts)}. " if parts else "")
+                + "Keep less in the session: an id, not an object; a page, not a list."
+            )
+            return
         super().__init__(
             f"The session cookie would be {size} bytes long; the limit is {limit} bytes. "
             + (f"Its largest keys are {', '.join(parts)}. " if parts else "")
@@ -80,6 +103,41 @@ class SessionTooLarge(FlaskFernetError):
             "an object; a page, not a list), allow SESSION_COMPRESSION if it is "
             "'never', or set SESSION_OVERFLOW to 'warn' to send the cookie nevertheless."
         )
+
+
+class StoreUnavailable(FlaskFernetError, ServiceUnavailable):
+    """Raised where a session is first touched, when the store with its data does not answer in
+    time. Flask answers 503 with ``Retry-After``, unless an error handler does otherwise. Nothing is
+    saved by that request, and no cookie changes.
+
+    Also raised at the end of a request that could not write its session, and by each revocation
+    that could not be made.
+    """
+
+    #: Seconds after which a client may try again.
+    RETRY_AFTER = 2
+
+    def __init__(self, operation: str, problem: str, *, at_once: bool = False) -> None:
+        #: Whether the store was not even asked, because it has just failed.
+        self.at_once = at_once
+        #: The operation that failed, ``"read"`` or ``"replace"`` for example.
+        self.operation = operation
+        #: What went wrong, without anything secret.
+        self.problem = problem
+        # What a client sees names no part of the server.
+        ServiceUnavailable.__init__(self, retry_after=self.RETRY_AFTER)
+
+    def __str__(self) -> str:
+        return f"The session store does not answer ({self.operation}: {self.problem})."
+
+    def __reduce__(self) -> tuple[type[StoreUnavailable], tuple[str, str]]:
+        return type(self), (self.operation, self.problem)
+
+
+class SessionConflict(FlaskFernetError):
+    """Raised at the end of a request when its changes could not be merged with those of others
+    within three seconds, and by an own ``merge_sessions`` that refuses to merge.
+    """
 
 
 class UnwritableValue(FlaskFernetError, TypeError, ValueError):

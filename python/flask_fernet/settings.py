@@ -27,6 +27,11 @@ SETTINGS = (
     "SESSION_OVERFLOW",
     "SESSION_ABSOLUTE_LIFETIME",
     "SESSION_REFRESH_AFTER",
+    "SESSION_STORE",
+    "SESSION_STORE_ERRORS",
+    "SESSION_STORE_TIMEOUT",
+    "SESSION_USER_KEY",
+    "SESSION_USER_LIMIT",
 )
 #: The settings on which opening a session depends.
 OPENING_SETTINGS = (
@@ -36,6 +41,11 @@ OPENING_SETTINGS = (
     "PERMANENT_SESSION_LIFETIME",
     "SESSION_ABSOLUTE_LIFETIME",
     "SESSION_REFRESH_AFTER",
+    "SESSION_STORE",
+    "SESSION_STORE_ERRORS",
+    "SESSION_STORE_TIMEOUT",
+    "SESSION_USER_KEY",
+    "SESSION_USER_LIMIT",
     "SESSION_COOKIE_NAME",
     "DEBUG",
 )
@@ -66,6 +76,11 @@ ENCRYPTED_FORMATS = ("fernet", "xaes-256-gcm")
 #: Flask's own format, in which sessions are signed and can be read by anyone.
 SIGNED_FORMAT = "flask-signed"
 FORMATS = (*ENCRYPTED_FORMATS, SIGNED_FORMAT)
+#: Where the data of a session may lie. The place that is not written is opened only if it is named
+#: in ``SESSION_ENCRYPTION_ACCEPT``.
+PLACES = ("cookie", "store")
+#: What an app gets of a session whose store is away, the default first.
+STORE_ERRORS = ("raise", "readonly")
 #: How a key ring may be kept, the default first.
 WRAPPINGS = ("plain", "secret-key", "command")
 COMPRESSIONS = ("fit", "always", "never")
@@ -159,8 +174,8 @@ def split_list(value: object) -> object:
 
 
 def accepted(config: Mapping[str, Any]) -> list[str]:
-    """``SESSION_ENCRYPTION_ACCEPT``: key sources and formats that are also opened."""
-    return choices(config, "SESSION_ENCRYPTION_ACCEPT", (*KEY_SOURCES, *FORMATS))
+    """``SESSION_ENCRYPTION_ACCEPT``: key sources, formats and places that are also opened."""
+    return choices(config, "SESSION_ENCRYPTION_ACCEPT", (*KEY_SOURCES, *FORMATS, *PLACES))
 
 
 def choices(config: Mapping[str, Any], name: str, valid: tuple[str, ...]) -> list[str]:

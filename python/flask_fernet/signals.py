@@ -23,3 +23,12 @@ session_migrated = _signals.signal("session-migrated")
 #: :class:`~flask_fernet.KeyRing`, ``error`` the :class:`~flask_fernet.KeyRingError`. The keys read
 #: last stay in force.
 keyring_unreadable = _signals.signal("keyring-unreadable")
+
+#: Sent each time a session store does not answer. The sender is the app, ``operation`` the
+#: operation's name, ``error`` the :class:`~flask_fernet.StoreUnavailable`.
+store_unavailable = _signals.signal("store-unavailable")
+
+#: Sent each time a stored session was changed by another request meanwhile. The sender is the app;
+#: ``outcome`` is ``"merged"`` or ``"superseded"``, in which case this request's changes were
+#: dropped; ``keys`` are the names of the keys that both had changed.
+session_conflict = _signals.signal("session-conflict")

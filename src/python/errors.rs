@@ -67,19 +67,6 @@ pub(crate) const fn reason_name(reason: TokenError) -> &'static str {
     }
 }
 
-/// The error for the value of a `flask_fernet.Reason`.
-pub(crate) fn reason_from_name(name: &str) -> Option<TokenError> {
-    let all = [
-        TokenError::Malformed,
-        TokenError::Unauthentic,
-        TokenError::Expired,
-        TokenError::FromFuture,
-        TokenError::TooLarge,
-        TokenError::Undecodable,
-    ];
-    all.into_iter().find(|reason| reason_name(*reason) == name)
-}
-
 impl From<NoRandomness> for PyErr {
     #[cold]
     fn from(NoRandomness: NoRandomness) -> Self {

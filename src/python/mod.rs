@@ -25,7 +25,7 @@ mod _core {
     #[pymodule_export]
     use super::fernet::multi_fernet::MultiFernet;
     #[pymodule_export]
-    use super::keys::record_keys::{RecordKeys, read_reference, write_reference};
+    use super::keys::record_keys::{RecordKeys, is_reference, read_reference, write_reference};
     #[pymodule_export]
     use super::keys::session_keys::{SessionKeys, derived_key};
     #[pymodule_export]
@@ -56,6 +56,10 @@ mod _core {
     /// Key of the creation time, in a session's ``__dict__`` and in the payload that carries it.
     #[pymodule_export]
     const CREATED: &str = super::session::provenance::CREATED;
+
+    /// Key of the note on a stored session, in its ``__dict__``.
+    #[pymodule_export]
+    const STORED: &str = super::session::provenance::STORED;
 
     /// Looks up Flask's objects now: before anything of Flask's is patched, and before another
     /// thread can fork in the middle of a look-up.

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.datastructures import ImmutableDict
 
 from flask_fernet import EncryptedSessionInterface
 
@@ -27,6 +28,10 @@ class Counting(EncryptedSessionInterface):
 
 
 Flask.session_interface = Counting()
+if os.environ.get("PARITY_STORE"):
+    # Every app gets a store of its own. Flask renews a permanent session at each request.
+    stored = {"SESSION_STORE": os.environ["PARITY_STORE"], "SESSION_REFRESH_AFTER": 0}
+    Flask.default_config = ImmutableDict({**Flask.default_config, **stored})
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

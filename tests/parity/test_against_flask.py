@@ -28,9 +28,12 @@ pytestmark = pytest.mark.usefixtures("frozen")
 @given(paths=st.lists(st.sampled_from(PATHS), max_size=8))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_sequence_of_requests_gets_the_same_answers(
-    make_app: MakeApp, paths: list[str]
+    make_placed: MakeApp, place: str, paths: list[str]
 ) -> None:
-    compare(Pair(make_app), paths)
+    if place == "stored":
+        # A change of nested data, which Flask does not notice, is saved.
+        paths = [path for path in paths if path != "/nested"]
+    compare(Pair(make_placed), paths)
 
 
 CONFIGURATIONS: list[dict[str, Any]] = [
@@ -64,23 +67,23 @@ CONFIGURATIONS: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("config", CONFIGURATIONS, ids=repr)
 def test_every_setting_does_what_it_does_in_flask(
-    make_app: MakeApp, config: dict[str, Any]
+    make_placed: MakeApp, config: dict[str, Any]
 ) -> None:
-    pair = Pair(make_app, **config)
+    pair = Pair(make_placed, **config)
     if not config.get("SECRET_KEY", True):
         pair.both(lambda app: app.config.update(PROPAGATE_EXCEPTIONS=False))
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_setting_that_flask_refuses_is_refused(make_app: MakeApp) -> None:
-    pair = Pair(make_app, SESSION_COOKIE_SAMESITE="sometimes", TESTING=True)
+def test_a_setting_that_flask_refuses_is_refused(make_placed: MakeApp) -> None:
+    pair = Pair(make_placed, SESSION_COOKIE_SAMESITE="sometimes", TESTING=True)
     for client in pair.clients():
         with pytest.raises(ValueError, match="SameSite"):
             client.get("/write/a")
 
 
-def test_a_configuration_changed_between_requests_is_seen(make_app: MakeApp) -> None:
-    pair = Pair(make_app)
+def test_a_configuration_changed_between_requests_is_seen(make_placed: MakeApp) -> None:
+    pair = Pair(make_placed)
     signed, encrypted = pair.clients()
     for config in [{}, *CONFIGURATIONS[5:17], {"SESSION_COOKIE_NAME": "last"}]:
         pair.both(lambda app, config=config: app.config.update(config))  # type: ignore[misc]
@@ -88,8 +91,8 @@ def test_a_configuration_changed_between_requests_is_seen(make_app: MakeApp) -> 
             assert seen(encrypted, path) == seen(signed, path)
 
 
-def test_secrets_changed_in_place_are_seen(make_app: MakeApp) -> None:
-    pair = Pair(make_app, SECRET_KEY_FALLBACKS=[])
+def test_secrets_changed_in_place_are_seen(make_placed: MakeApp) -> None:
+    pair = Pair(make_placed, SECRET_KEY_FALLBACKS=[])
     signed, encrypted = pair.clients()
 
     def rotate(app: Flask) -> None:
@@ -145,31 +148,36 @@ HOOKS = [name for name in vars(Hooks) if name.startswith(("get_", "should_"))]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_of_a_subclass_is_called(make_app: MakeApp, hook: str) -> None:
-    compare(Pair(make_app, type("One", (), {hook: vars(Hooks)[hook]})), [*PATHS, *PATHS])
+def test_each_hook_of_a_subclass_is_called(make_placed: MakeApp, hook: str) -> None:
+    compare(Pair(make_placed, type("One", (), {hook: vars(Hooks)[hook]})), [*PATHS, *PATHS])
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_each_hook_set_on_an_instance_is_called(make_app: MakeApp, hook: str) -> None:
-    pair = Pair(make_app)
+def test_each_hook_set_on_an_instance_is_called(
+    make_placed: MakeApp, place: str, hook: str
+) -> None:
+    pair = Pair(make_placed)
     clients = pair.clients()
     for path in ["/write/a", "/items"]:
         assert seen(clients[1], path) == seen(clients[0], path)
     pair.both(lambda app: setattr(app.session_interface, hook, getattr(Hooks(), hook)))
+    if place == "stored" and hook in ("get_cookie_domain", "get_cookie_path"):
+        # The browser would keep two cookies, which refer to one session.
+        clients = (pair.signed.test_client(), pair.encrypted.test_client())
     for path in [*PATHS, *PATHS]:
         assert seen(clients[1], path) == seen(clients[0], path)
 
 
-def test_all_hooks_of_a_subclass_are_called(make_app: MakeApp) -> None:
-    compare(Pair(make_app, Hooks), [*PATHS, *PATHS])
+def test_all_hooks_of_a_subclass_are_called(make_placed: MakeApp) -> None:
+    compare(Pair(make_placed, Hooks), [*PATHS, *PATHS])
 
 
-def test_a_hook_may_return_no_expiration(make_app: MakeApp) -> None:
+def test_a_hook_may_return_no_expiration(make_placed: MakeApp) -> None:
     class Never:
         def get_expiration_time(self, app: Flask, session: SessionMixin) -> datetime | None:
             return None
 
-    compare(Pair(make_app, Never), ["/permanent/1", "/items"])
+    compare(Pair(make_placed, Never), ["/permanent/1", "/items"])
 
 
 class Recorded(SecureCookieSession):
@@ -202,17 +210,17 @@ class Upper(SecureCookieSession):
 
 
 @pytest.mark.parametrize("session_class", [Recorded, Plain, Upper, SecureCookieSession])
-def test_any_session_class_is_used(make_app: MakeApp, session_class: type) -> None:
+def test_any_session_class_is_used(make_placed: MakeApp, session_class: type) -> None:
     interface = type("Classed", (), {"session_class": session_class})
-    compare(Pair(make_app, interface), [*PATHS, *PATHS])
-    pair = Pair(make_app)
+    compare(Pair(make_placed, interface), [*PATHS, *PATHS])
+    pair = Pair(make_placed)
     pair.both(lambda app: setattr(app.session_interface, "session_class", session_class))
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_session_class_may_be_a_function(make_app: MakeApp) -> None:
+def test_a_session_class_may_be_a_function(make_placed: MakeApp) -> None:
     interface = type("Made", (), {"session_class": staticmethod(lambda *a: Recorded(*a))})
-    compare(Pair(make_app, interface), [*PATHS, *PATHS])
+    compare(Pair(make_placed, interface), [*PATHS, *PATHS])
 
 
 class ReversingSerializer:
@@ -234,16 +242,16 @@ def with_tag() -> TaggedJSONSerializer:
 
 
 @pytest.mark.parametrize("make", [with_tag, ReversingSerializer])
-def test_any_serializer_is_used(make_app: MakeApp, make: Callable[[], Any]) -> None:
-    pair = Pair(make_app, type("Serialized", (), {"serializer": make()}))
+def test_any_serializer_is_used(make_placed: MakeApp, make: Callable[[], Any]) -> None:
+    pair = Pair(make_placed, type("Serialized", (), {"serializer": make()}))
     compare(pair, [*PATHS, *PATHS])
-    pair = Pair(make_app)
+    pair = Pair(make_placed)
     pair.both(lambda app: setattr(app.session_interface, "serializer", make()))
     compare(pair, [*PATHS, *PATHS])
 
 
-def test_a_tag_registered_while_running_is_used(make_app: MakeApp) -> None:
-    app = make_app(type("Own", (EncryptedSessionInterface,), {"serializer": with_tag()})())
+def test_a_tag_registered_while_running_is_used(make_placed: MakeApp) -> None:
+    app = make_placed(type("Own", (EncryptedSessionInterface,), {"serializer": with_tag()})())
     serializer = TaggedJSONSerializer()
     app.session_interface.serializer = serializer  # type: ignore[attr-defined]
 
@@ -277,8 +285,8 @@ class OtherProvider(DefaultJSONProvider):
         lambda app: setattr(app.json, "dumps", OtherProvider(app).dumps),
     ],
 )
-def test_any_json_provider_is_used(make_app: MakeApp, change: Callable[[Flask], Any]) -> None:
-    pair = Pair(make_app)
+def test_any_json_provider_is_used(make_placed: MakeApp, change: Callable[[Flask], Any]) -> None:
+    pair = Pair(make_placed)
     pair.both(change)
     compare(pair, [*PATHS, *PATHS])
 
@@ -308,9 +316,9 @@ class ResponseWithItsOwnCookies(Response):
     "classes", [(RequestWithMore, Response), (RequestWithItsOwnCookies, ResponseWithItsOwnCookies)]
 )
 def test_any_request_and_response_class_is_used(
-    make_app: MakeApp, classes: tuple[Any, Any]
+    make_placed: MakeApp, classes: tuple[Any, Any]
 ) -> None:
-    pair = Pair(make_app)
+    pair = Pair(make_placed)
 
     def change(app: Flask) -> None:
         app.request_class, app.response_class = classes
@@ -334,8 +342,8 @@ def test_any_request_and_response_class_is_used(
         "",
     ],
 )
-def test_any_cookie_header_is_read_as_flask_reads_it(make_app: MakeApp, header: str) -> None:
-    pair = Pair(make_app)
+def test_any_cookie_header_is_read_as_flask_reads_it(make_placed: MakeApp, header: str) -> None:
+    pair = Pair(make_placed)
     results = []
     for app, client in zip(pair.apps, pair.clients(), strict=True):
         token = token_of(client.get("/write/found").headers["Set-Cookie"])
@@ -346,8 +354,8 @@ def test_any_cookie_header_is_read_as_flask_reads_it(make_app: MakeApp, header: 
     assert results[0] == results[1]
 
 
-def test_session_transactions_of_the_test_client_work(make_app: MakeApp) -> None:
-    pair = Pair(make_app)
+def test_session_transactions_of_the_test_client_work(make_placed: MakeApp) -> None:
+    pair = Pair(make_placed)
     for client in pair.clients():
         with client.session_transaction() as transaction:
             transaction["value"] = "from the test"
@@ -358,9 +366,9 @@ def test_session_transactions_of_the_test_client_work(make_app: MakeApp) -> None
         assert "value" not in client.get("/items").text
 
 
-def test_nested_contexts_keep_their_sessions_apart(make_app: MakeApp) -> None:
+def test_nested_contexts_keep_their_sessions_apart(make_placed: MakeApp) -> None:
     """A request inside a request has its own session, in the same app and in another one."""
-    pair = Pair(make_app)
+    pair = Pair(make_placed)
     results = []
     for app, client in zip(pair.apps, pair.clients(), strict=True):
         other = Flask("other")
@@ -382,8 +390,8 @@ def test_nested_contexts_keep_their_sessions_apart(make_app: MakeApp) -> None:
     assert results[0] == results[1]
 
 
-def test_apps_that_share_an_interface_share_no_session(make_app: MakeApp) -> None:
-    apps = [make_app(), Flask("second"), Flask("third")]
+def test_apps_that_share_an_interface_share_no_session(make_placed: MakeApp) -> None:
+    apps = [make_placed(), Flask("second"), Flask("third")]
     for number, app in enumerate(apps):
         app.session_interface = apps[0].session_interface
         app.secret_key = f"{SECRET} {number}"
@@ -402,8 +410,8 @@ def test_apps_that_share_an_interface_share_no_session(make_app: MakeApp) -> Non
 
 
 @pytest.mark.parametrize("permanent", [0, 1])
-def test_an_error_while_saving_has_the_same_effects(make_app: MakeApp, permanent: int) -> None:
-    pair = Pair(make_app)
+def test_an_error_while_saving_has_the_same_effects(make_placed: MakeApp, permanent: int) -> None:
+    pair = Pair(make_placed)
 
     def add(app: Flask) -> None:
         @app.get("/unwritable")
@@ -428,10 +436,10 @@ def test_an_error_while_saving_has_the_same_effects(make_app: MakeApp, permanent
 
 
 def test_each_clock_is_read_where_flask_reads_it(
-    make_app: MakeApp, monkeypatch: pytest.MonkeyPatch, clock: Clock
+    make_placed: MakeApp, monkeypatch: pytest.MonkeyPatch, clock: Clock
 ) -> None:
     """A test suite may freeze ``time.time`` alone, ``datetime`` alone, or both at other times."""
-    pair = Pair(make_app)
+    pair = Pair(make_placed)
     clients = pair.clients()
 
     class Frozen(datetime):
@@ -468,8 +476,8 @@ def test_each_clock_is_read_where_flask_reads_it(
 
 
 @pytest.mark.parametrize("odd", [1, None, ("a", "b"), b"SECRET_KEY", 1.5])
-def test_settings_under_odd_names_are_ignored(make_app: MakeApp, odd: Any) -> None:
-    pair = Pair(make_app)
+def test_settings_under_odd_names_are_ignored(make_placed: MakeApp, odd: Any) -> None:
+    pair = Pair(make_placed)
     pair.both(lambda app: app.config.update({odd: "value"}))
     signed, encrypted = pair.clients()
     for path in ("/write/a", "/permanent/1", "/items"):
@@ -484,9 +492,9 @@ class Unhashable(Flask):
 
 
 @pytest.mark.parametrize("kind", ["app", "current_app", "LocalProxy", "unhashable"])
-def test_an_app_may_be_given_in_any_form_that_flask_takes(make_app: MakeApp, kind: str) -> None:
+def test_an_app_may_be_given_in_any_form_that_flask_takes(make_placed: MakeApp, kind: str) -> None:
     results = []
-    both: list[Any] = [SecureCookieSessionInterface(), make_app().session_interface]
+    both: list[Any] = [SecureCookieSessionInterface(), make_placed().session_interface]
     app = Unhashable(__name__) if kind == "unhashable" else Flask(__name__)
     app.config.update(SECRET_KEY=SECRET, SESSION_ABSOLUTE_LIFETIME=1000)
     given: Any = {"current_app": current_app, "LocalProxy": LocalProxy(lambda: app)}.get(kind, app)

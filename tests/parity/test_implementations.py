@@ -33,6 +33,7 @@ from flask_fernet import (
 )
 from flask_fernet.keys.ring_file import RingFile
 from flask_fernet.settings import OPENING_SETTINGS, POLICY_SETTINGS
+from flask_fernet.stores.memory import MemoryStore
 from tests.apps import FOREVER, SECRET, MakeApp, encrypted_app, opened, readable, token_of
 from tests.clock import MID_SECOND, Clock
 from tests.oracles import OracleFernet
@@ -239,6 +240,11 @@ VALUES: dict[str, list[Any]] = {
     "PERMANENT_SESSION_LIFETIME": [3600, timedelta(days=1)],
     "SESSION_ABSOLUTE_LIFETIME": [None, 3600, timedelta(days=9)],
     "SESSION_REFRESH_AFTER": [None, 0.5],
+    "SESSION_STORE": [None, MemoryStore(), "memory://"],
+    "SESSION_STORE_ERRORS": [None, "readonly"],
+    "SESSION_STORE_TIMEOUT": [None, 2.5],
+    "SESSION_USER_KEY": [None, "uid"],
+    "SESSION_USER_LIMIT": [None, 3],
     "SESSION_COOKIE_NAME": ["session", "other"],
     "DEBUG": [False, True],
     "SESSION_COMPRESSION": [None, "always", "never"],
@@ -349,6 +355,11 @@ def described(interface: Any, app: Flask) -> Any:
     cookie = policy.cookie
     says |= {name: getattr(cookie, name) for name in dir(cookie) if not name.startswith("_")}
     says["signed"] = policy.signed is not None
+    storage = policy.storage
+    if storage is not None:
+        # Each interface opens a store of its own.
+        kept = (type(storage.store.store), storage.user_key, storage.user_limit)
+        says["storage"] = (*kept, storage.is_readonly)
     return says
 
 

@@ -66,15 +66,17 @@ def sources() -> Path:
     return CACHE
 
 
+@pytest.mark.parametrize("store", ["", "memory://"], ids=["cookies", "stored"])
 @pytest.mark.parametrize("name", SUITES)
 def test_the_suite_of_a_peer_passes_with_encrypted_sessions(
-    name: str, sources: Path, tmp_path: Path
+    name: str, store: str, sources: Path, tmp_path: Path
 ) -> None:
     suite = SUITES[name]
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "PARITY_LEFT_OUT": json.dumps(list(suite.left_out)),
+        "PARITY_STORE": store,
         "PARITY_COUNTS": str(tmp_path / "counts.json"),
     }
     environment.pop("PYTEST_ADDOPTS", None)

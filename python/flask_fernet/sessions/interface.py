@@ -21,6 +21,7 @@ from .._core import NativeState, Policy, SessionKeys
 from ..errors import ConfigurationError
 from ..keys.keyring import KeyRing
 from ..log import RateLimit, logger
+from ..stores.protocol import SessionStore
 from ..tracebacks import frameless
 from .configuration import NO_KEY, cookie_attributes, problems
 from .fallback import FallbackInterface
@@ -31,6 +32,7 @@ from .policy import resolve_policy, warnings_about
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
 from .signed import SignedCookies
+from .storage import Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -82,9 +84,10 @@ class EncryptedSessionInterface(FallbackInterface):
 
     # Our state lives in slots: anything in `__dict__` was set by the user, which the native path
     # relies on.
-    __slots__ = ("_sources", "_warned")
+    __slots__ = ("_sources", "_stores", "_warned")
 
     _sources: KeySources
+    _stores: Stores
     #: The warnings that have been logged.
     _warned: set[str]
 
@@ -92,9 +95,12 @@ class EncryptedSessionInterface(FallbackInterface):
         # Here and not in `__init__`, which a subclass may forget to call.
         self = super().__new__(cls)
         self._state = NativeState(
-            settings.OPENING_SETTINGS, settings.SAVING_SETTINGS, (Enum, KeyRing, PurePath)
+            settings.OPENING_SETTINGS,
+            settings.SAVING_SETTINGS,
+            (Enum, KeyRing, PurePath, SessionStore),
         )
         self._sources = KeySources()
+        self._stores = Stores()
         self._log_limit = RateLimit()
         self._warned = set()
         return self
@@ -149,6 +155,14 @@ class EncryptedSessionInterface(FallbackInterface):
         accepted any more.
         """
         return {name: Migration(**counted) for name, counted in self._state.migrations().items()}
+
+    @property
+    def store_events(self) -> dict[str, int]:
+        """What this process has done with stored sessions: how many it ``read``, ``created``, has
+        ``written``, ``merged`` and ``ended``; how many were ``unchanged`` or ``superseded``; how
+        often the store was ``unavailable``, and how often it was not asked (``breaker``).
+        """
+        return self._state.store_events()
 
     @frameless
     def keys_in_use(self, app: Flask) -> list[str]:
@@ -219,7 +233,9 @@ class EncryptedSessionInterface(FallbackInterface):
             app = app._get_current_object()
         if "get_signing_serializer" in vars(self):
             raise _signing_serializer_overridden("an instance")
-        policy, keys_changed = resolve_policy(app, self._sources, self.salt, self._signed_cookies)
+        policy, keys_changed = resolve_policy(
+            app, self._sources, self._stores, self.salt, self._signed_cookies
+        )
         if keys_changed:
             # Drop the native cache, or it could keep writing under a revoked key.
             self._state.invalidate_policies()

@@ -19,6 +19,9 @@ from ..errors import ConfigurationError, Reason
 if TYPE_CHECKING:
     from flask import Flask
 
+#: Name of the note that a session was emptied, in its ``__dict__``.
+CLEARED = "_cleared"
+
 
 def idle_lifetime(app: Flask) -> timedelta:
     """``PERMANENT_SESSION_LIFETIME``: the maximum age of a token.
@@ -55,9 +58,11 @@ def absolute_lifetime(config: Mapping[str, Any]) -> float | None:
     )
 
 
-def refresh_from(config: Mapping[str, Any], lifetime: timedelta) -> float:
+def refresh_from(config: Mapping[str, Any], lifetime: timedelta, default: float = 0) -> float:
     """The minimum age, in seconds, at which an unchanged permanent session is sent again:
     ``SESSION_REFRESH_AFTER``, a share of ``lifetime``.
+
+    :param default: the share if the setting is not there.
 
     :raises ConfigurationError: if the setting cannot be used.
     """
@@ -67,7 +72,7 @@ def refresh_from(config: Mapping[str, Any], lifetime: timedelta) -> float:
             f"SESSION_REFRESH_AFTER must be a number from 0 to less than 1, not {_shown(share)}. "
             "It is the share of PERMANENT_SESSION_LIFETIME after which a session is refreshed."
         )
-    return lifetime.total_seconds() * (share or 0)
+    return lifetime.total_seconds() * (default if share is None else share)
 
 
 def _is_number(value: object) -> bool:
@@ -98,7 +103,7 @@ class RegenerateMixin:
 
     def regenerate(self) -> None:
         """Begins ``SESSION_ABSOLUTE_LIFETIME`` again. Call it after a log-in; Flask-Login's log-in
-        calls it automatically.
+        calls it automatically. The former cookie of a stored session is refused from then on.
         """
         self.__dict__[CREATED] = None
         self.modified = True
@@ -109,6 +114,7 @@ class RegenerateMixin:
         """
         super().clear()  # type: ignore[misc]
         self.__dict__[CREATED] = None
+        self.__dict__[CLEARED] = True
 
 
 def take_creation(data: Any, issued_at: int) -> tuple[Any, int]:

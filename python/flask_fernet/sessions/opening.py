@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from werkzeug.local import LocalProxy
 
-from .._core import Policy, Provenance, deflate
+from .._core import Policy, Provenance, deflate, is_reference, read_reference
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..log import logger
 from ..settings import SIGNED_FORMAT
 from ..signals import session_migrated, session_rejected
 from .lifetimes import take_creation
-from .payload import MARK, PayloadInterface
+from .payload import MARK
 from .session import remember_creation, remember_provenance, remember_rejection
 from .signed import SignedCookies
+from .storing import StoringInterface
 
 if TYPE_CHECKING:
     from flask import Flask, Request
@@ -33,6 +34,8 @@ REISSUE_WITHIN = 2.0
 
 #: Reasons to refuse an authentic cookie.
 _AUTHENTIC = (Reason.EXPIRED, Reason.FROM_FUTURE, Reason.UNDECODABLE)
+#: Reasons that are nothing to investigate.
+_ORDINARY = (Reason.EXPIRED, Reason.GONE, Reason.SUPERSEDED, Reason.REVOKED)
 
 SIGNED_HINT = (
     " It has the shape of Flask's signed cookies. SESSION_ENCRYPTION_ACCEPT = ['flask-signed'] "
@@ -44,7 +47,7 @@ SIGNED_HINT = (
 Opened = tuple[bytes, int, bool, str]
 
 
-class OpeningFallback(PayloadInterface):
+class OpeningFallback(StoringInterface):
     """Opens sessions through Flask's hooks."""
 
     __slots__ = ()
@@ -103,12 +106,18 @@ class OpeningFallback(PayloadInterface):
                 raise
             if not keys.may_be_newer(token):
                 raise
-        # Another worker may already have a newer ring.
-        unchanged = policy.ring.poll_now() is policy.ring_state
-        newer = None if unchanged else self._resolve_policy(app).keys
-        if newer is None or newer is keys:
+        newer = self._newer_policy(app, policy)
+        if newer is None or newer.keys is None:
             raise SessionRejected(Reason.UNAUTHENTIC)
-        return newer.open(token, int(time.time()), max_age, name)
+        return newer.keys.open(token, int(time.time()), max_age, name)
+
+    def _newer_policy(self, app: Flask, policy: Policy) -> Policy | None:
+        """The policy with the keys that the ring has received since; ``None`` if it has not."""
+        # Another worker may already have a newer ring.
+        if policy.ring is None or policy.ring.poll_now() is policy.ring_state:
+            return None
+        newer = self._resolve_policy(app)
+        return None if newer.keys is policy.keys else newer
 
     def _restore(
         self, app: Flask, token: str, payload: bytes, issued_at: int, newest: bool, source: str
@@ -130,6 +139,14 @@ class OpeningFallback(PayloadInterface):
         :param source: the format of the token.
         :raises SessionRejected: if it cannot be read, or its absolute lifetime is over.
         """
+        policy = self._policy(app)
+        if source != SIGNED_FORMAT:
+            reference = read_reference(payload) if is_reference(payload) else None
+            if reference is not None and policy.storage is not None:
+                is_newest = newest and source == policy.format
+                return self._stored(app, *reference, issued_at, is_newest)
+            if is_reference(payload) or not policy.opens_data:
+                raise SessionRejected(Reason.MALFORMED)
         try:
             data = self._load(app, payload)
         except UnreadablePayload:
@@ -137,7 +154,6 @@ class OpeningFallback(PayloadInterface):
         if not isinstance(data, Mapping):
             raise SessionRejected(Reason.UNDECODABLE)
         data, created = take_creation(data, issued_at)
-        policy = self._policy(app)
         absolute = policy.absolute_lifetime
         if absolute is not None and time.time() - created > absolute:
             raise SessionRejected(Reason.EXPIRED)
@@ -166,8 +182,10 @@ class OpeningFallback(PayloadInterface):
 
     def _count_migration(self, app: Flask, policy: Policy, source: str) -> bool:
         """Counts a session that came in another format than the one written; whether it did."""
-        if source == policy.format:
+        if source == policy.format and not policy.stores:
             return False
+        if source != SIGNED_FORMAT and policy.stores:
+            source = "cookie"
         self._state.count_migration(source, int(time.time()))
         session_migrated.send(_app_itself(app), format=source)
         return True
@@ -185,8 +203,7 @@ class OpeningFallback(PayloadInterface):
         reason = Reason(reason)
         is_signed = reason is Reason.MALFORMED and SignedCookies.has_their_shape(token)
         if self._log_limit.allows((reason, is_signed)):
-            # An expired session is nothing to investigate.
-            level = logging.INFO if reason is Reason.EXPIRED else logging.WARNING
+            level = logging.INFO if reason in _ORDINARY else logging.WARNING
             hint = SIGNED_HINT if is_signed else ""
             logger.log(level, "Refused a session cookie: %s (%d so far).%s", reason, total, hint)
         session_rejected.send(_app_itself(app), reason=reason)

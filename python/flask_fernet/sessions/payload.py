@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: First byte of a compressed payload.
 MARK = bytes([COMPRESSED])
+#: Keys of a session that the error of one that is too large names.
+SHOWN_KEYS = 3
 #: Levels of nesting to which an error names the place of a value.
 MAX_PATH = 20
 
@@ -113,11 +115,7 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
 
         :raises UnreadablePayload: if the payload was not written by the serializer.
         """
-        if payload.startswith(MARK):
-            inflated = inflate(payload)
-            if inflated is None:
-                raise UnreadablePayload("broken or oversized compressed payload")
-            payload = inflated
+        payload = self._inflated(payload)
         data = self._load_natively(app, payload)
         if data is not None:
             return data
@@ -128,6 +126,28 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         except Exception as error:
             # Anything: the serializer may be the user's, and the payload is authentic.
             raise UnreadablePayload("the serializer does not read the payload") from error
+
+    @staticmethod
+    def _inflated(payload: bytes) -> bytes:
+        """Undoes ``deflate``.
+
+        :raises UnreadablePayload: if the stream is broken, or inflates to more than 1 MiB.
+        """
+        if not payload.startswith(MARK):
+            return payload
+        inflated = inflate(payload)
+        if inflated is None:
+            raise UnreadablePayload("broken or oversized compressed payload")
+        return inflated
+
+    def _largest(self, app: Flask, session: Mapping[str, Any]) -> list[tuple[Any, int]]:
+        """The largest keys of a session, each with the length of its value as JSON, in bytes."""
+        around = len(self._dump(app, {"": 0})) - 1
+        lengths = [
+            (key, len(self._dump(app, {"": value})) - around) for key, value in session.items()
+        ]
+        lengths.sort(key=lambda one: one[1], reverse=True)
+        return lengths[:SHOWN_KEYS]
 
     def _compressed(self, payload: bytes, compression: str) -> Iterator[bytes]:
         """The payload, compressed and not, in the order that ``SESSION_COMPRESSION`` asks for."""

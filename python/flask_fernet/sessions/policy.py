@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from .. import settings
 from .._core import CookieAttributes, Policy
+from ..errors import ConfigurationError
 from .key_sources import KeySources, ResolvedKeys, app_secrets
 from .lifetimes import absolute_lifetime, idle_lifetime, refresh_from
+from .storage import REFRESH_AFTER, Stores
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -24,12 +26,14 @@ if TYPE_CHECKING:
 def resolve_policy(
     app: Flask,
     sources: KeySources,
+    stores: Stores,
     salt: str | bytes,
     signed_cookies: Callable[[Flask], SignedCookies],
 ) -> tuple[Policy, bool]:
     """Resolves the configuration of ``app`` as it is now.
 
     :param sources: the interface's key sources.
+    :param stores: the interface's stores.
     :param salt: the interface's salt.
     :param signed_cookies: makes the reader and writer of Flask's signed cookies, if they are used.
     :returns: the policy, and whether the keys changed since the last call for this app.
@@ -50,6 +54,19 @@ def resolve_policy(
         signed = signed_cookies(app)
         short_secrets = settings.short_secrets(app_secrets(app))
     lifetime = idle_lifetime(app)
+    storage = stores.resolve(app, keys.session_keys)
+    only_reads = "store" in accepted
+    has_store = config.get("SESSION_STORE") is not None
+    if only_reads and not has_store:
+        raise ConfigurationError(
+            "SESSION_ENCRYPTION_ACCEPT names 'store', but SESSION_STORE is not set."
+        )
+    writes_to_store = storage is not None and not only_reads
+    if has_store and not only_reads and written == settings.SIGNED_FORMAT:
+        raise ConfigurationError(
+            "SESSION_ENCRYPTION_FORMAT must be an encrypted format with SESSION_STORE, not "
+            f"{written!r}: the cookie of a stored session is always encrypted."
+        )
     policy = Policy(
         keys=keys.session_keys,
         signed=signed,
@@ -57,12 +74,15 @@ def resolve_policy(
         accepted=accepted,
         lifetime=lifetime,
         absolute_lifetime=absolute_lifetime(config),
-        refresh_from=refresh_from(config, lifetime),
+        refresh_from=refresh_from(config, lifetime, REFRESH_AFTER if writes_to_store else 0),
         compression=settings.choice(config, "SESSION_COMPRESSION", settings.COMPRESSIONS),
         overflow=settings.choice(config, "SESSION_OVERFLOW", settings.OVERFLOWS),
         cookie=_cookie_attributes(config),
         cookie_name=config.get("SESSION_COOKIE_NAME"),
         debug=bool(config.get("DEBUG", True)),
+        storage=storage,
+        stores=writes_to_store,
+        opens_data=not writes_to_store or "cookie" in accepted,
         ring=keys.ring,
         ring_state=keys.ring_state,
         valid_for=keys.valid_for,

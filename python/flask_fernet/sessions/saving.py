@@ -12,19 +12,17 @@ from flask.json.tag import TaggedJSONSerializer
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
-from .._core import CREATED, Policy, Provenance, SessionKeys, inflate
+from .._core import CREATED, Policy, Provenance, SessionKeys, inflate, is_reference
 from ..errors import ConfigurationError, SessionTooLarge
 from ..log import logger
+from ..stored.state import note_of
 from .lifetimes import take_creation
-from .payload import MARK, PayloadInterface
+from .payload import MARK
 from .session import creation_of, provenance_of
+from .storing import RESERVED, StoredSave, StoringInterface
 
 if TYPE_CHECKING:
     from flask import Flask, Response
-
-
-#: Keys of a session that the error of one that is too large names.
-SHOWN_KEYS = 3
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def _reissues_still(provenance: Provenance) -> bool:
     return until is not None and time.monotonic() <= until
 
 
-class SavingFallback(PayloadInterface):
+class SavingFallback(StoringInterface):
     """Saves sessions through Flask's hooks."""
 
     __slots__ = ()
@@ -87,6 +85,11 @@ class SavingFallback(PayloadInterface):
         accessed = session.accessed
         if accessed:
             response.vary.add("Cookie")
+        if note_of(session) is not None:
+            self._save_stored(
+                StoredSave(app, session, response, self._policy(app), time.time(), name, attributes)
+            )
+            return
         if not session:
             if session.modified:
                 response.delete_cookie(name, **attributes)
@@ -100,7 +103,11 @@ class SavingFallback(PayloadInterface):
         save = None
         if is_due or reissued is not None:
             # Not earlier: a broken configuration must not fail a request that writes nothing.
-            save = _Save(app, session, response, self._policy(app), time.time(), name, attributes)
+            policy, now = self._policy(app), time.time()
+            if policy.stores:
+                self._save_new(StoredSave(app, session, response, policy, now, name, attributes))
+                return
+            save = _Save(app, session, response, policy, now, name, attributes)
         if save is not None and is_due and not save.is_fresh(provenance):
             self._write(save)
         elif save is not None and reissued is not None:
@@ -115,6 +122,8 @@ class SavingFallback(PayloadInterface):
         if save.policy.absolute_lifetime is not None:
             data[CREATED] = creation_of(save.session, int(save.now))
         payload = self._dump(save.app, data)
+        if is_reference(payload):
+            raise ValueError(f"A session must not have a key that begins with {RESERVED!r}.")
         attributes = {**save.attributes, "expires": expires}
         sealed = self._seal(save, payload, int(save.now), attributes)
         if sealed.fits or save.policy.overflow == "warn":
@@ -128,17 +137,7 @@ class SavingFallback(PayloadInterface):
             if hasattr(save.session, "__dict__"):
                 save.session.__dict__["_overflowed"] = True
             limit = save.response.max_cookie_size or SessionKeys.MAX_TOKEN
-            raise SessionTooLarge(sealed.size, limit, self._largest(save))
-
-    def _largest(self, save: _Save) -> list[tuple[Any, int]]:
-        """The largest keys of a session, each with the length of its value as JSON, in bytes."""
-        around = len(self._dump(save.app, {"": 0})) - 1
-        lengths = [
-            (key, len(self._dump(save.app, {"": value})) - around)
-            for key, value in save.session.items()
-        ]
-        lengths.sort(key=lambda one: one[1], reverse=True)
-        return lengths[:SHOWN_KEYS]
+            raise SessionTooLarge(sealed.size, limit, self._largest(save.app, save.session))
 
     def _reissue(self, save: _Save, provenance: Provenance) -> None:
         """Sets the cookie to the original payload under the newest key, with its issue time.

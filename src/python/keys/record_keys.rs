@@ -92,6 +92,12 @@ impl RecordKeys {
     }
 }
 
+/// Whether a payload is a reference to a stored session, well formed or not.
+#[pyfunction]
+pub(crate) fn is_reference(payload: &[u8]) -> bool {
+    reference::is_reference(payload)
+}
+
 /// The id and the generation in the payload of a stored session's cookie; ``None`` if it is not one.
 #[pyfunction]
 pub(crate) fn read_reference<'py>(

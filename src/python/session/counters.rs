@@ -1,4 +1,5 @@
-//! Counters that an operator reads: refused cookies, and sessions in another format.
+//! Counters that an operator reads: refused cookies, sessions in another format, and the work of a
+//! store.
 //!
 //! They are atomic, so that counting never blocks and survives a fork in the middle of it.
 
@@ -9,31 +10,56 @@ use serde::Serialize;
 
 use super::policy::SIGNED;
 use crate::keys::key_set::Format;
+use crate::python::errors::reason_name;
 use crate::token::TokenError;
 
-/// The number of refused cookies by reason, under the names of `flask_fernet.Reason`.
-#[derive(Default, Serialize)]
-pub(super) struct Rejections {
-    malformed: AtomicU64,
-    unauthentic: AtomicU64,
-    expired: AtomicU64,
-    from_future: AtomicU64,
-    too_large: AtomicU64,
-    undecodable: AtomicU64,
+/// The names of `flask_fernet.Reason`, under which refused cookies are counted.
+pub(super) const REASONS: [&str; 9] = [
+    reason_name(TokenError::Malformed),
+    reason_name(TokenError::Unauthentic),
+    reason_name(TokenError::Expired),
+    reason_name(TokenError::FromFuture),
+    reason_name(TokenError::TooLarge),
+    reason_name(TokenError::Undecodable),
+    // Of stored sessions.
+    "gone",
+    "superseded",
+    "revoked",
+];
+
+/// The names under which the work of a store is counted.
+pub(super) const STORE_EVENTS: [&str; 9] = [
+    "breaker",
+    "created",
+    "ended",
+    "merged",
+    "read",
+    "superseded",
+    "unavailable",
+    "unchanged",
+    "written",
+];
+
+/// A counter for each of some names.
+pub(super) struct Counters<const N: usize> {
+    names: [&'static str; N],
+    counts: [AtomicU64; N],
 }
 
-impl Rejections {
-    /// Counts a refused cookie. Returns the number of cookies refused for this reason so far.
-    pub(super) fn count(&self, reason: TokenError) -> u64 {
-        let counter = match reason {
-            TokenError::Malformed => &self.malformed,
-            TokenError::Unauthentic => &self.unauthentic,
-            TokenError::Expired => &self.expired,
-            TokenError::FromFuture => &self.from_future,
-            TokenError::TooLarge => &self.too_large,
-            TokenError::Undecodable => &self.undecodable,
-        };
-        counter.fetch_add(1, Ordering::Relaxed) + 1
+impl<const N: usize> Counters<N> {
+    pub(super) fn new(names: [&'static str; N]) -> Self {
+        Self { names, counts: [const { AtomicU64::new(0) }; N] }
+    }
+
+    /// Counts one more of a name. Returns how many were counted so far; `None` for an unknown name.
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
+        let position = self.names.iter().position(|known| *known == name)?;
+        Some(self.counts[position].fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    /// What was counted, by name.
+    pub(super) fn all(&self) -> impl Serialize {
+        self.names.into_iter().zip(&self.counts).collect::<BTreeMap<_, _>>()
     }
 }
 
@@ -49,7 +75,8 @@ struct Migration {
 }
 
 impl Migrations {
-    const FORMATS: [&str; 3] = [Format::Fernet.name(), Format::Xaes.name(), SIGNED];
+    /// The last one stands for a session in its cookie, in an app whose sessions are stored.
+    const FORMATS: [&str; 4] = [Format::Fernet.name(), Format::Xaes.name(), SIGNED, "cookie"];
 
     /// Counts a session that came at `now`, in seconds since the epoch. `None` for an unknown
     /// format.

@@ -17,7 +17,7 @@ use crate::python::errors::reason_name;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::roles::Role;
 use crate::python::unhandled::Unhandled;
-use crate::token::TokenError;
+use crate::token::{TokenError, reference};
 
 /// The session in the request's cookie. Declines whatever the native path does not know exactly.
 pub(super) fn open<'py>(
@@ -55,6 +55,16 @@ pub(super) fn open<'py>(
             Err(_) if policy.python_may_open() => return Err(Unhandled::Declined),
             Err(reason) => return reject(state, &admitted, &received, reason),
         };
+    if reference::is_reference(&opened.payload) {
+        let both = reference::parse(&opened.payload).filter(|_| policy.opens_references());
+        let Some(both) = both else {
+            return reject(state, &admitted, &received, TokenError::Malformed);
+        };
+        return stored(&admitted, keys.writes(), &both, &opened);
+    }
+    if !policy.opens_data() {
+        return reject(state, &admitted, &received, TokenError::Malformed);
+    }
     if admitted.style(&resolved)?.is_none() {
         return restore(&admitted, &received, &opened);
     }
@@ -158,6 +168,21 @@ fn restore<'py>(
     Ok(admitted.interface.call_method1(intern!(py, "_restore"), arguments)?)
 }
 
+/// The stored session to which an authentic token refers. It has not been read yet.
+fn stored<'py>(
+    admitted: &Admitted<'_, 'py>,
+    written: Format,
+    both: &[u8],
+    opened: &Opened,
+) -> Result<Bound<'py, PyAny>, Unhandled> {
+    let py = admitted.app.py();
+    let (id, generation) = both.split_at(reference::ID);
+    let is_newest = opened.key == 0 && opened.format == written;
+    let (id, generation) = (PyBytes::new(py, id), PyBytes::new(py, generation));
+    let arguments = (admitted.app, id, generation, opened.issued_at, is_newest);
+    Ok(admitted.interface.call_method1(intern!(py, "_stored"), arguments)?)
+}
+
 /// Reads an authentic payload into `data`; `None` if Python must read it.
 fn decode(state: &NativeState, data: &Bound<'_, PyDict>, opened: &Opened) -> PyResult<Option<()>> {
     let inflated;
@@ -197,7 +222,7 @@ fn note_provenance<'py>(
     opened: &Opened,
 ) -> Result<(), Unhandled> {
     let py = session.py();
-    if opened.key > 0 || opened.format != written {
+    if opened.key > 0 || opened.format != written || policy.stores() {
         let payload = PyBytes::new(py, &opened.payload);
         let arguments = (admitted.app, session, opened.issued_at, payload, opened.format.name());
         admitted.interface.call_method1(intern!(py, "_reissue_later"), arguments)?;

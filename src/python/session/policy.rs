@@ -34,6 +34,9 @@ pub(crate) struct Policy {
     cookie: Option<Py<CookieAttributes>>,
     cookie_name: Option<String>,
     debug: bool,
+    storage: Option<Py<PyAny>>,
+    stores: bool,
+    opens_data: bool,
     ring: Option<Py<PyAny>>,
     ring_state: Option<Py<PyAny>>,
     valid_until: Option<Instant>,
@@ -46,8 +49,8 @@ impl Policy {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, one per decision")]
     #[pyo3(signature = (*, keys, signed, format, accepted, lifetime, absolute_lifetime,
-        refresh_from, compression, overflow, cookie, cookie_name, debug, ring, ring_state, valid_for,
-        short_secrets, unused_sources))]
+        refresh_from, compression, overflow, cookie, cookie_name, debug, storage, stores, opens_data,
+        ring, ring_state, valid_for, short_secrets, unused_sources))]
     fn new(
         keys: Option<Py<SessionKeys>>,
         signed: Option<Py<PyAny>>,
@@ -61,6 +64,9 @@ impl Policy {
         cookie: Option<Py<CookieAttributes>>,
         cookie_name: &Bound<'_, PyAny>,
         debug: bool,
+        storage: Option<Py<PyAny>>,
+        stores: bool,
+        opens_data: bool,
         ring: Option<Py<PyAny>>,
         ring_state: Option<Py<PyAny>>,
         valid_for: Option<f64>,
@@ -84,6 +90,9 @@ impl Policy {
             cookie,
             cookie_name: cookie_name.filter(|name| name.is_ascii()),
             debug,
+            storage,
+            stores,
+            opens_data,
             ring,
             ring_state,
             valid_until: valid_for
@@ -161,6 +170,24 @@ impl Policy {
         self.cookie.as_ref().map(|cookie| cookie.clone_ref(py))
     }
 
+    /// The store of sessions and what belongs to it; ``None`` if there is none.
+    #[getter]
+    fn storage(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.storage.as_ref().map(|storage| storage.clone_ref(py))
+    }
+
+    /// Whether new sessions are put into the store, and not into their cookies.
+    #[getter]
+    pub(super) const fn stores(&self) -> bool {
+        self.stores
+    }
+
+    /// Whether sessions that lie in an encrypted cookie are opened.
+    #[getter]
+    pub(super) const fn opens_data(&self) -> bool {
+        self.opens_data
+    }
+
     /// The key ring among the sources, if there is one.
     #[getter]
     fn ring(&self, py: Python<'_>) -> Option<Py<PyAny>> {
@@ -195,12 +222,18 @@ impl Policy {
         visit.call(&self.keys)?;
         visit.call(&self.signed)?;
         visit.call(&self.cookie)?;
+        visit.call(&self.storage)?;
         visit.call(&self.ring)?;
         visit.call(&self.ring_state)
     }
 }
 
 impl Policy {
+    /// Whether cookies that refer to stored sessions are opened.
+    pub(super) const fn opens_references(&self) -> bool {
+        self.storage.is_some()
+    }
+
     /// The keys with which the native path opens and saves; `None` if it does neither.
     pub(super) fn native_keys(&self) -> Option<&KeySet> {
         let keys = self.keys.as_ref().filter(|_| !self.writes_signed())?;

@@ -8,6 +8,9 @@ pub(crate) const PROVENANCE: &str = "_provenance";
 /// Key of the creation time, in a session's `__dict__` and in the payload that carries it.
 pub(crate) const CREATED: &str = "flask-fernet:created";
 
+/// Key of the note on a stored session, in its `__dict__`. See `flask_fernet/stored/state.py`.
+pub(crate) const STORED: &str = "_stored";
+
 /// How an opened session came, if saving needs to know.
 #[pyclass(frozen, get_all, module = "flask_fernet._core")]
 pub(crate) struct Provenance {

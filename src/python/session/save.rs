@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyInt, PyList, PyString};
 
 use super::policy::Policy;
-use super::provenance::{CREATED, PROVENANCE, Provenance};
+use super::provenance::{CREATED, PROVENANCE, Provenance, STORED};
 use super::resolve::{Admitted, Purpose};
 use super::resolved_policy::ResolvedPolicy;
 use super::set_cookie::{CookieBudget, CookieTemplate, Expires, compress_to_fit};
@@ -19,6 +19,7 @@ use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
 use crate::python::unhandled::Unhandled;
+use crate::token::reference;
 
 /// Writes the session's cookie and `Vary` to the response. Declines whatever the native path does
 /// not know exactly.
@@ -77,7 +78,8 @@ fn new_cookie<'py>(
         }
         resolved => resolved?,
     };
-    if resolved.policy().debug() || resolved.policy().writes_signed() {
+    let policy = resolved.policy();
+    if policy.debug() || policy.writes_signed() || policy.stores() && session.may_be_written() {
         return Err(Unhandled::Declined);
     }
     if !session.may_be_written() || session.data.is_empty() {
@@ -100,7 +102,7 @@ struct SessionView<'a, 'py> {
 }
 
 impl<'a, 'py> SessionView<'a, 'py> {
-    /// Declines a session that is to be re-issued.
+    /// Declines a session that is to be re-issued, and a stored one.
     fn new(session: &'a Bound<'py, PyAny>, of_class: Overrides) -> Result<Self, Unhandled> {
         let py = session.py();
         let data = session.cast::<PyDict>()?;
@@ -114,7 +116,9 @@ impl<'a, 'py> SessionView<'a, 'py> {
         let modified = flag(intern!(py, "modified"), modified)?;
         let provenance = own.get_item(intern!(py, PROVENANCE))?;
         let provenance = provenance.map(Bound::cast_into::<Provenance>).transpose()?;
-        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue_until.is_some()) {
+        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue_until.is_some())
+            || own.contains(intern!(py, STORED))?
+        {
             return Err(Unhandled::Declined);
         }
         let issued_at = provenance.map(|provenance| provenance.get().issued_at);
@@ -190,6 +194,10 @@ impl<'a, 'py> SaveContext<'a, 'py> {
             self.payload(session.data)?
         };
         let budget = CookieBudget { template, keys, expires };
+        if reference::is_reference(&payload) {
+            // An app must not set this key: the fallback raises.
+            return Err(Unhandled::Declined);
+        }
         let payload = compress_to_fit(payload, policy.compression(), &budget)?;
         budget.set_cookie(py, &payload, issued_at)
     }

@@ -7,11 +7,11 @@ use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
 
-use super::counters::{Migrations, Rejections};
+use super::counters::{Counters, Migrations, REASONS, STORE_EVENTS};
 use super::policy_cache::PolicyCache;
 use super::resolved_policy::ResolvedPolicy;
 use crate::python::codec::caches::CodecCaches;
-use crate::python::errors::reason_from_name;
+use crate::python::errors::reason_name;
 use crate::python::flask::class_cache::ClassCache;
 use crate::python::unhandled::Unhandled;
 use crate::token::TokenError;
@@ -32,7 +32,8 @@ pub(crate) struct NativeState {
     pub(super) opening_settings: usize,
     /// Types, in addition to built-in ones, of settings that never change.
     pub(super) immutable_types: Py<PyTuple>,
-    rejections: Rejections,
+    rejections: Counters<{ REASONS.len() }>,
+    store_events: Counters<{ STORE_EVENTS.len() }>,
     migrations: Migrations,
     disabled: AtomicBool,
 }
@@ -52,7 +53,8 @@ impl NativeState {
             opening_settings: opening_settings.len(),
             settings: opening_settings.into_iter().chain(saving_settings).collect(),
             immutable_types,
-            rejections: Rejections::default(),
+            rejections: Counters::new(REASONS),
+            store_events: Counters::new(STORE_EVENTS),
             migrations: Migrations::default(),
             disabled: AtomicBool::new(false),
         }
@@ -63,12 +65,25 @@ impl NativeState {
     /// :raises ValueError: if ``reason`` is not the value of a ``Reason``.
     fn count_rejection(&self, reason: &str) -> PyResult<u64> {
         let unknown = || PyValueError::new_err(format!("Unknown reason {reason:?}."));
-        Ok(self.count(reason_from_name(reason).ok_or_else(unknown)?))
+        self.rejections.count(reason).ok_or_else(unknown)
     }
 
     /// The number of refused cookies, by reason.
     fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.rejections)?)
+        Ok(pythonize::pythonize(py, &self.rejections.all())?)
+    }
+
+    /// Counts something that happened with a store.
+    ///
+    /// :raises ValueError: if ``event`` is not one of the names.
+    fn count_store_event(&self, event: &str) -> PyResult<()> {
+        let unknown = || PyValueError::new_err(format!("Unknown event {event:?}."));
+        self.store_events.count(event).ok_or_else(unknown).map(|_| ())
+    }
+
+    /// What happened with the store, by event.
+    fn store_events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        Ok(pythonize::pythonize(py, &self.store_events.all())?)
     }
 
     /// Counts a session that came in the format ``source``, which is not the one written.
@@ -105,7 +120,7 @@ impl NativeState {
 impl NativeState {
     /// Counts a refused cookie. Returns the number of cookies refused for this reason so far.
     pub(super) fn count(&self, reason: TokenError) -> u64 {
-        self.rejections.count(reason)
+        self.rejections.count(reason_name(reason)).unwrap_or_default()
     }
 
     /// Declines if every request is left to the Python fallback.

@@ -1,0 +1,168 @@
+"""URLs of SQL databases: those of SQLAlchemy.
+
+Options of ours in the query: ``prefix`` and ``schema`` of the tables, ``timeout`` in seconds,
+``max_connections``, and for psycopg ``prepare_threshold`` (0 for PgBouncer).
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import weakref
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from ..errors import ConfigurationError
+from .sql import NoFile, OwnEngine, SQLStore
+from .table import PREFIX
+
+#: The most connections of one process, unless the URL says otherwise.
+MAX_CONNECTIONS = 20
+
+_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def open_sql(url: str, timeout: float) -> SQLStore:
+    """The store at a URL. Nothing is connected yet, and no table is made.
+
+    :raises ConfigurationError: if the URL cannot be used, or a package is missing. The message
+        never shows the URL.
+    """
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError("SESSION_STORE must be a valid URL.") from None
+    parsed, options = _options(parsed)
+    timeout = _number(options, "timeout", timeout)
+    limit = int(_number(options, "max_connections", MAX_CONNECTIONS))
+    kind = parsed.get_backend_name()
+    arguments: dict[str, Any] = {}
+    if kind == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigurationError(
+                "SESSION_STORE must name a file: sqlite:////var/lib/app/sessions.db. Four slashes "
+                "begin an absolute path."
+            )
+        arguments = {"timeout": timeout}
+    elif kind in ("mysql", "mariadb"):
+        seconds = max(1, math.ceil(timeout))
+        arguments = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
+    elif kind == "postgresql":
+        arguments = {"connect_timeout": max(1, math.ceil(timeout))}
+        if "prepare_threshold" in options:
+            threshold = int(_number(options, "prepare_threshold", 0, least=0))
+            arguments["prepare_threshold"] = threshold or None
+    pool = {"pool_size": limit, "max_overflow": 0, "pool_timeout": timeout, "pool_use_lifo": True}
+    try:
+        engine = sa.create_engine(
+            parsed,
+            isolation_level="AUTOCOMMIT",
+            pool_reset_on_return=None,
+            poolclass=sa.pool.QueuePool,
+            connect_args=arguments,
+            **pool,
+        )
+    except NoSuchModuleError:
+        raise ConfigurationError(
+            "SESSION_STORE names a database or a driver that SQLAlchemy does not have."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"SESSION_STORE needs the package {error.name!r}, which is not installed."
+        ) from None
+    except (SQLAlchemyError, TypeError, ValueError):
+        raise ConfigurationError("SESSION_STORE has an option that cannot be used.") from None
+    if kind == "sqlite":
+        _set_up_sqlite(engine, str(parsed.database), timeout)
+    elif engine.dialect.driver == "psycopg":
+        _bound_psycopg(engine, timeout)
+    _engines.add(engine)
+    store = SQLStore.over(
+        OwnEngine(engine), options.pop("prefix", PREFIX), options.pop("schema", None)
+    )
+    # Closes the connections of a store that is not used any more.
+    weakref.finalize(store, engine.dispose)
+    return store
+
+
+def _options(url: sa.URL) -> tuple[sa.URL, dict[str, str]]:
+    """The URL without the options of ours, and these."""
+    ours = ("prefix", "schema", "timeout", "max_connections", "prepare_threshold")
+    options = {name: str(value) for name, value in url.query.items() if name in ours}
+    return url.difference_update_query(list(options)), options
+
+
+def _number(options: dict[str, str], name: str, default: float, least: float = 0.001) -> float:
+    text = options.pop(name, None)
+    if text is None:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1
+    if not least <= number <= 10_000:
+        raise ConfigurationError(f"{name} in SESSION_STORE must be a number from {least:g} on.")
+    return number
+
+
+def _set_up_sqlite(engine: Engine, path: str, timeout: float) -> None:
+    """Makes the file private, and lets readers and one writer work at the same time."""
+
+    @event.listens_for(engine, "do_connect")
+    def _require_file(*_: Any) -> None:
+        if not Path(path).exists():
+            raise NoFile(f"{path} does not exist")
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.execute(f"PRAGMA busy_timeout={int(timeout * 1000)}")
+        cursor.close()
+
+
+def _bound_psycopg(engine: Engine, timeout: float) -> None:
+    """Makes psycopg give up on a server that does not answer in time. libpq has no such option."""
+    import psycopg
+
+    def bounded(waiting: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """The same generator, which psycopg resumes ten times a second at least."""
+        deadline = time.monotonic() + timeout
+        answer: Any = None
+        try:
+            while True:
+                answer = yield waiting.send(answer)
+                if not answer and time.monotonic() > deadline:
+                    raise psycopg.errors.ConnectionTimeout("no answer in time: timed out")
+        except StopIteration as stop:
+            return stop.value
+
+    class Bounded(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().wait(bounded(gen), *args, **kwargs)
+
+        @classmethod
+        def _connect_gen(cls, *args: Any, **kwargs: Any) -> Any:
+            return bounded(super()._connect_gen(*args, **kwargs))
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_: Any, __: Any, args: Any, kwargs: Any) -> Any:
+        return Bounded.connect(*args, **kwargs)
+
+
+def _after_fork_in_child() -> None:
+    for engine in list(_engines):
+        # The parent uses these connections: they are not closed here.
+        engine.dispose(close=False)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,809 @@
+"""Stored sessions: what is asked of the store, and what the browser gets."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask, session
+from flask.testing import FlaskClient
+
+from flask_fernet import (
+    EncryptedSessionInterface,
+    Fernet,
+    SessionConflict,
+    SessionTooLarge,
+    StoreUnavailable,
+    session_conflict,
+    session_migrated,
+    session_rejected,
+    store_unavailable,
+)
+from flask_fernet.errors import Reason
+from tests.apps import SECRET, encrypted_app, opened, signed_app, token_of
+from tests.clock import Clock
+from tests.storing import (
+    RecordingStore,
+    act,
+    add_storing_views,
+    cookie_of,
+    storing_app,
+    with_cookie,
+)
+
+DAY = 24 * 3600
+
+MakeStoring = Callable[..., Flask]
+
+
+@pytest.fixture
+def store() -> RecordingStore:
+    return RecordingStore()
+
+
+@pytest.fixture
+def make(store: RecordingStore, implementation: str) -> MakeStoring:
+    def make(interface: Any = None, **config: Any) -> Flask:
+        return storing_app(store, implementation, interface, **config)
+
+    return make
+
+
+@pytest.fixture
+def app(make: MakeStoring) -> Flask:
+    return make()
+
+
+def write(client: FlaskClient, **data: Any) -> Any:
+    return client.post("/write", json=data)
+
+
+def text(client: FlaskClient, path: str = "/read") -> str:
+    return client.get(path).text
+
+
+def test_the_cookie_holds_a_reference_and_the_store_a_record(
+    app: Flask, store: RecordingStore
+) -> None:
+    client = app.test_client()
+    response = write(client, a=1)
+    payload, _ = opened(app, token_of(response.headers["Set-Cookie"]))
+    assert len(payload) == 80
+    assert list(json.loads(payload)) == ["flask-fernet:stored"]
+    (record,) = (entry.record for entry in store._entries.values())
+    assert record[0] == 0xA3
+    assert b'"a"' not in record
+    assert text(client) == "{'a': 1}"
+
+
+def test_each_request_asks_no_more_than_it_must(app: Flask, store: RecordingStore) -> None:
+    client = app.test_client()
+    expected: list[tuple[Callable[[], Any], list[str], bool]] = [
+        # Without a session nothing is asked.
+        (lambda: client.get("/nothing"), [], False),
+        (lambda: client.get("/read"), [], False),
+        (lambda: write(client, a=1), ["create"], True),
+        (lambda: client.get("/nothing"), [], False),
+        (lambda: client.get("/read"), ["read"], False),
+        (lambda: write(client, a=2), ["read", "replace"], False),
+        # The same value again, and a list that was not changed.
+        (lambda: write(client, a=2), ["read"], False),
+        (lambda: client.get("/append/x"), ["read", "replace"], False),
+        # Nested: Flask does not notice it, a store must.
+        (lambda: client.get("/append/y"), ["read", "replace"], False),
+        (lambda: client.get("/regenerate"), ["read", "replace"], True),
+        (lambda: client.get("/clear"), ["read", "delete"], True),
+        (lambda: client.get("/nothing"), [], False),
+    ]
+    for request, asked, sets_cookie in expected:
+        response = request()
+        assert response.status_code == 200
+        assert store.taken() == asked
+        assert ("Set-Cookie" in response.headers) == sets_cookie
+    assert store.statistics().live == 0
+    assert cookie_of(client) is None
+
+
+def test_vary_is_as_for_any_session(app: Flask) -> None:
+    client = app.test_client()
+    assert "Vary" not in client.get("/nothing").headers
+    for response in (write(client, a=1), write(client, a=2), client.get("/read")):
+        assert response.headers["Vary"] == "Cookie"
+    assert "Vary" not in client.get("/nothing").headers
+
+
+def test_what_is_no_reference_never_reaches_the_store(app: Flask, store: RecordingStore) -> None:
+    written = write(app.test_client(), a=1)
+    token = token_of(written.headers["Set-Cookie"])
+    flipped = token[:40] + ("A" if token[40] != "A" else "B") + token[41:]
+    foreign = storing_app(RecordingStore(), SECRET_KEY="another secret of many bytes")
+    others = [
+        "x" * 43,
+        flipped,
+        token_of(write(foreign.test_client(), a=1).headers["Set-Cookie"]),
+        "",
+        token[:-1],
+    ]
+    store.taken()
+    for value in others[:4]:
+        assert text(with_cookie(app, value)) == "{}"
+    assert store.taken() == []
+    # Lost padding is restored.
+    assert text(with_cookie(app, token.rstrip("="))) == "{'a': 1}"
+
+
+def test_data_in_a_cookie_is_refused_unless_it_is_accepted(
+    make: MakeStoring, store: RecordingStore
+) -> None:
+    app = make(PERMANENT_SESSION_LIFETIME=DAY)
+    cookie = cookie_written(encrypted_app(SECRET_KEY=SECRET))
+    client = with_cookie(app, cookie)
+    assert text(client) == "{}"
+    assert app.session_interface.rejections["malformed"] == 1  # type: ignore[attr-defined]
+    accepting = make(SESSION_ENCRYPTION_ACCEPT="cookie")
+    client = with_cookie(accepting, cookie)
+    migrated: list[str] = []
+    with session_migrated.connected_to(lambda _, format: migrated.append(format)):
+        response = client.get("/read")
+    assert response.text == "{'a': 1}"
+    assert "Set-Cookie" in response.headers
+    assert migrated == ["cookie"]
+    assert store.taken() == ["create"]
+    assert text(with_cookie(app, cookie_of(client))) == "{'a': 1}"
+    assert accepting.session_interface.migrations["cookie"].count == 1  # type: ignore[attr-defined]
+
+
+def cookie_written(app: Flask, **data: Any) -> str:
+    client = add_storing_views(app).test_client()
+    write(client, **(data or {"a": 1}))
+    value = cookie_of(client)
+    assert value is not None
+    return value
+
+
+def test_a_cookie_session_that_nobody_touches_is_not_moved(
+    make: MakeStoring, store: RecordingStore
+) -> None:
+    app = make(SESSION_ENCRYPTION_ACCEPT=["cookie"])
+    client = with_cookie(app, cookie_written(encrypted_app()))
+    assert "Set-Cookie" not in client.get("/nothing").headers
+    assert store.taken() == []
+
+
+def test_a_signed_session_moves_to_the_store(make: MakeStoring, store: RecordingStore) -> None:
+    signed = signed_app()
+    client = signed.test_client()
+    write(client, a=1)
+    app = make(SESSION_ENCRYPTION_ACCEPT=["flask-signed"])
+    moved = with_cookie(app, cookie_of(client))
+    assert text(moved) == "{'a': 1}"
+    assert store.taken() == ["create"]
+    assert text(moved) == "{'a': 1}"
+    store.taken()
+    # A reference is always encrypted: signed, it is data like any other, and refused at saving.
+    forged = signed.test_client()
+    write(forged, **{"flask-fernet:stored": "A" * 54})
+    assert text(with_cookie(app, cookie_of(forged)), "/nothing") == "nothing"
+    assert store.taken() == []
+
+
+def test_two_deploys_move_an_app_to_a_store_and_back(
+    make: MakeStoring, store: RecordingStore, implementation: str
+) -> None:
+    workers = [
+        make(SESSION_STORE=None),
+        make(SESSION_ENCRYPTION_ACCEPT=["store"]),
+        make(SESSION_ENCRYPTION_ACCEPT=["cookie"]),
+        make(),
+        make(SESSION_ENCRYPTION_ACCEPT=["cookie"]),
+        make(SESSION_ENCRYPTION_ACCEPT=["store"]),
+    ]
+    client = workers[0].test_client()
+    write(client, count=0)
+    cookie, count = cookie_of(client), 0
+    for before, after in itertools.pairwise(workers):
+        for worker in (before, after, before, after, after):
+            client = with_cookie(worker, cookie)
+            assert text(client) == f"{{'count': {count}}}"
+            count += 1
+            write(client, count=count)
+            cookie = cookie_of(client)
+    # It stays in the store while it lives; a new one is in its cookie.
+    store.taken()
+    new = workers[-1].test_client()
+    write(new, a=1)
+    assert store.taken() == []
+    payload, _ = opened(workers[-1], cookie_of(new) or "")
+    assert payload == b'{"a":1}'
+
+
+def test_a_reference_is_refused_where_there_is_no_store(make: MakeStoring) -> None:
+    client = make().test_client()
+    write(client, a=1)
+    without = make(SESSION_STORE=None)
+    assert text(with_cookie(without, cookie_of(client))) == "{}"
+    assert without.session_interface.rejections["malformed"] == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("place", ["stored", "cookie"])
+def test_an_app_cannot_set_a_reserved_key(
+    make: MakeStoring, place: str, implementation: str
+) -> None:
+    app = make(PROPAGATE_EXCEPTIONS=True, **({"SESSION_STORE": None} if place == "cookie" else {}))
+    with pytest.raises(ValueError, match="must not have a key that begins with 'flask-fernet:'"):
+        write(app.test_client(), **{"flask-fernet:stored": "A" * 54})
+
+
+class TestIdentity:
+    """The former cookie is refused after a log-in, a log-out and ``regenerate()``."""
+
+    @pytest.mark.parametrize("user_key", ["_user_id", "uid"])
+    def test_a_planted_session_is_refused_after_the_log_in(
+        self, make: MakeStoring, user_key: str, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(SESSION_USER_KEY=user_key)
+        attacker = app.test_client()
+        write(attacker, cart=1)
+        planted = cookie_of(attacker)
+        victim = with_cookie(app, planted)
+        write(victim, **{user_key: "victim"})
+        assert cookie_of(victim) != planted
+        assert text(victim) == f"{{'{user_key}': 'victim', 'cart': 1}}" or "victim" in text(victim)
+        seen: list[Reason] = []
+        with session_rejected.connected_to(lambda _, reason: seen.append(reason)):
+            assert text(attacker) == "{}"
+            assert text(attacker, "/rejected") == "superseded"
+        assert seen == [Reason.SUPERSEDED] * 2
+        # One record: nothing moved.
+        assert store.statistics().live == 1
+
+    @pytest.mark.parametrize("path", ["/login/2", "/logout", "/regenerate"])
+    def test_each_change_of_identity_refuses_the_former_cookie(self, app: Flask, path: str) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        client.get("/login/1")
+        former = cookie_of(client)
+        client.get(path)
+        assert cookie_of(client) != former
+        assert text(with_cookie(app, former)) == "{}"
+        assert "'a': 1" in text(client)
+
+    def test_a_log_in_of_the_same_user_changes_nothing(self, app: Flask) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        former = cookie_of(client)
+        client.get("/login/1")
+        assert cookie_of(client) == former
+
+    def test_a_request_with_the_former_cookie_leaves_the_browser_alone(
+        self, app: Flask, clock: Clock
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        beacon = with_cookie(app, cookie_of(client))
+        client.get("/login/1")
+        outcomes: list[str] = []
+        with session_conflict.connected_to(lambda _, outcome, keys: outcomes.append(outcome)):
+            for response in (beacon.get("/read"), write(beacon, b=1), beacon.get("/clear")):
+                assert "Set-Cookie" not in response.headers
+        assert outcomes == ["superseded"]
+        # But a log-in counts, and so does a browser that never got the new cookie.
+        assert "Set-Cookie" in with_cookie(app, cookie_of(beacon)).get("/login/2").headers
+        clock.now += 11
+        assert "Set-Cookie" in write(beacon, b=1).headers
+        assert text(beacon) == "{'b': 1}"
+        assert "'_user_id': '1'" in text(client)
+
+
+class TestEnd:
+    """A session that has ended does not come back."""
+
+    def test_a_session_that_is_gone_is_a_new_one(self, app: Flask, store: RecordingStore) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        former = cookie_of(client)
+        store._entries.clear()
+        response = client.get("/read")
+        assert response.text == "{}"
+        assert "Set-Cookie" not in response.headers
+        assert text(client, "/rejected") == "gone"
+        write(client, b=1)
+        assert cookie_of(client) != former
+        assert text(client) == "{'b': 1}"
+        assert text(with_cookie(app, former)) == "{}"
+
+    def test_a_slow_request_does_not_bring_a_session_back(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        other = with_cookie(app, cookie_of(client))
+
+        def slow() -> None:
+            session["slow"] = 1
+            assert other.get("/clear").status_code == 200
+
+        response = act(with_cookie(app, cookie_of(client)), slow)
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+        assert store.statistics().live == 0
+
+    def test_of_two_log_outs_the_second_leaves_the_browser_alone(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        first, second = (with_cookie(app, cookie_of(client)) for _ in range(2))
+        assert "Set-Cookie" in first.get("/clear").headers
+        assert "Set-Cookie" not in second.get("/clear").headers
+
+    def test_what_is_popped_empty_is_removed(self, app: Flask, store: RecordingStore) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        response = client.get("/pop/a")
+        assert "Max-Age=0" in response.headers["Set-Cookie"]
+        assert store.statistics().live == 0
+
+    def test_who_pops_the_last_key_does_not_end_what_another_has_written(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        other = with_cookie(app, cookie_of(client))
+
+        def slow() -> None:
+            session.pop("a")
+            write(other, b=1)
+
+        response = act(client, slow)
+        assert "Set-Cookie" not in response.headers
+        assert text(client) == "{'b': 1}"
+
+
+class TestTogether:
+    """Two requests at once."""
+
+    def run(self, app: Flask, client: FlaskClient, mine: Any, theirs: Any) -> Any:
+        """Lets another request do ``theirs`` after this one has read, and before it writes."""
+        cookie = cookie_of(client)
+
+        def view() -> None:
+            dict(session)
+            theirs(with_cookie(app, cookie))
+            mine()
+
+        return act(client, view)
+
+    def test_both_changes_are_kept(self, app: Flask) -> None:
+        client = app.test_client()
+        write(client, a=1, list=[1])
+        conflicts: list[Any] = []
+        with session_conflict.connected_to(
+            lambda _, outcome, keys: conflicts.append((outcome, keys))
+        ):
+            self.run(app, client, lambda: session.update(b=2), lambda other: write(other, c=3))
+            self.run(app, client, lambda: session.update(a=2), lambda other: write(other, a=3))
+            self.run(app, client, lambda: session["list"].append(2), lambda o: write(o, d=4))
+        assert json.loads(text(client).replace("'", '"')) == {
+            "a": 2, "b": 2, "c": 3, "d": 4, "list": [1, 2],
+        }  # fmt: skip
+        assert conflicts == [("merged", []), ("merged", ["a"]), ("merged", [])]
+        events = app.session_interface.store_events  # type: ignore[attr-defined]
+        assert events["merged"] == 3
+
+    def test_a_log_out_wins_over_everything(self, app: Flask) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        write(client, secret=1)
+        response = self.run(
+            app, client, lambda: session.update(b=2), lambda other: other.get("/logout")
+        )
+        assert "Set-Cookie" not in response.headers
+        assert text(client) == "{}"
+
+    def test_who_logs_out_keeps_nothing_of_the_others(self, app: Flask) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        self.run(app, client, lambda: session.pop("_user_id"), lambda other: write(other, secret=1))
+        assert text(client) == "{'_permanent': True}"
+
+    def test_a_double_click_on_log_in(self, app: Flask) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        first: list[FlaskClient] = []
+
+        def theirs(other: FlaskClient) -> None:
+            other.get("/login/1")
+            first.append(other)
+
+        self.run(app, client, lambda: session.update(_user_id="1", b=2), theirs)
+        # The second adopts what the first has done, so that either cookie is good.
+        for one in (client, first[0]):
+            assert "'_user_id': '1'" in text(one)
+            assert "'b': 2" in text(one)
+
+    def test_two_users_are_never_mixed(self, app: Flask) -> None:
+        client = app.test_client()
+        write(client, a=1)
+
+        def theirs(other: FlaskClient) -> None:
+            other.get("/login/1")
+            write(other, secret="of 1")
+
+        self.run(app, client, lambda: session.update(_user_id="2"), theirs)
+        assert "'_user_id': '2'" in text(client)
+        assert "secret" not in text(client)
+
+    def test_clear_keeps_nothing_of_the_others(self, app: Flask) -> None:
+        def cleared() -> None:
+            session.clear()
+            session["b"] = 2
+
+        client = app.test_client()
+        write(client, a=1)
+        self.run(
+            app,
+            client,
+            cleared,
+            lambda other: write(other, c=3),
+        )
+        assert text(client) == "{'b': 2}"
+
+    def test_regenerate_keeps_both_changes(self, app: Flask) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        former = cookie_of(client)
+        self.run(
+            app,
+            client,
+            lambda: session.regenerate(),  # type: ignore[attr-defined]
+            lambda other: write(other, c=3),
+        )
+        assert "'c': 3" in text(client)
+        assert text(with_cookie(app, former)) == "{}"
+
+    def test_an_own_merge_decides(self, make: MakeStoring) -> None:
+        class LastWins(EncryptedSessionInterface):
+            def merge_sessions(self, app: Flask, base: Any, mine: Any, theirs: Any) -> Any:
+                return mine
+
+        app = make(LastWins())
+        client = app.test_client()
+        write(client, a=1)
+        self.run(app, client, lambda: session.update(b=2), lambda other: write(other, c=3))
+        assert text(client) == "{'a': 1, 'b': 2}"
+
+        class Refuses(EncryptedSessionInterface):
+            def merge_sessions(self, app: Flask, base: Any, mine: Any, theirs: Any) -> Any:
+                raise SessionConflict("no")
+
+        app = make(Refuses())
+        client = app.test_client()
+        write(client, a=1)
+        response = self.run(
+            app, client, lambda: session.update(b=2), lambda other: write(other, c=3)
+        )
+        assert response.status_code == 500
+        assert text(client) == "{'a': 1, 'c': 3}"
+
+
+class TestLifetimes:
+    def test_a_permanent_session_slides_without_being_touched(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/login/1")
+        store.taken()
+        clock.now += DAY - 1
+        assert "Set-Cookie" not in client.get("/nothing").headers
+        assert store.taken() == []
+        clock.now += 2
+        assert "Set-Cookie" in client.get("/nothing").headers
+        assert store.taken() == ["read", "replace"]
+        for _ in range(5):
+            clock.now += 9 * DAY
+            client.get("/nothing")
+        assert "'_user_id': '1'" in text(client)
+        clock.now += 10 * DAY + 2
+        assert text(client) == "{}"
+
+    def test_a_session_that_is_not_permanent_does_not_slide(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        app = make(PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        write(client, a=1)
+        clock.now += 6 * DAY
+        assert "Set-Cookie" not in client.get("/read").headers
+        # A change issues it anew, as Flask does.
+        assert "Set-Cookie" in write(client, a=2).headers
+        clock.now += 6 * DAY
+        assert text(client) == "{'a': 2}"
+        clock.now += 5 * DAY
+        assert text(client) == "{}"
+
+    def test_without_refreshing_nothing_is_renewed_that_was_not_changed(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(SESSION_REFRESH_EACH_REQUEST=False, PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/login/1")
+        clock.now += 5 * DAY
+        store.taken()
+        for path in ("/nothing", "/read"):
+            assert "Set-Cookie" not in client.get(path).headers
+        assert store.taken() == ["read"]
+        clock.now += 5 * DAY + 2
+        assert text(client) == "{}"
+
+    def test_a_public_response_renews_nothing(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/login/1")
+        clock.now += 5 * DAY
+        store.taken()
+        assert "Set-Cookie" not in client.get("/public").headers
+        assert store.taken() == ["read"]
+
+    def test_the_absolute_lifetime_begins_at_the_log_in(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(PERMANENT_SESSION_LIFETIME=30 * DAY, SESSION_ABSOLUTE_LIFETIME=10 * DAY)
+        client = app.test_client()
+        write(client, a=1)
+        clock.now += 9 * DAY
+        client.get("/login/1")
+        for _ in range(9):
+            clock.now += DAY
+            assert "'_user_id': '1'" in text(client)
+        clock.now += DAY + 2
+        assert text(client) == "{}"
+        assert store.statistics().live == 0
+
+    def test_a_record_older_than_the_lifetime_is_refused(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        client = make(PERMANENT_SESSION_LIFETIME=10 * DAY).test_client()
+        client.get("/login/1")
+        clock.now += 2 * DAY
+        # The cookie is renewed, but the lifetime was shortened.
+        client.get("/nothing")
+        shorter = make(PERMANENT_SESSION_LIFETIME=DAY)
+        clock.now += DAY + 2
+        assert text(with_cookie(shorter, cookie_of(client))) == "{}"
+
+
+class TestKeys:
+    def test_a_session_moves_to_the_newest_key_when_it_is_used(
+        self, make: MakeStoring, store: RecordingStore
+    ) -> None:
+        old, new = Fernet.generate_key(), Fernet.generate_key()
+        client = make(EncryptedSessionInterface(keys=[old])).test_client()
+        client.get("/login/1")
+        rotated = make(EncryptedSessionInterface(keys=[new, old]))
+        client = with_cookie(rotated, cookie_of(client))
+        store.taken()
+        response = client.get("/read")
+        assert "Set-Cookie" in response.headers
+        assert store.taken() == ["read", "replace"]
+        assert "Set-Cookie" not in client.get("/read").headers
+        newest = make(EncryptedSessionInterface(keys=[new]))
+        assert "'_user_id': '1'" in text(with_cookie(newest, cookie_of(client)))
+        # The revoked key ends what is under it.
+        assert text(with_cookie(make(EncryptedSessionInterface(keys=[old])), None)) == "{}"
+
+    def test_a_record_that_does_not_open_is_never_overwritten(
+        self, app: Flask, store: RecordingStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        (entry,) = store._entries.values()
+        broken = entry.record[:-1] + bytes([entry.record[-1] ^ 1])
+        entry.record = broken
+        with caplog.at_level(logging.WARNING):
+            assert text(client, "/rejected") == "unauthentic"
+        assert "Refused a session cookie: unauthentic" in caplog.text
+        former = cookie_of(client)
+        write(client, b=1)
+        assert cookie_of(client) != former
+        assert entry.record == broken
+        assert text(client) == "{'b': 1}"
+
+    def test_a_record_of_another_session_is_refused(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        one, other = app.test_client(), app.test_client()
+        write(one, a=1)
+        write(other, b=1)
+        first, second = store._entries.values()
+        first.record = second.record
+        assert text(one, "/rejected") == "unauthentic"
+
+    @pytest.mark.parametrize("compression", [None, "always", "never"])
+    def test_records_are_compressed_only_always(
+        self, make: MakeStoring, store: RecordingStore, compression: str | None
+    ) -> None:
+        client = make(SESSION_COMPRESSION=compression).test_client()
+        write(client, a="x" * 5000)
+        (entry,) = store._entries.values()
+        assert (len(entry.record) < 1000) == (compression == "always")
+        store.taken()
+        assert "xxx" in text(client)
+        assert write(client, a="x" * 5000).status_code == 200
+        assert store.taken() == ["read", "read"]
+
+
+class TestOutage:
+    def test_a_request_that_touches_its_session_is_answered_with_503(
+        self, app: Flask, store: RecordingStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        former = cookie_of(client)
+        store.is_away = True
+        failures: list[Any] = []
+        with store_unavailable.connected_to(
+            lambda sender, operation, error: failures.append((sender, operation))
+        ):
+            for _ in range(3):
+                for response in (client.get("/read"), write(client, a=1)):
+                    assert response.status_code == 503
+                    assert int(response.headers["Retry-After"]) > 0
+                    assert "away" not in response.text
+                    assert "Set-Cookie" not in response.headers
+        assert failures == [(app, "read")] * 6
+        assert client.get("/nothing").status_code == 200
+        assert caplog.text.count("The session store does not answer (read: it is away).") == 1
+        events = app.session_interface.store_events  # type: ignore[attr-defined]
+        assert (events["unavailable"], events["breaker"]) == (1, 5)
+        store.is_away = False
+        app.session_interface._policy(app).storage.store._closed_until = 0  # type: ignore[attr-defined]
+        assert cookie_of(client) == former
+        assert "'_user_id': '1'" in text(client)
+
+    def test_each_touch_of_a_request_gets_the_error_and_one_waits(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        store.is_away = True
+
+        def twice() -> str:
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable, match="does not answer"):
+                    session["a"]
+            return "served"
+
+        store.taken()
+        assert act(client, twice).text == "served"
+        assert store.taken() == ["read"]
+
+    def test_a_write_that_fails_is_an_error_and_is_not_tried_again(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        store.is_away = True
+        assert write(client, a=1).status_code == 500
+        # The look at the revocations has failed already, which is not counted here.
+        assert store.taken() == []
+        assert cookie_of(client) is None
+        store.is_away = False
+        app.session_interface._policy(app).storage.store._closed_until = 0  # type: ignore[attr-defined]
+        write(client, a=1)
+
+        def away() -> None:
+            session["a"] = 2
+            store.is_away = True
+
+        store.taken()
+        assert act(client, away).status_code == 500
+        assert store.taken() == ["read", "replace"]
+
+    def test_a_refresh_that_fails_is_no_error(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/login/1")
+        clock.now += 5 * DAY
+        store.is_away = True
+        response = client.get("/nothing")
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+
+    def test_readonly_gives_an_empty_session_that_is_never_written(
+        self, make: MakeStoring, store: RecordingStore
+    ) -> None:
+        app = make(SESSION_STORE_ERRORS="readonly")
+        client = app.test_client()
+        client.get("/login/1")
+        former = cookie_of(client)
+        store.is_away = True
+        store.taken()
+        assert text(client) == "{}"
+        response = write(client, a=1)
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+        assert "create" not in store.taken()
+        assert cookie_of(client) == former
+        # A new visitor's session is not written either.
+        response = write(app.test_client(), a=1)
+        assert response.status_code == 200
+        assert "Set-Cookie" not in response.headers
+        store.is_away = False
+        app.session_interface._policy(app).storage.store._closed_until = 0  # type: ignore[attr-defined]
+        assert "'_user_id': '1'" in text(client)
+
+    def test_readonly_does_not_hide_a_log_out_that_was_not_made(
+        self, make: MakeStoring, store: RecordingStore
+    ) -> None:
+        app = make(SESSION_STORE_ERRORS="readonly")
+        client = app.test_client()
+        client.get("/login/1")
+
+        def leave() -> None:
+            session.pop("_user_id")
+            store.is_away = True
+
+        assert act(client, leave).status_code == 500
+
+
+def test_a_session_that_is_too_large_is_refused(app: Flask, store: RecordingStore) -> None:
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(SessionTooLarge) as error:
+        write(app.test_client(), big="x" * (1 << 20), small=1)
+    assert "The stored session would be 10485" in str(error.value)
+    assert "'big' with 104857" in str(error.value)
+    assert store.taken() == []
+    client = app.test_client()
+    write(client, big="x" * ((1 << 20) - 20))
+    assert len(text(client)) > 1_000_000
+
+
+def test_an_unwritable_value_is_named_also_where_it_is_nested(app: Flask) -> None:
+    client = app.test_client()
+    write(client, list=[])
+    app.config["PROPAGATE_EXCEPTIONS"] = True
+    with pytest.raises(TypeError, match=r"session\['list'\]\[0\] cannot be written"):
+        act(client, lambda: session["list"].append(object()))
+
+
+def test_a_session_class_without_ghosts_is_read_at_once(
+    make: MakeStoring, store: RecordingStore
+) -> None:
+    class Meta(type(EncryptedSessionInterface.session_class)):  # type: ignore[misc]
+        pass
+
+    own = Meta("Own", (EncryptedSessionInterface.session_class,), {})
+    interface = type("Interface", (EncryptedSessionInterface,), {"session_class": own})
+    client = make(interface()).test_client()
+    write(client, a=1)
+    store.taken()
+    client.get("/nothing")
+    assert store.taken() == ["read"]
+    assert text(client) == "{'a': 1}"
+    write(client, a=2)
+    assert text(client) == "{'a': 2}"
+
+
+def test_hooks_are_obeyed(make: MakeStoring, store: RecordingStore) -> None:
+    class Hooked(EncryptedSessionInterface):
+        sends = True
+
+        def should_set_cookie(self, app: Flask, session: Any) -> bool:
+            return self.sends
+
+    interface = Hooked()
+    client = make(interface).test_client()
+    write(client, a=1)
+    assert "Set-Cookie" in client.get("/read").headers
+    interface.sends = False
+    assert "Set-Cookie" not in write(client, a=2).headers
+    assert text(client) == "{'a': 1}"

@@ -1,0 +1,399 @@
+"""Sessions in a real Redis server."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_fernet import ConfigurationError, StoreUnavailable
+from flask_fernet.stores.protocol import Ownership, Replaced, version_of
+from flask_fernet.stores.redis import RedisStore
+from flask_fernet.stores.urls import open_store
+from flask_fernet.testing import (
+    MaintainedContract,
+    OwnedSessionsContract,
+    RevocationsContract,
+    StoreContract,
+    new_record,
+)
+from tests.servers import RedisServer
+
+
+@pytest.fixture
+def client(redis_server: RedisServer) -> Iterator[Any]:
+    """A client of the test's own, to an empty server."""
+    with redis_server.client() as client:
+        client.flushall()
+        client.script_flush()
+        client.config_resetstat()
+        yield client
+
+
+class Contract(StoreContract, OwnedSessionsContract, RevocationsContract, MaintainedContract):
+    pass
+
+
+class TestRedis(Contract):
+    @pytest.fixture
+    def store(self, redis_server: RedisServer, client: Any) -> Any:
+        return open_store(redis_server.url, 1.0)
+
+
+class TestUnixSocket(StoreContract):
+    @pytest.fixture
+    def store(self, redis_server: RedisServer, client: Any) -> Any:
+        return open_store(f"redis+unix://{redis_server.folder}/socket?db=1&prefix=app:", 1.0)
+
+
+class TestOwnClient(OwnedSessionsContract, StoreContract):
+    @pytest.fixture
+    def store(self, redis_server: RedisServer, client: Any) -> Any:
+        return RedisStore(client)
+
+
+def later() -> int:
+    return int(time.time()) + 3600
+
+
+def test_a_database_holds_the_named_keys_and_no_others(
+    redis_server: RedisServer, client: Any
+) -> None:
+    store = open_store(f"{redis_server.url}/0?prefix=shop:", 1.0)
+    address = b"\xfb" * 32
+    store.create(address, new_record(), later(), b"o" * 16)
+    store.create(b"b" * 32, record := new_record(5000), later(), None)
+    store.replace(b"b" * 32, version_of(record), new_record(5000), None)
+    store.revoke(b"*", 60)  # type: ignore[attr-defined]
+    assert sorted(client.keys("*")) == [
+        b"shop:revoked",
+        b"shop:s:{-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s}",
+        b"shop:s:{YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI}",
+        b"shop:u:b29vb29vb29vb29vb29vbw",
+    ]
+    assert all(client.ttl(key) > 0 for key in client.keys("*"))
+
+
+def test_each_operation_is_one_trip(redis_server: RedisServer, client: Any) -> None:
+    store = open_store(redis_server.url, 1.0)
+    trips: list[int] = []
+    connections = store._transport.connections  # type: ignore[attr-defined]
+    run = connections.run
+
+    def counting(commands: Any) -> Any:
+        trips.append(len(commands))
+        return run(commands)
+
+    connections.run = counting
+    address, small, large = b"a" * 32, new_record(), new_record(4000)
+    # The first calls send the scripts.
+    store.create(address, small, later(), b"o" * 16)
+    store.replace(address, version_of(small), large, None)
+    trips.clear()
+    newer = new_record(4000)
+    store.read(address)
+    store.replace(address, version_of(large), newer, None)
+    store.delete(address)
+    store.create(address, small, later(), b"o" * 16)
+    store.delete(address, b"o" * 16)
+    assert trips == [1, 2, 1, 2, 2]
+
+
+def test_an_index_lasts_as_long_as_the_last_session_in_it(
+    redis_server: RedisServer, client: Any
+) -> None:
+    store = open_store(redis_server.url, 1.0)
+    owner = b"o" * 16
+    for number, seconds in enumerate((4000, 100, 2000)):
+        store.create(bytes([number]) * 32, new_record(), int(time.time()) + seconds, owner)
+    (index,) = client.keys("*u:*")
+    assert 3990 < client.ttl(index) <= 4000
+    # A thousand log-ins that expire leave nothing behind.
+    for number in range(200):
+        address = b"a" + number.to_bytes(31, "big")
+        store.create(address, new_record(), int(time.time()) + 1, owner)
+    time.sleep(1.1)
+    store.create(b"x" * 32, new_record(), int(time.time()) + 1, owner)
+    assert client.zcard(index) == 4
+
+
+def test_a_record_without_expiry_survives_a_rename(redis_server: RedisServer, client: Any) -> None:
+    """``PTTL`` of a record without expiry is -1, and ``PEXPIRE -1`` would delete it."""
+    store = open_store(redis_server.url, 1.0)
+    address, record = b"a" * 32, new_record(5000)
+    store.create(address, record, later(), None)
+    (key,) = client.keys("*")
+    client.persist(key)
+    assert store.replace(address, version_of(record), new_record(5000), None) is Replaced.DONE
+    assert client.ttl(key) == -1
+
+
+def test_a_staged_record_that_lost_leaves_nothing(redis_server: RedisServer, client: Any) -> None:
+    store = open_store(redis_server.url, 1.0)
+    address, record = b"a" * 32, new_record(5000)
+    store.create(address, record, later(), None)
+    assert store.replace(address, b"v" * 24, new_record(5000), None) == record
+    assert store.replace(b"b" * 32, b"v" * 24, new_record(5000), None) is Replaced.GONE
+    assert len(client.keys("*")) == 1
+
+
+@pytest.mark.parametrize("forget", ["script flush", "restart"])
+def test_scripts_are_sent_again_to_a_server_that_forgot_them(
+    redis_server: RedisServer, client: Any, forget: str
+) -> None:
+    store = open_store(redis_server.url, 1.0)
+    owner = b"o" * 16
+    for length in (100, 5000):
+        address, record = os.urandom(32), new_record(length)
+        store.create(address, record, later(), owner)
+        for _ in range(2):
+            if forget == "restart":
+                redis_server.kill()
+                redis_server.start()
+            else:
+                client.script_flush()
+            # On a connection that was kept open, and without an error.
+            newer = new_record(length)
+            ownership = Ownership(owner)
+            answer = store.replace(address, version_of(record), newer, later(), ownership)
+            assert answer is Replaced.DONE
+            assert store.read(address) == newer
+            record = newer
+    assert len(store.owned([owner])) == 2  # type: ignore[attr-defined]
+
+
+def test_a_large_record_costs_the_server_little(redis_server: RedisServer, client: Any) -> None:
+    """Lua copies its arguments. The times are the server's own."""
+    store = open_store(redis_server.url, 1.0)
+    address, record = b"a" * 32, new_record(20_800)
+    store.create(address, record, later(), None)
+    for _ in range(200):
+        newer = new_record(20_800)
+        store.replace(address, version_of(record), newer, None)
+        record = newer
+    sent = client.info("commandstats")["cmdstat_evalsha"]
+    assert sent["calls"] >= 199
+    arguments = client.slowlog_get(128)
+    assert not [entry for entry in arguments if entry["command"].startswith(b"EVAL")]
+
+
+class TestOutage:
+    def test_a_refused_connection_fails_at_once(self) -> None:
+        store = open_store("redis://127.0.0.1:1", 1.0)
+        begun = time.monotonic()
+        with pytest.raises(StoreUnavailable, match="no connection"):
+            store.read(b"a" * 32)
+        assert time.monotonic() - begun < 0.5
+
+    def test_a_mute_server_is_waited_for_once(self, redis_server: RedisServer, client: Any) -> None:
+        for store in (open_store(redis_server.url, 0.3), open_store(redis_server.url, 0.3)):
+            store.read(b"a" * 32)
+            for _ in range(2):
+                # Over a connection that is open, and over a new one.
+                redis_server.freeze()
+                begun = time.monotonic()
+                try:
+                    with pytest.raises(StoreUnavailable, match=r"no answer within 0\.3 s"):
+                        store.read(b"a" * 32)
+                    assert 0.25 < time.monotonic() - begun < 0.9
+                finally:
+                    redis_server.thaw()
+            assert store.read(b"a" * 32) is None
+
+    def test_a_late_answer_reaches_nobody(self, redis_server: RedisServer, client: Any) -> None:
+        store = open_store(redis_server.url, 0.2)
+        store.create(b"a" * 32, first := new_record(), later(), None)
+        store.create(b"b" * 32, second := new_record(), later(), None)
+        redis_server.freeze()
+        with pytest.raises(StoreUnavailable):
+            store.read(b"a" * 32)
+        redis_server.thaw()
+        assert store.read(b"b" * 32) == second
+        assert store.read(b"a" * 32) == first
+
+    def test_a_restart_is_not_noticed(self, redis_server: RedisServer, client: Any) -> None:
+        store = open_store(redis_server.url, 1.0)
+        store.create(b"a" * 32, record := new_record(), later(), None)
+        threads = [threading.Thread(target=store.read, args=(b"a" * 32,)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        redis_server.kill()
+        redis_server.start()
+        assert store.read(b"a" * 32) == record
+
+    @pytest.mark.parametrize(
+        ("break_it", "problem"),
+        [
+            (("CONFIG", "SET", "maxmemory", "1"), "it is out of memory"),
+            (("REPLICAOF", "127.0.0.1", "1"), "it is a replica, which only reads"),
+            (("ACL", "SETUSER", "default", "-set"), "it does not permit a command"),
+        ],
+    )
+    def test_a_server_that_refuses_says_why(
+        self, redis_server: RedisServer, break_it: tuple[str, ...], problem: str
+    ) -> None:
+        server = RedisServer()
+        try:
+            server.start()
+            store = open_store(server.url, 1.0)
+            store.create(b"a" * 32, new_record(), later(), None)
+            server.client().execute_command(*break_it)
+            with pytest.raises(StoreUnavailable, match=problem):
+                store.create(b"b" * 32, new_record(), later(), None)
+        finally:
+            server.close()
+
+    def test_connections_are_limited(self, redis_server: RedisServer, client: Any) -> None:
+        store = open_store(f"{redis_server.url}?max_connections=3&timeout=5", 1.0)
+        store.create(b"a" * 32, record := new_record(), later(), None)
+        before = len(client.client_list())
+        most = 0
+        seen: list[Any] = []
+
+        def read() -> None:
+            for _ in range(50):
+                seen.append(store.read(b"a" * 32))
+
+        threads = [threading.Thread(target=read) for _ in range(30)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, len(client.client_list()) - before)
+        for thread in threads:
+            thread.join()
+        assert seen == [record] * 1500
+        assert most <= 2  # One was open before.
+
+    def test_every_connection_in_use_is_an_outage(
+        self, redis_server: RedisServer, client: Any
+    ) -> None:
+        store = open_store(f"{redis_server.url}?max_connections=1", 0.2)
+        connections = store._transport.connections  # type: ignore[attr-defined]
+        connections._open()
+        with pytest.raises(StoreUnavailable, match="every connection is in use"):
+            store.read(b"a" * 32)
+
+
+def test_a_forked_child_opens_connections_of_its_own(
+    redis_server: RedisServer, client: Any
+) -> None:
+    store = open_store(redis_server.url, 1.0)
+    records = {bytes([number]) * 32: new_record() for number in range(1, 5)}
+    for address, record in records.items():
+        store.create(address, record, later(), None)
+    children = []
+    for address, record in records.items():
+        child = os.fork()
+        if not child:
+            good = all(store.read(address) == record for _ in range(200))
+            os._exit(0 if good else 1)
+        children.append(child)
+    for _ in range(200):
+        for address, record in records.items():
+            assert store.read(address) == record
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+
+
+def documented_rights() -> list[str]:
+    """The rights in the ACL line of docs/stores.md."""
+    page = (Path(__file__).parents[2] / "docs/stores.md").read_text()
+    (line,) = re.findall(r"^ACL SETUSER .*", page, re.MULTILINE)
+    return [word for word in line.split() if word.startswith("+")]
+
+
+def test_a_user_with_the_documented_rights_can_do_everything(
+    redis_server: RedisServer, client: Any
+) -> None:
+    client.execute_command(
+        *("ACL", "SETUSER", "app", "on", ">geheim", "~flask-fernet:*", "resetchannels", "-@all"),
+        *documented_rights(),
+    )
+    try:
+        url = redis_server.url.replace("redis://", "redis://app:geheim@")
+        store = open_store(url, 1.0)
+        assert [check.message for check in store.check() if not check.ok] == []  # type: ignore[attr-defined]
+        address, record = b"a" * 32, new_record(5000)
+        store.create(address, record, later(), b"o" * 16)
+        store.revoke(b"*", 60)  # type: ignore[attr-defined]
+        newer = new_record()
+        ownership = Ownership(b"p" * 16, b"o" * 16)
+        assert store.replace(address, version_of(record), newer, later(), ownership) is (
+            Replaced.DONE
+        )
+        wrong = open_store(url.replace("geheim", "falsch"), 1.0)
+        with pytest.raises(StoreUnavailable, match="refuses the user name or password") as error:
+            wrong.read(address)
+        assert "falsch" not in str(error.value)
+    finally:
+        client.execute_command("ACL", "DELUSER", "app")
+
+
+def test_checks_say_what_endangers_sessions(redis_server: RedisServer, client: Any) -> None:
+    store = open_store(redis_server.url, 1.0)
+    assert [check.message for check in store.check() if not check.ok] == []  # type: ignore[attr-defined]
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    client.config_set("appendonly", "no")
+    try:
+        said = " ".join(check.message for check in store.check() if not check.ok)  # type: ignore[attr-defined]
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.config_set("appendonly", "yes")
+    assert "maxmemory-policy is allkeys-lru" in said
+    assert "persistence is off" in said
+    client.flushall()
+    (away,) = open_store("redis://127.0.0.1:1", 1.0).check()  # type: ignore[attr-defined]
+    assert not away.ok
+    assert away.message == "cannot delete: no connection"
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("redis://localhost:port", "an option, a port"),
+        ("redis://localhost?bogus=1", "an option, a port"),
+        ("redis://localhost?prefix={a}", "a prefix that cannot be used"),
+        ("redis://localhost?timeout=never", "timeout in SESSION_STORE must be a number above 0"),
+        ("redis://localhost?max_connections=0", "max_connections in SESSION_STORE must be"),
+        ("redis://localhost?replica=True", "must not have 'replica'"),
+        ("redis+tcp://localhost", r"redis\+sentinel:// or redis\+cluster://"),
+        ("rediss+unix:///socket", r"redis\+sentinel:// or redis\+cluster://"),
+        ("redis+unix://?db=0", "an option, a port"),
+        ("redis+sentinel://localhost", "must name the service"),
+        ("redis+sentinel://:1/service", "an option, a port"),
+        ("redis+sentinel://localhost/service?bogus=1", "an option, a port"),
+        ("redis+cluster://localhost?bogus=1", "an option, a port"),
+        ("redis://[::1", "a valid URL"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
+        open_store(url, 1.0)
+    assert "localhost" not in str(error.value)
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    for name in [name for name in sys.modules if name.partition(".")[0] == "redis"]:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setitem(sys.modules, "redis", None)
+    monkeypatch.setitem(sys.modules, "valkey", None)
+    for scheme, package in (("redis", "redis"), ("valkey", "valkey")):
+        with pytest.raises(ConfigurationError, match=rf"pip install 'flask-fernet\[{package}\]'"):
+            open_store(f"{scheme}://localhost", 1.0)
+
+
+def test_tls_options_reach_the_connections() -> None:
+    store = open_store("rediss://localhost?ssl_cert_reqs=none&ssl_ca_certs=/none", 1.0)
+    connection = store._transport.connections._make()  # type: ignore[attr-defined]
+    assert type(connection).__name__ == "SSLConnection"
+    assert connection.socket_timeout == 1.0
+    assert connection.retry.get_retries() == 0

@@ -1,0 +1,351 @@
+"""Sessions in real SQL databases: SQLite, PostgreSQL and MariaDB."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_fernet import ConfigurationError, StoreUnavailable
+from flask_fernet.stores.protocol import Replaced, version_of
+from flask_fernet.stores.sql import SQLStore, metadata, tables
+from flask_fernet.stores.urls import open_store
+from flask_fernet.testing import (
+    MaintainedContract,
+    OwnedSessionsContract,
+    RevocationsContract,
+    StoreContract,
+    new_record,
+)
+from tests.servers import MariaServer, PostgresServer
+
+
+class Contract(StoreContract, OwnedSessionsContract, RevocationsContract, MaintainedContract):
+    pass
+
+
+def emptied(url: str, timeout: float = 5.0) -> Any:
+    """The store at a URL, with empty tables."""
+    store: Any = open_store(url, timeout)
+    store._metadata.drop_all(store._runner.engine())
+    store.create_tables()
+    return store
+
+
+def later() -> int:
+    return int(time.time()) + 3600
+
+
+class TestSQLite(Contract):
+    @pytest.fixture
+    def store(self, tmp_path: Path) -> Any:
+        store: Any = open_store(f"sqlite:///{tmp_path}/sessions.db", 5.0)
+        store.create_tables()
+        return store
+
+
+class TestPostgreSQL(Contract):
+    @pytest.fixture
+    def store(self, postgres_server: PostgresServer) -> Any:
+        return emptied(postgres_server.url)
+
+
+class TestMariaDB(Contract):
+    @pytest.fixture
+    def store(self, maria_server: MariaServer) -> Any:
+        return emptied(maria_server.url)
+
+
+class TestSharedEngine(Contract):
+    """An engine of the app's, whose own isolation level is another one."""
+
+    @pytest.fixture
+    def store(self, maria_server: MariaServer) -> Iterator[Any]:
+        emptied(maria_server.url)
+        engine = sa.create_engine(maria_server.url, isolation_level="REPEATABLE READ", pool_size=20)
+        yield SQLStore(lambda: engine)
+        engine.dispose()
+
+
+class TestSharedPostgreSQL(Contract):
+    @pytest.fixture
+    def store(self, postgres_server: PostgresServer) -> Iterator[Any]:
+        emptied(postgres_server.url)
+        engine = sa.create_engine(postgres_server.url, isolation_level="SERIALIZABLE", pool_size=20)
+        yield SQLStore(engine)
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "maria"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """An empty store in each database."""
+    if request.param == "sqlite":
+        return emptied_sqlite(tmp_path)
+    return emptied(request.getfixturevalue(f"{request.param}_server").url)
+
+
+def emptied_sqlite(folder: Path, timeout: float = 5.0, options: str = "") -> Any:
+    store: Any = open_store(f"sqlite:///{folder}/sessions.db{options}", timeout)
+    store.create_tables()
+    return store
+
+
+def test_tables_are_made_by_the_command_alone(tmp_path: Path) -> None:
+    store: Any = open_store(f"sqlite:///{tmp_path}/sessions.db", 1.0)
+    with pytest.raises(StoreUnavailable, match=r"run 'flask fernet store create'"):
+        store.read(b"a" * 32)
+    with pytest.raises(StoreUnavailable, match=r"run 'flask fernet store create'"):
+        store.create(b"a" * 32, new_record(), later(), None)
+    assert list(tmp_path.iterdir()) == []
+    assert store.create_tables() == ["flask_fernet_sessions", "flask_fernet_revocations"]
+    assert store.create_tables() == []
+    assert store.create(b"a" * 32, new_record(), later(), None)
+
+
+@pytest.mark.parametrize("server", ["postgres", "maria"])
+def test_a_missing_table_is_named(server: str, request: pytest.FixtureRequest) -> None:
+    url = request.getfixturevalue(f"{server}_server").url
+    store: Any = open_store(f"{url}?prefix=other_", 1.0)
+    with pytest.raises(StoreUnavailable, match="no table other_sessions: run 'flask fernet store"):
+        store.read(b"a" * 32)
+    with pytest.raises(ConfigurationError, match="no table other_sessions and no table other_revo"):
+        store.require_tables()
+    (check,) = store.check()
+    assert not check.ok
+
+
+def test_the_files_of_sqlite_are_private(tmp_path: Path) -> None:
+    store = emptied_sqlite(tmp_path)
+    store.create(b"a" * 32, new_record(), later(), None)
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert "sessions.db" in files
+    for path in tmp_path.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+
+
+def test_sqlite_waits_for_a_writer_and_then_gives_up(tmp_path: Path) -> None:
+    store = emptied_sqlite(tmp_path, timeout=0.3)
+    store.create(b"a" * 32, record := new_record(), later(), None)
+    other = sqlite3.connect(tmp_path / "sessions.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    begun = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="the database is locked"):
+        store.replace(b"a" * 32, version_of(record), new_record(), None)
+    assert 0.2 < time.monotonic() - begun < 2
+    # Who reads is not in the way.
+    assert store.read(b"a" * 32) == record
+    other.execute("ROLLBACK")
+    assert store.replace(b"a" * 32, version_of(record), new_record(), None) is Replaced.DONE
+    other.close()
+
+
+def test_a_writer_that_lost_sees_the_newest_record_under_repeatable_read(
+    maria_server: MariaServer,
+) -> None:
+    """InnoDB shows a transaction the state at its first read."""
+    emptied(maria_server.url)
+    engine = sa.create_engine(maria_server.url, isolation_level="REPEATABLE READ")
+    store, other = SQLStore(engine), SQLStore(engine)
+    store.create(b"a" * 32, first := new_record(), later(), None)
+    assert store.read(b"a" * 32) == first
+    assert other.replace(b"a" * 32, version_of(first), second := new_record(), None) is (
+        Replaced.DONE
+    )
+    assert store.replace(b"a" * 32, version_of(first), new_record(), None) == second
+    engine.dispose()
+
+
+def test_expired_rows_do_not_pile_up(store: Any) -> None:
+    for number in range(400):
+        store.create(number.to_bytes(32, "big"), new_record(), int(time.time()) + 1, None)
+    time.sleep(1.1)
+    for number in range(40):
+        store.create(b"n" + number.to_bytes(31, "big"), new_record(), later(), None)
+    assert store.statistics().live == 40
+    assert store.statistics().expired <= 4
+
+
+def test_a_purge_spares_what_is_renewed_meanwhile(store: Any) -> None:
+    address, record = b"a" * 32, new_record()
+    store.create(address, record, int(time.time()) + 2, None)
+    execute = store._execute
+
+    def renewing(operation: str, statement: Any) -> Any:
+        found = execute(operation, statement)
+        if isinstance(found, list):
+            # Between the query and the removal.
+            with store._runner.engine().connect() as connection:
+                connection.execute(sa.update(store._sessions).values(expires=later()))
+        return found
+
+    time.sleep(2.1)
+    store._execute = renewing
+    assert store.purge(10) == 0
+    assert store.read(address) == record
+
+
+def test_a_restart_is_not_noticed(postgres_server: PostgresServer) -> None:
+    store = emptied(postgres_server.url)
+    store.create(b"a" * 32, record := new_record(), later(), None)
+    postgres_server.kill()
+    with pytest.raises(StoreUnavailable):
+        store.read(b"b" * 32)
+    postgres_server.start()
+    assert store.read(b"a" * 32) == record
+    assert store.read(b"a" * 32) == record
+
+
+@pytest.mark.parametrize("server", ["postgres", "maria"])
+def test_a_mute_server_is_waited_for_once(server: str, request: pytest.FixtureRequest) -> None:
+    running = request.getfixturevalue(f"{server}_server")
+    store = emptied(running.url, 1.0)
+    store.create(b"a" * 32, record := new_record(), later(), None)
+    processes = frozen(running)
+    try:
+        for _ in range(2):
+            # Over a connection that is open, and over a new one.
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable, match="no answer in time"):
+                store.read(b"a" * 32)
+            assert 0.8 < time.monotonic() - begun < 1.6
+            store._runner.engine().dispose()
+    finally:
+        for process in processes:
+            os.kill(process, 18)
+    assert store.read(b"a" * 32) == record
+
+
+def frozen(server: Any) -> list[int]:
+    """Stops a server and its children. Returns their process ids."""
+    main = server.process.pid
+    children = [
+        int(entry.name)
+        for entry in Path("/proc").iterdir()
+        if entry.name.isdigit() and parent_of(entry) == main
+    ]
+    for process in (main, *children):
+        os.kill(process, 19)
+    return [main, *children]
+
+
+def parent_of(entry: Path) -> int:
+    try:
+        return int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def test_views_that_hold_their_own_connections_do_not_starve_the_store(
+    postgres_server: PostgresServer,
+) -> None:
+    emptied(postgres_server.url)
+    store: Any = open_store(f"{postgres_server.url}?max_connections=2", 2.0)
+    store.create(b"a" * 32, record := new_record(), later(), None)
+    engine = sa.create_engine(postgres_server.url, pool_size=4, max_overflow=0)
+    seen: list[Any] = []
+
+    def view() -> None:
+        with engine.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
+            seen.append(store.read(b"a" * 32))
+
+    in_threads(8, view)
+    assert seen == [record] * 8
+    engine.dispose()
+
+
+def in_threads(number: int, act: Callable[[], None]) -> None:
+    threads = [threading.Thread(target=act) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_every_connection_in_use_is_an_outage(postgres_server: PostgresServer) -> None:
+    emptied(postgres_server.url)
+    store: Any = open_store(f"{postgres_server.url}?max_connections=1&timeout=0.2", 5.0)
+    held = store._runner.engine().raw_connection()
+    with pytest.raises(StoreUnavailable, match="every connection is in use"):
+        store.read(b"a" * 32)
+    held.close()
+    assert store.read(b"a" * 32) is None
+
+
+def test_a_forked_child_opens_connections_of_its_own(store: Any) -> None:
+    records = {bytes([number]) * 32: new_record() for number in range(1, 5)}
+    for address, record in records.items():
+        store.create(address, record, later(), None)
+    children = []
+    for address, record in records.items():
+        child = os.fork()
+        if not child:
+            good = all(store.read(address) == record for _ in range(50))
+            os._exit(0 if good else 1)
+        children.append(child)
+    for _ in range(50):
+        for address, record in records.items():
+            assert store.read(address) == record
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+
+
+def test_a_prefix_and_a_schema_name_other_tables(postgres_server: PostgresServer) -> None:
+    engine = sa.create_engine(postgres_server.url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("CREATE SCHEMA IF NOT EXISTS shop"))
+    store = emptied(f"{postgres_server.url}?prefix=web_&schema=shop")
+    assert store.create(b"a" * 32, new_record(), later(), None)
+    with engine.begin() as connection:
+        assert connection.execute(sa.text("SELECT count(*) FROM shop.web_sessions")).scalar() == 1
+    engine.dispose()
+
+
+def test_alembic_finds_no_difference(store: Any) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with store._runner.engine().connect() as connection:
+        differences = compare_metadata(MigrationContext.configure(connection), metadata)
+    ours = [one for one in differences if "flask_fernet" in repr(one)]
+    assert [one for one in ours if one[0] not in ("remove_table", "remove_index")] == []
+
+
+def test_tables_are_made_once_for_each_metadata() -> None:
+    own = sa.MetaData()
+    assert tables(own) is not None
+    assert tables(own).sessions is tables(own).sessions
+    assert len(own.tables) == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite://", "must name a file: sqlite:////"),
+        ("sqlite:///:memory:", "must name a file: sqlite:////"),
+        ("sqlite:///x.db?timeout=no", "timeout in SESSION_STORE must be a number"),
+        ("postgresql+psycopg://u:geheim@h:port/db", "must be a valid URL"),
+        ("postgresql+nothing://u:geheim@h/db", "a driver that SQLAlchemy does not have"),
+        ("mysql+asyncmy://u:geheim@h/db", "needs the package 'asyncmy'|cannot be used"),
+    ],
+)
+def test_a_url_that_cannot_be_used_is_refused(url: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
+        open_store(url, 1.0)
+    assert "geheim" not in str(error.value)
+
+
+def test_a_missing_sqlalchemy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.delitem(sys.modules, "flask_fernet.stores.sql_urls")
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    with pytest.raises(ConfigurationError, match=r"pip install 'flask-fernet\[sql\]'"):
+        open_store("sqlite:///x.db", 1.0)
