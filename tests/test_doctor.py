@@ -150,6 +150,7 @@ class TestDoctor:
             "refreshes": True,
             "refreshed_from": 31 * 8640.0,
             "compression": "always",
+            "store": None,
             "ring": None,
         }  # fmt: skip
         shown = " ".join(succeed(app, "doctor").split())

@@ -33,7 +33,7 @@ from .keys.ring import new_ring
 from .keys.ring_store import RingStore
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.lifetimes import RegenerateMixin
-from .sessions.session import EncryptedSession
+from .sessions.session import EncryptedSession, StoredMixin
 from .signals import (
     keyring_unreadable,
     session_conflict,
@@ -41,6 +41,7 @@ from .signals import (
     session_rejected,
     store_unavailable,
 )
+from .stored.owners import SessionInfo
 from .stores.protocol import SessionStore
 
 __all__ = [
@@ -57,10 +58,12 @@ __all__ = [
     "RegenerateMixin",
     "RingStore",
     "SessionConflict",
+    "SessionInfo",
     "SessionRejected",
     "SessionStore",
     "SessionTooLarge",
     "StoreUnavailable",
+    "StoredMixin",
     "UnwritableValue",
     "keyring_unreadable",
     "new_ring",

@@ -28,6 +28,7 @@ from .sessions.configuration import (
 )
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.key_sources import UsedKeys, app_secrets, configured_ring, ring_key_id
+from .stores.protocol import Maintained, OwnedSessions
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -108,6 +109,8 @@ def _checks(
     yield from _accepted(policy, keys)
     if keyring is not None:
         yield from _ring(app, keyring)
+    if policy.storage is not None:
+        yield from _store(app, policy.storage.store.store)
     for name in missing_settings(app):
         yield Check("fail", name, "was removed from the configuration, and Flask reads it")
     for problem in (*problems(app, policy, attributes), *misspelt(app)):
@@ -199,7 +202,17 @@ def _in_force(
         "refreshed_from": policy.refresh_from,
         "compression": policy.compression,
         "ring": None,
+        "store": None,
     }
+    if policy.storage is not None:
+        storage = policy.storage
+        found["store"] = {
+            "kind": _kind(storage.store.store),
+            "holds_new_sessions": policy.stores,
+            "user_key": storage.user_key,
+            "user_limit": storage.user_limit,
+            "when_away": "readonly" if storage.is_readonly else "raise",
+        }
     if policy.ring is not None:
         now, ring = time.time(), cast("Ring", policy.ring.poll_now())
         states = Counter(ring.state(key, now).value for key in ring.keys)
@@ -231,6 +244,9 @@ def shown_in_force(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
             refreshed += f" and {_duration(found['refreshed_from'])} old"
     yield "refreshed", refreshed
     yield "compression", found["compression"]
+    if found["store"] is not None:
+        place = "" if found["store"]["holds_new_sessions"] else "; new sessions are in cookies"
+        yield "store", found["store"]["kind"] + place
     if found["ring"] is not None:
         states = ", ".join(f"{count} {state}" for state, count in found["ring"]["states"].items())
         yield "key ring", f"serial {found['ring']['serial']}; {states}"
@@ -277,6 +293,35 @@ def _ring(app: Flask, keyring: KeyRing) -> Iterator[Check]:
     if ring.retention < app.permanent_session_lifetime.total_seconds():
         message = "keeps replaced keys for less than PERMANENT_SESSION_LIFETIME"
         yield Check("fail", name, message)
+
+
+def _kind(store: object) -> str:
+    """The kind of a store, for people."""
+    database = getattr(store, "database", None)
+    return f"{type(store).__name__} ({database})" if database else type(store).__name__
+
+
+def _store(app: Flask, store: object) -> Iterator[Check]:
+    name = "SESSION_STORE"
+    if isinstance(store, Maintained):
+        for check in store.check():
+            yield Check("ok" if check.ok else "fail", name, check.message)
+    else:
+        yield Check("ok", name, f"a {type(store).__name__}, which has no checks of its own")
+    if not isinstance(store, OwnedSessions):
+        message = "does not find the sessions of a user: nobody can be logged out everywhere"
+        yield Check("warn", name, message)
+    shared = app.config.get("SQLALCHEMY_DATABASE_URI")
+    own = getattr(getattr(store, "url", None), "database", None)
+    if getattr(store, "database", None) == "sqlite" and own and shared:
+        scheme, _, path = str(shared).partition(":///")
+        same = Path(app.instance_path, path.partition("?")[0]).resolve() == Path(own).resolve()
+        if scheme.startswith("sqlite") and same:
+            message = (
+                "is the SQLite file of SQLALCHEMY_DATABASE_URI: a view whose own transaction is "
+                "open makes saving its session wait for itself. Give sessions a file of their own"
+            )
+            yield Check("fail", name, message)
 
 
 def _wrapping(store: WrappedStore) -> Iterator[Check]:

@@ -31,7 +31,11 @@ class Loads:
     def ghost(self) -> Any:
         ghosts = ghost_class(self.session_class)
         assert ghosts is not None
-        return new_ghost(ghosts, StoredNote(self.load, b"i" * 32, b"g" * 8, b"a" * 32, 0, True))
+        note = StoredNote(self.load, self.end, b"i" * 32, b"g" * 8, b"a" * 32, 0, True)
+        return new_ghost(ghosts, note)
+
+    def end(self, note: StoredNote) -> bool:
+        raise AssertionError("ended")
 
     def load(self, ghost: Any) -> None:
         self.count += 1

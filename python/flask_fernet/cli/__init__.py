@@ -17,6 +17,7 @@ _COMMANDS = {
     "generate-key": ".keys",
     "inspect": ".session",
     "ring": ".ring",
+    "store": ".store",
 }
 
 
@@ -36,14 +37,14 @@ class _Group(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        from ..errors import ConfigurationError
+        from ..errors import ConfigurationError, StoreUnavailable
 
         try:
             return super().invoke(ctx)
-        except ConfigurationError as error:
+        except (ConfigurationError, StoreUnavailable) as error:
             raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Group)
 def fernet() -> None:
-    """Make, rotate and revoke the keys of encrypted sessions; inspect and check sessions."""
+    """Make, rotate and revoke the keys of encrypted sessions; inspect, check and end sessions."""

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from .opening import OpeningFallback
 from .saving import SavingFallback
+from .users import UsersInterface
 
 if TYPE_CHECKING:
     from .._core import _Host
 
 
-class FallbackInterface(OpeningFallback, SavingFallback):
+class FallbackInterface(OpeningFallback, SavingFallback, UsersInterface):
     """The part of the interface that works through Flask's hooks."""
 
     __slots__ = ()

@@ -29,6 +29,7 @@ from .followed_rings import allow_missing_ring
 from .key_sources import KeySources, app_secrets
 from .lifetimes import regenerate_at_login
 from .policy import resolve_policy, warnings_about
+from .readiness import require_ready
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
 from .signed import SignedCookies
@@ -138,6 +139,8 @@ class EncryptedSessionInterface(FallbackInterface):
         policy = self._resolve_policy(app)
         if policy.is_null and not null_sessions and not allow_missing_ring.get():
             raise ConfigurationError(NO_KEY)
+        if policy.storage is not None:
+            require_ready(policy.storage.store.store)
         for problem in problems(app, policy, cookie_attributes(self, app)):
             if problem.on_the_server:
                 raise ConfigurationError(f"{problem.name} {problem.message}.")

@@ -3,17 +3,85 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
+from typing import TYPE_CHECKING
 
+from flask import current_app, has_app_context
 from flask.sessions import SecureCookieSession
 
 from .._core import CREATED, PROVENANCE, Provenance
-from ..errors import Reason
+from ..errors import ConfigurationError, Reason
+from ..stored.ghost import is_ghost, vanish
+from ..stored.records import ID_BYTES, handle_of
+from ..stored.state import note_of
+from ..tracebacks import frameless
 from .lifetimes import RegenerateMixin
 
+if TYPE_CHECKING:
+    from .storage import Storage
 
-class EncryptedSession(RegenerateMixin, SecureCookieSession):
-    """A session from an encrypted cookie: Flask's own, with :meth:`regenerate` and
-    :attr:`rejected`.
+#: Name of the id that was drawn for a session which is not stored yet, in its ``__dict__``.
+DRAWN_ID = "_drawn_id"
+
+
+class StoredMixin:
+    """A session that may lie in a store. A mixin for a ``session_class``."""
+
+    @property
+    def handle(self) -> str | None:
+        """The stable name of this session, to keep other data by; ``None`` if sessions are in
+        cookies. It may be shown, and opens nothing.
+        """
+        note = note_of(self)
+        if note is not None and not note.revoked and note.lost is None:
+            return note.handle
+        storage = _present_storage()
+        if storage is None:
+            return None
+        # It is not stored yet: the id is drawn now, and used when it is.
+        drawn = self.__dict__.setdefault(DRAWN_ID, secrets.token_bytes(ID_BYTES))
+        return handle_of(storage.records.address(drawn))
+
+    @frameless
+    def revoke(self) -> bool:
+        """Ends this session now, wherever its cookie is used. What is put in afterwards is a new
+        session.
+
+        :returns: whether it was there.
+        :raises ConfigurationError: if sessions are in cookies, which cannot be ended.
+        :raises StoreUnavailable: if the store does not answer. The session may go on then.
+        """
+        note = note_of(self)
+        if note is None:
+            if _present_storage() is None:
+                raise ConfigurationError(
+                    "Sessions in cookies cannot be ended: set SESSION_STORE, and a key."
+                )
+            self.clear()  # type: ignore[attr-defined]
+            return False
+        ended = note.end(note)
+        note.revoked = True
+        if is_ghost(self):
+            vanish(self)
+        else:
+            self.clear()  # type: ignore[attr-defined]
+        return ended
+
+
+def _present_storage() -> Storage | None:
+    """The storage of the present app, if it has one and its sessions are stored."""
+    if not has_app_context():
+        return None
+    policy = getattr(current_app.session_interface, "_policy", None)
+    if policy is None:
+        return None
+    found = policy(current_app._get_current_object())  # type: ignore[attr-defined]
+    return found.storage if found.stores else None
+
+
+class EncryptedSession(StoredMixin, RegenerateMixin, SecureCookieSession):
+    """A session of an encrypted cookie or of a store: Flask's own, with :meth:`regenerate`,
+    :attr:`rejected`, :attr:`handle` and :meth:`revoke`.
     """
 
 

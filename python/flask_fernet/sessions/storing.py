@@ -24,7 +24,7 @@ from ..errors import (
 )
 from ..log import logger
 from ..signals import session_conflict, store_unavailable
-from ..stored import exchange
+from ..stored import exchange, owners
 from ..stored.exchange import Change, Exchange, Identity, Outcome, Saved, Terms
 from ..stored.ghost import appear, fill, ghost_class, is_ghost, new_ghost
 from ..stored.merging import merge
@@ -32,7 +32,7 @@ from ..stored.records import ID_BYTES, MAX_PAYLOAD, Snapshot, opened
 from ..stored.state import StoredNote, note_of
 from .lifetimes import CLEARED
 from .payload import MARK, PayloadInterface
-from .session import remember_creation
+from .session import DRAWN_ID, remember_creation
 from .storage import Storage
 
 if TYPE_CHECKING:
@@ -109,9 +109,8 @@ class StoringInterface(PayloadInterface):
         """
         storage = self._policy(app).storage
         assert storage is not None  # noqa: S101 - the caller has checked
-        note = StoredNote(
-            partial(self._read, app), id, generation, storage.records.address(id), issued_at, newest
-        )
+        address = storage.records.address(id)
+        note = self._note(app, id, generation, address, issued_at, newest)
         ghosts = ghost_class(self.session_class)
         if ghosts is not None:
             return new_ghost(ghosts, note)  # type: ignore[no-any-return]
@@ -122,6 +121,29 @@ class StoringInterface(PayloadInterface):
             )
         session.__dict__[STORED] = note
         return session
+
+    def _note(
+        self,
+        app: Flask,
+        id: bytes,
+        generation: bytes,
+        address: bytes,
+        issued_at: int,
+        newest: bool = True,
+    ) -> StoredNote:
+        load, end = partial(self._read, app), partial(self._revoke, app)
+        return StoredNote(load, end, id, generation, address, issued_at, newest)
+
+    def _revoke(self, app: Flask, note: StoredNote) -> bool:
+        """Ends the session to which a note belongs. Returns whether it was there."""
+        policy = self._policy(app)
+        if policy.storage is None:
+            raise ConfigurationError("SESSION_STORE was removed while a request was under way.")
+        terms = self._terms(app, policy, policy.storage)
+        ended = self._drive(app, policy.storage, owners.ended(terms, note.address))
+        if ended:
+            self._state.count_store_event("ended")
+        return ended
 
     def _read(self, app: Flask, ghost: Any) -> None:
         """Reads the session of a ghost."""
@@ -240,6 +262,12 @@ class StoringInterface(PayloadInterface):
         note = note_of(save.session)
         if note is None or note.failure is not None or note.has_ended:
             return
+        if note.revoked:
+            if save.session and self.should_set_cookie(save.app, save.session):
+                self._save_new(save)
+            else:
+                self._delete_cookie(save)
+            return
         if is_ghost(save.session):
             modified = bool(vars(save.session).get("modified"))
             if not modified and not self._is_due(save, note):
@@ -293,7 +321,7 @@ class StoringInterface(PayloadInterface):
         id = _new_id(session)
         address = save.storage.records.address(id)
         # Whatever fails now: Flask saves the same session again, with its response to the error.
-        note = StoredNote(partial(self._read, save.app), id, b"", address, int(save.now), True)
+        note = self._note(save.app, id, b"", address, int(save.now))
         note.has_ended = True
         vars(session)[STORED] = note
         payload = self._stored_payload(save, data)
@@ -442,5 +470,5 @@ class StoringInterface(PayloadInterface):
 
 def _new_id(session: object) -> bytes:
     """The id of a session that is to be stored, drawn already if ``handle`` was asked for."""
-    drawn = vars(session).pop("_drawn_id", None)
+    drawn = vars(session).pop(DRAWN_ID, None)
     return drawn if isinstance(drawn, bytes) else secrets.token_bytes(ID_BYTES)

@@ -128,6 +128,11 @@ def appear(session: Any) -> Any:
     return session
 
 
+def vanish(ghost: Any) -> None:
+    """Turns a ghost into a new session, without reading anything."""
+    fill(ghost, type(ghost).__bases__[1]())
+
+
 def fill(ghost: Any, session: Any) -> None:
     """Turns a ghost into ``session``, whose data and attributes it takes over."""
     dict.clear(ghost)

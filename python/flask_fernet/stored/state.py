@@ -19,6 +19,7 @@ class StoredNote:
 
     :param load: puts the session's data into the session, or raises
         :class:`~flask_fernet.StoreUnavailable`.
+    :param end: ends the session in the store; returns whether it was there.
     :param issued_at: when the cookie was issued, in seconds since the epoch.
     :param is_newest: whether the cookie is under the newest key and in the format that is written.
     """
@@ -26,6 +27,7 @@ class StoredNote:
     __slots__ = (
         "_loaded",
         "address",
+        "end",
         "failure",
         "generation",
         "has_ended",
@@ -35,12 +37,14 @@ class StoredNote:
         "load",
         "lock",
         "lost",
+        "revoked",
         "superseded_at",
     )
 
     def __init__(
         self,
         load: Callable[[Any], None],
+        end: Callable[[StoredNote], bool],
         id: bytes,
         generation: bytes,
         address: bytes,
@@ -48,6 +52,7 @@ class StoredNote:
         is_newest: bool,
     ) -> None:
         self.load = load
+        self.end = end
         self.id = id
         self.generation = generation
         self.address = address
@@ -59,6 +64,8 @@ class StoredNote:
         self.lost: Reason | None = None
         #: When the cookie was superseded, in seconds since the epoch; 0 if it was not.
         self.superseded_at = 0
+        #: Whether this request has revoked its session.
+        self.revoked = False
         #: Whether nothing is saved any more: the session was ended, or saving it has failed.
         self.has_ended = False
         #: The error of the store in this request.

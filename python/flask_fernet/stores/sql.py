@@ -319,10 +319,14 @@ class SQLStore:
 
         :raises StoreUnavailable: if the database does not answer, or does not permit it.
         """
-        self._runner.make_file()
         missing = self.missing_tables()
         try:
+            self._runner.make_file()
             self._metadata.create_all(self._runner.engine())
+        except OSError as error:
+            raise ConfigurationError(
+                f"SESSION_STORE names a file that cannot be made: {error.strerror}."
+            ) from None
         except SQLAlchemyError as error:
             raise self._away("create", getattr(error, "orig", None) or error) from None
         return missing
@@ -332,13 +336,12 @@ class SQLStore:
 
         :raises StoreUnavailable: if the database does not answer.
         """
+        wanted = (self._sessions, self._revocations)
         try:
             inspector = sa.inspect(self._runner.engine())
-            return [
-                table.name
-                for table in (self._sessions, self._revocations)
-                if not inspector.has_table(table.name, table.schema)
-            ]
+            return [one.name for one in wanted if not inspector.has_table(one.name, one.schema)]
+        except NoFile:
+            return [one.name for one in wanted]
         except SQLAlchemyError as error:
             raise self._away("check", getattr(error, "orig", None) or error) from None
 
@@ -444,7 +447,7 @@ class SQLStore:
             with self._runner.engine().connect() as connection:
                 result = connection.execute(statement)
                 return list(result) if result.returns_rows else result.rowcount
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             raise self._named(operation, getattr(error, "orig", None) or error) from None
 
     def _named(self, operation: str, error: BaseException) -> BaseException:

@@ -1,0 +1,129 @@
+"""The interface's methods for the sessions of a user."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import current_app, has_request_context, session
+
+from ..errors import ConfigurationError
+from ..stored import owners
+from ..stored.owners import SessionInfo
+from ..stored.records import address_of
+from ..stored.state import StoredNote, note_of
+from ..stores.protocol import OwnedSessions, Revocations
+from ..tracebacks import frameless
+from .storage import Storage
+from .storing import StoringInterface
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+_list = list
+
+
+class UsersInterface(StoringInterface):
+    """Lists and ends stored sessions, for the app of the present context."""
+
+    __slots__ = ()
+
+    @frameless
+    def list(self, user: object, *, app: Flask | None = None) -> _list[SessionInfo]:
+        """The stored sessions of a user, the one used last first.
+
+        :param user: what the session has under ``SESSION_USER_KEY``: ``str``, ``int`` or ``UUID``.
+            A number finds sessions that have it as text too.
+        :param app: the app; the present one by default.
+        :raises ConfigurationError: without a ``SESSION_STORE`` that finds the sessions of a user.
+        :raises StoreUnavailable: if the store does not answer.
+        """
+        app, storage = self._storage(app)
+        owners.require(storage.store.store, OwnedSessions, "finds the sessions of a user")
+        terms = self._terms(app, self._policy(app), storage)
+        current = _current_note()
+        address = None if current is None else current.address
+        return self._drive(app, storage, owners.listed(terms, user, address))
+
+    @frameless
+    def revoke(self, handle: str, *, app: Flask | None = None) -> bool:
+        """Ends one session, wherever it is used.
+
+        :param handle: the :attr:`SessionInfo.handle` of the session, or its ``session.handle``.
+        :param app: the app; the present one by default.
+        :returns: whether it was there.
+        :raises ConfigurationError: without a ``SESSION_STORE``.
+        :raises StoreUnavailable: if the store does not answer. The session may go on then.
+        """
+        app, storage = self._storage(app)
+        address = address_of(handle)
+        if address is None:
+            return False
+        terms = self._terms(app, self._policy(app), storage)
+        ended = self._drive(app, storage, owners.ended(terms, address))
+        if ended:
+            self._state.count_store_event("ended")
+        return ended
+
+    @frameless
+    def revoke_user(
+        self, user: object, *, keep_current: bool = False, app: Flask | None = None
+    ) -> int:
+        """Ends all sessions of a user, wherever they are used: log-out everywhere.
+
+        :param user: see :meth:`list`.
+        :param keep_current: whether the session of the present request goes on, under a new cookie.
+        :param app: the app; the present one by default.
+        :returns: how many were ended.
+        :raises ConfigurationError: without a ``SESSION_STORE``.
+        :raises StoreUnavailable: if the store does not answer. Sessions may go on then.
+        """
+        app, storage = self._storage(app)
+        store = storage.store.store
+        if not isinstance(store, Revocations):
+            owners.require(store, OwnedSessions, "finds the sessions of a user")
+        terms = self._terms(app, self._policy(app), storage)
+        kept = None
+        if keep_current and has_request_context():
+            if session.get(storage.user_key) is not None:
+                # It must begin after the revocation, which it does when it is saved.
+                session.regenerate()  # type: ignore[attr-defined]
+            note = _current_note()
+            kept = None if note is None else note.address
+        count = self._drive(app, storage, owners.ended_of(terms, store, user, kept))
+        for _ in range(count):
+            self._state.count_store_event("ended")
+        return count
+
+    @frameless
+    def revoke_all(self, *, app: Flask | None = None) -> None:
+        """Ends every session of the app, of whatever user. Each worker knows within two seconds.
+
+        :param app: the app; the present one by default.
+        :raises ConfigurationError: without a ``SESSION_STORE`` that passes revocations on.
+        :raises StoreUnavailable: if the store does not answer. Sessions may go on then.
+        """
+        app, storage = self._storage(app)
+        owners.require(storage.store.store, Revocations, "passes revocations on")
+        terms = self._terms(app, self._policy(app), storage)
+        self._drive(app, storage, owners.ended_for_all(terms))
+
+    def _storage(self, app: Flask | None) -> tuple[Flask, Storage]:
+        """The app and its storage.
+
+        :raises ConfigurationError: if it has none.
+        """
+        if app is None:
+            app = current_app._get_current_object()  # type: ignore[attr-defined]
+        storage = self._policy(app).storage
+        if storage is None:
+            raise ConfigurationError(
+                "Sessions in cookies cannot be listed or ended: set SESSION_STORE, and a key."
+            )
+        return app, storage
+
+
+def _current_note() -> StoredNote | None:
+    """The note on the present request's session, if it is a stored one."""
+    if not has_request_context():
+        return None
+    return note_of(session._get_current_object())  # type: ignore[attr-defined]
