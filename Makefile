@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 PORT ?= 8000
+STORE ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,7 +24,7 @@ STRICT := RUSTFLAGS="-D warnings"
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST) | awk -F': ' '{ printf "make %-14s %s\n", $$1, $$2 }'
 
-## demo: the demo in a real server with two workers; PORT=8000
+## demo: the demo in a real server with two workers; PORT=8000, STORE=sqlite or redis
 .PHONY: demo
 demo: $(VENV)/installed
 	@$(VENV)/bin/python -m examples.article.port $(PORT)
@@ -31,7 +32,8 @@ demo: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/test.txt
 	@$(VENV)/bin/python -m examples.article.keys
 	@echo "The demo is at http://127.0.0.1:$(PORT)/ (stop it with Ctrl-C)"
-	@exec $(VENV)/bin/gunicorn --workers 2 --bind 127.0.0.1:$(PORT) --log-level warning \
+	@exec $(VENV)/bin/python -m examples.article.store "$(STORE)" \
+		$(VENV)/bin/gunicorn --workers 2 --bind 127.0.0.1:$(PORT) --log-level warning \
 		'examples.article.app:create_app()'
 
 ## test: the Rust tests and the Python tests

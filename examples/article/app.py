@@ -62,7 +62,10 @@ def create_app() -> Flask:
     """The app, with the keys from the files that `keys.make_keys` has made."""
     app = Flask(__name__)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-    app.session_interface = EncryptedSessionInterface(keys=[read_key(SESSIONS)])
+    # Without it sessions are in their cookies.
+    app.config["SESSION_STORE"] = os.environ.get("ARTICLE_STORE") or None
+    app.config["SESSION_USER_KEY"] = "uid"
+    sessions = EncryptedSessionInterface(app, keys=[read_key(SESSIONS)])
     # The article makes a key when it is imported. The demo's key outlives the process.
     article.key = read_key(ARTICLE)
     article.fernet = Fernet(article.key)
@@ -83,6 +86,7 @@ def create_app() -> Flask:
                 user = USERS[username]
                 session["email"], session["role"] = user["email"], user["role"]
                 session["theme"] = request.form.get("theme", "light")
+                session["uid"], session["browser"] = user["uid"], request.user_agent.string
                 article.update_session(user["uid"], username, int(time.time()) + LIFETIME)
                 flash(f"Welcome, {username}.")
                 return redirect(url_for("profile"))
@@ -100,6 +104,32 @@ def create_app() -> Flask:
     def logout() -> BaseResponse:
         session.clear()
         return redirect(url_for("login"))
+
+    @app.get("/sessions")
+    def list_sessions() -> str | BaseResponse:
+        user = current_user()
+        if user is None:
+            return redirect(url_for("login"))
+        is_stored = app.config["SESSION_STORE"] is not None
+        found = sessions.list(user.uid) if is_stored else None
+        return render_template("sessions.html", found=found)
+
+    @app.post("/sessions/end")
+    def end_session() -> BaseResponse:
+        user, handle = current_user(), request.form.get("handle", "")
+        # A user may end no sessions but their own.
+        if user is not None and handle in {one.handle for one in sessions.list(user.uid)}:
+            sessions.revoke(handle)
+            flash("The session was ended.")
+        return redirect(url_for("list_sessions"))
+
+    @app.post("/sessions/end-others")
+    def end_others() -> BaseResponse:
+        user = current_user()
+        if user is not None:
+            count = sessions.revoke_user(user.uid, keep_current=True)
+            flash(f"{count} other session{'' if count == 1 else 's'} ended.")
+        return redirect(url_for("list_sessions"))
 
     @app.get("/cookie")
     def cookie() -> str:

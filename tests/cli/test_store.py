@@ -84,7 +84,8 @@ def test_list_shows_the_sessions_of_a_user(created: Flask) -> None:
 def test_revoke_ends_a_user_a_session_or_all(created: Flask) -> None:
     first, second = logged_in(created, "1"), logged_in(created, "1")
     other, last = logged_in(created, "2"), logged_in(created, "3")
-    (handle,) = [one["handle"] for one in json.loads(succeed(created, "store", "list", "2", "--json"))]
+    listed = json.loads(succeed(created, "store", "list", "2", "--json"))
+    (handle,) = [one["handle"] for one in listed]
     assert succeed(created, "store", "revoke", "1") == "Ended 2 sessions.\n"
     assert succeed(created, "store", "revoke", "--handle", handle) == "Ended 1 session.\n"
     again = run(created, "store", "revoke", "--handle", handle, "--json")
@@ -160,14 +161,15 @@ def test_a_session_that_is_used_meanwhile_is_not_lost(created: Flask) -> None:
 
 
 def test_failures_have_one_line_and_status_one(app: Flask, tmp_path: Path) -> None:
-    for config, arguments, message in [
+    cases: list[tuple[dict[str, Any], list[str], str]] = [
         ({"SESSION_STORE": None}, ["stats"], "set SESSION_STORE"),
         ({"SESSION_STORE": MemoryStore()}, ["create"], "a store without tables"),
         ({"SESSION_STORE": "redis://127.0.0.1:1"}, ["stats"], "no connection"),
         ({"SESSION_STORE": "redis://127.0.0.1:1"}, ["revoke", "1"], "no connection"),
-        ({"SESSION_STORE": f"sqlite:///{tmp_path}/none.db"}, ["stats"], "flask fernet store create"),
+        ({"SESSION_STORE": f"sqlite:///{tmp_path}/none.db"}, ["stats"], "fernet store create"),
         ({"SESSION_STORE": f"sqlite:///{tmp_path}/no/no.db"}, ["create"], "No such file"),
-    ]:
+    ]
+    for config, arguments, message in cases:
         app.config.update(config)
         result = run(app, "store", *arguments)
         assert result.exit_code == 1, arguments

@@ -20,6 +20,8 @@ from pathlib import Path
 import pytest
 from cryptography.fernet import Fernet as OracleFernet
 
+from tests.servers import program
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -205,3 +207,70 @@ def test_rust_that_is_too_old_is_refused_at_once(tmp_path: Path, version: str, c
                           text=True, check=False)  # fmt: skip
     assert done.returncode == code, done.stderr
     assert ("rustup update" in done.stderr) == bool(code)
+
+
+@contextmanager
+def stored_demo(store: str, instance: Path, port: int) -> Iterator[None]:
+    """Runs the demo as `make demo STORE=…` starts it."""
+    environment = {**os.environ, "ARTICLE_INSTANCE": str(instance)}
+    subprocess.run([sys.executable, "-m", "examples.article.keys"], env=environment, check=True,
+                   cwd=ROOT)  # fmt: skip
+    command = [sys.executable, "-m", "examples.article.store", store, sys.executable, "-m",
+               "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level",
+               "warning", "examples.article.app:create_app()"]  # fmt: skip
+    process = subprocess.Popen(command, env=environment, cwd=ROOT)
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.1)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 0
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_the_demo_lists_and_ends_sessions(store: str, tmp_path: Path, port: int) -> None:
+    if store == "redis":
+        program("redis-server")
+    first, second, third = Browser(port), Browser(port), Browser(port)
+    with stored_demo(store, tmp_path / "instance", port):
+        for browser in (first, second, third):
+            browser.fetch("POST", "/login", username="ada")
+        first.workers_that_know("ada@example.org")
+        page = first.fetch("GET", "/sessions").text  # type: ignore[attr-defined]
+        assert (page.count("This browser"), page.count("Another browser")) == (1, 2)
+        handles = set(re.findall(r'name="handle" value="([^"]+)"', page))
+        assert len(handles) == 3
+        # One of them, which is not the browser's own.
+        theirs = second.fetch("GET", "/sessions").text  # type: ignore[attr-defined]
+        own = re.findall(r'This browser.*?value="([^"]+)"', theirs, re.DOTALL)
+        first.fetch("POST", "/sessions/end", handle=own[0])
+        assert second.fetch("GET", "/profile").status == 302
+        assert third.fetch("GET", "/profile").status == 200
+        # A user cannot end the session of another.
+        other = Browser(port)
+        other.fetch("POST", "/login", username="grace")
+        other.fetch("POST", "/sessions/end", handle=(handles - set(own)).pop())
+        assert third.fetch("GET", "/profile").status == 200
+        first.fetch("POST", "/sessions/end-others")
+        assert third.fetch("GET", "/profile").status == 302
+        first.workers_that_know("ada@example.org")
+        shown = first.fetch("GET", "/cookie").text  # type: ignore[attr-defined]
+        assert shown.count("ada@example.org") == 1
+
+
+def test_the_demo_says_why_it_cannot_have_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    from examples.article import store
+
+    monkeypatch.setattr(store.shutil, "which", lambda _: None)
+    monkeypatch.setattr(store, "_listens", lambda _: False)
+    for name, message in (("redis", "apt-get install redis-server"), ("other", "must be sqlite")):
+        with pytest.raises(SystemExit, match=message), store.opened(name):
+            pass
+    with store.opened("") as url:
+        assert url == ""

@@ -63,7 +63,8 @@ def stats(ctx: click.Context, json_: bool) -> None:
         shown = {**vars(statistics), "keys": keys}
         click.echo(json.dumps(shown))
         return
-    rows = [("live", f"{statistics.live:,}"), ("expired", f"{statistics.expired:,}")]
+    rows: list[tuple[str, ...]] = [("live", f"{statistics.live:,}")]
+    rows.append(("expired", f"{statistics.expired:,}"))
     if statistics.size is not None:
         rows.append(("bytes", f"{statistics.size:,}"))
     rows += [(f"under {name}", f"{count:,}") for name, count in keys.items()]

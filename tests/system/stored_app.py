@@ -1,0 +1,62 @@
+"""An app with Flask-Login whose sessions are in a store, for real servers:
+``gunicorn tests.system.stored_app:create_app()``.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from flask import Flask, request, session
+from flask_login import LoginManager, UserMixin, login_user, logout_user
+
+from flask_fernet import EncryptedSessionInterface
+
+
+class User(UserMixin):  # type: ignore[misc]
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+
+def create_app() -> Flask:
+    app = Flask(__name__)
+    app.secret_key = "the secret of the app with stored sessions"
+    app.config.update(
+        SESSION_STORE=os.environ["STORED_APP_STORE"],
+        SESSION_STORE_ERRORS=os.environ.get("STORED_APP_ERRORS", "raise"),
+    )
+    sessions = EncryptedSessionInterface(app)
+    logins = LoginManager(app)
+    logins.user_loader(User)
+
+    @app.get("/plain")
+    def plain() -> str:
+        return "ok"
+
+    @app.get("/login/<user>")
+    def login(user: str) -> str:
+        login_user(User(user))
+        return "in"
+
+    @app.get("/logout")
+    def logout() -> str:
+        logout_user()
+        return "out"
+
+    @app.get("/read")
+    def read() -> dict[str, Any]:
+        return {"pid": os.getpid(), **dict(session.items())}
+
+    @app.get("/set/<key>/<value>")
+    def set_key(key: str, value: str) -> str:
+        session.get(key)
+        time.sleep(float(request.args.get("wait", 0)))
+        session[key] = value
+        return "set"
+
+    @app.get("/revoke/<user>")
+    def revoke(user: str) -> str:
+        return str(sessions.revoke_user(user))
+
+    return app

@@ -1,0 +1,290 @@
+"""Stored sessions in real servers with several workers, over HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_fernet.stores.urls import open_store
+from tests.servers import MariaServer, PostgresServer, RedisServer, Server, free_port
+
+ROOT = Path(__file__).parents[2]
+
+
+class Browser:
+    """A minimal browser. It opens one connection per request, so that any worker may answer."""
+
+    def __init__(self, port: int, cookie: str = "") -> None:
+        self.port = port
+        self.cookie = cookie
+        #: Every ``Set-Cookie`` that came.
+        self.set: list[str] = []
+
+    def get(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        try:
+            connection.request("GET", path, headers={"Cookie": self.cookie} if self.cookie else {})
+            response = connection.getresponse()
+            text = response.read().decode()
+        finally:
+            connection.close()
+        for header in response.headers.get_all("Set-Cookie") or []:
+            self.set.append(header)
+            self.cookie = header.partition(";")[0]
+        return response.status, text
+
+    def session(self) -> dict[str, Any]:
+        status, text = self.get("/read")
+        assert status == 200, text
+        found: dict[str, Any] = json.loads(text)
+        return found
+
+
+@contextmanager
+def gunicorn(url: str, *options: str, **environment: str) -> Iterator[int]:
+    """Runs the app, and gives its port."""
+    port = free_port()
+    app = "tests.system.stored_app:create_app()"
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
+               "--log-level", "error", *options, app]  # fmt: skip
+    variables = {**os.environ, "STORED_APP_STORE": url, **environment}
+    process = subprocess.Popen(command, env=variables, cwd=ROOT)
+    try:
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, "the server ended"
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+THREADS = ("--workers", "4", "--threads", "4", "--worker-class", "gthread")
+
+
+def created(url: str) -> str:
+    """The URL of a store whose tables exist."""
+    store: Any = open_store(url, 10.0)
+    if hasattr(store, "create_tables"):
+        store.create_tables()
+    return url
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[dict[str, Server]]:
+    """A server of each kind."""
+    started: dict[str, Server] = {}
+    try:
+        for name, kind in (
+            ("redis", RedisServer),
+            ("postgres", PostgresServer),
+            ("maria", MariaServer),
+        ):
+            started[name] = kind()
+            started[name].start()
+        yield started
+    finally:
+        for server in started.values():
+            server.close()
+
+
+@pytest.fixture(params=["redis", "sqlite", "postgres", "maria"])
+def url(request: pytest.FixtureRequest, servers: dict[str, Any], tmp_path: Path) -> str:
+    """The URL of a store of each kind, with its tables."""
+    if request.param == "sqlite":
+        return created(f"sqlite:///{tmp_path}/sessions.db")
+    return created(servers[request.param].url)
+
+
+def in_threads(acts: list[Any]) -> None:
+    errors: list[BaseException] = []
+
+    def run(act: Any) -> None:
+        try:
+            act()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(act,)) for act in acts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def test_of_many_writers_to_one_session_none_loses_a_key(url: str) -> None:
+    with gunicorn(f"{url}?timeout=10", *THREADS) as port:
+        browser = Browser(port)
+        assert browser.get("/login/1")[0] == 200
+
+        def write(number: int) -> None:
+            mine = Browser(port, browser.cookie)
+            for key in range(12):
+                assert mine.get(f"/set/k{number}_{key}/{key}")[0] == 200
+            assert mine.set == []
+
+        in_threads([lambda number=number: write(number) for number in range(16)])
+        found = browser.session()
+        assert sum(key.startswith("k") for key in found) == 192
+        # A log-out in the middle of writing stays.
+        slow = [Browser(port, browser.cookie) for _ in range(4)]
+        begun = [lambda one=one: one.get("/set/slow/1?wait=0.5") for one in slow]
+
+        def leave() -> None:
+            time.sleep(0.2)
+            browser.get("/logout")
+
+        in_threads([*begun, leave])
+        assert "_user_id" not in browser.session()
+        assert all(one.set == [] for one in slow)
+        for one in slow:
+            assert "_user_id" not in one.session()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--workers", "4", "--preload"),
+        (*THREADS, "--preload"),
+        ("--workers", "2", "--worker-class", "gevent"),
+    ],
+    ids=["sync", "gthread", "gevent"],
+)
+def test_no_worker_reads_the_answer_of_another(
+    servers: dict[str, Any], options: tuple[str, ...]
+) -> None:
+    for name in ("redis", "postgres"):
+        with gunicorn(created(servers[name].url), *options) as port:
+            browsers = [Browser(port) for _ in range(8)]
+
+            def use(browser: Browser, mark: int) -> None:
+                browser.get(f"/set/mark/{mark}")
+                for _ in range(20):
+                    assert browser.session()["mark"] == str(mark)
+
+            in_threads([lambda b=b, mark=mark: use(b, mark) for mark, b in enumerate(browsers)])
+
+
+def test_a_user_is_logged_out_everywhere_from_any_worker(url: str) -> None:
+    with gunicorn(url, "--workers", "3") as port:
+        browsers = [Browser(port) for _ in range(4)]
+        for browser in browsers:
+            browser.get("/login/7")
+        other = Browser(port)
+        other.get("/login/8")
+        workers: set[int] = set()
+        deadline = time.monotonic() + 30
+        while len(workers) < 2:
+            assert time.monotonic() < deadline
+            in_threads([lambda b=b: workers.add(b.session()["pid"]) for b in browsers])
+        assert Browser(port).get("/revoke/7") == (200, "4")
+        for browser in browsers:
+            assert "_user_id" not in browser.session()
+        assert other.session()["_user_id"] == "8"
+        again = Browser(port)
+        again.get("/login/7")
+        time.sleep(2.2)
+        for _ in range(10):
+            assert again.session()["_user_id"] == "7"
+
+
+@pytest.mark.parametrize("errors", ["raise", "readonly"])
+def test_a_mute_store_holds_nobody_up_and_logs_nobody_out(
+    servers: dict[str, Any], errors: str
+) -> None:
+    server = servers["redis"]
+    with gunicorn(server.url, "--workers", "1", "--threads", "8", STORED_APP_ERRORS=errors) as port:
+        browser = Browser(port)
+        browser.get("/login/1")
+        browser.session()
+        sent = len(browser.set)
+        server.freeze()
+        try:
+            begun = time.monotonic()
+            first = browser.get("/read")
+            took = time.monotonic() - begun
+            assert took < 1.4, took
+            begun = time.monotonic()
+            second = browser.get("/read")
+            assert time.monotonic() - begun < 0.5
+            if errors == "raise":
+                assert first[0] == second[0] == 503
+                assert browser.get("/set/a/1")[0] == 503
+            else:
+                assert first[0] == second[0] == 200
+                assert "_user_id" not in first[1]
+                assert browser.get("/set/a/1")[0] == 200
+            begun = time.monotonic()
+            assert browser.get("/plain") == (200, "ok")
+            assert time.monotonic() - begun < 0.5
+            assert Browser(port).get("/revoke/1")[0] == 503
+        finally:
+            server.thaw()
+        deadline = time.monotonic() + 3
+        while browser.get("/read")[0] != 200 or "_user_id" not in browser.session():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert browser.session()["_user_id"] == "1"
+        assert "a" not in browser.session()
+        assert len(browser.set) == sent
+
+
+@pytest.mark.parametrize("name", ["redis", "postgres"])
+def test_nothing_that_was_confirmed_is_lost_when_a_store_is_killed(
+    servers: dict[str, Any], name: str
+) -> None:
+    server = servers[name]
+    with gunicorn(created(server.url), *THREADS) as port:
+        browsers = [Browser(port) for _ in range(4)]
+        for number, browser in enumerate(browsers):
+            assert browser.get(f"/login/{number}")[0] == 200
+        stop = threading.Event()
+        confirmed = [0] * 4
+        statuses: set[int] = set()
+
+        def write(number: int) -> None:
+            browser, value = browsers[number], 0
+            while not stop.is_set():
+                value += 1
+                status, _ = browser.get(f"/set/value/{value}")
+                statuses.add(status)
+                if status == 200:
+                    confirmed[number] = value
+
+        def kill() -> None:
+            for _ in range(3):
+                time.sleep(1)
+                server.kill()
+                server.start()
+            time.sleep(2)
+            stop.set()
+
+        in_threads([*(lambda n=n: write(n) for n in range(4)), kill])
+        time.sleep(1.2)
+        for number, browser in enumerate(browsers):
+            found = browser.session()
+            assert found["_user_id"] == str(number)
+            assert int(found["value"]) >= confirmed[number] > 0
+            assert len(browser.set) == 1
+        # After a view that changed its session, Flask makes a 500 of the error.
+        assert statuses <= {200, 503, 500}
+        assert 200 in statuses
