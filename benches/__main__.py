@@ -23,6 +23,7 @@ from benches import (
     rotation,
     server,
     sessions,
+    stores,
     tokens,
 )
 from benches.table import Table, versions
@@ -40,6 +41,7 @@ PARTS = {
         requests,
         growth,
         server,
+        stores,
         memory,
     )
 }

@@ -372,9 +372,20 @@ class _Host(Protocol):
         """The app's policy. Called when a setting has changed or the policy has ended."""
 
     def _stored(
-        self, app: Flask, id: bytes, generation: bytes, issued_at: int, newest: bool
+        self,
+        app: Flask,
+        policy: Policy,
+        id: bytes,
+        generation: bytes,
+        issued_at: int,
+        newest: bool,
     ) -> SecureCookieSession:
         """The stored session to which a token refers, not read yet."""
+
+    def _save_noted(
+        self, app: Flask, session: SessionMixin, response: Response, policy: Policy
+    ) -> None:
+        """Saves a session whose cookie referred to the store, where every hook is Flask's."""
 
     def _restore(
         self, app: Flask, token: str, payload: bytes, issued_at: int, newest: bool, source: str

@@ -14,10 +14,12 @@ import orjson
 import pytest
 from flask.sessions import SecureCookieSession
 
-from flask_fernet import EncryptedSession, StoreUnavailable
+from flask_fernet import EncryptedSession, Fernet, StoreUnavailable
+from flask_fernet._core import RecordKeys, SessionKeys
 from flask_fernet.stored.ghost import appear, fill, ghost_class, is_ghost, new_ghost
 from flask_fernet.stored.state import StoredNote, note_of
 
+KEY = Fernet.generate_key()
 DATA = {"a": 1, "b": [1, 2], "_permanent": True}
 
 
@@ -31,13 +33,13 @@ class Loads:
     def ghost(self) -> Any:
         ghosts = ghost_class(self.session_class)
         assert ghosts is not None
-        note = StoredNote(self.load, self.end, b"i" * 32, b"g" * 8, b"a" * 32, 0, True)
-        return new_ghost(ghosts, note)
+        keys = RecordKeys(SessionKeys([("key", KEY)], "salt"))
+        return new_ghost(ghosts, StoredNote(self, None, keys, b"i" * 32, b"g" * 8, 0, True))
 
-    def end(self, note: StoredNote) -> bool:
+    def _revoke(self, app: Any, note: StoredNote) -> bool:
         raise AssertionError("ended")
 
-    def load(self, ghost: Any) -> None:
+    def _read(self, app: Any, ghost: Any) -> None:
         self.count += 1
         fill(ghost, self.session_class(DATA))
 
@@ -185,7 +187,7 @@ def test_copies_and_pickles_hold_no_note(protocol: int) -> None:
     ghost = Loads(Plain).ghost()
     pickled = pickle.dumps(ghost, protocol)
     assert pickle.loads(pickled) == DATA
-    for secret in (b"i" * 32, b"g" * 8, b"a" * 32):
+    for secret in (b"i" * 32, b"g" * 8, KEY):
         assert secret not in pickled
     for copied in (copy.copy(Loads(Plain).ghost()), copy.deepcopy(Loads(Plain).ghost())):
         assert copied == DATA
@@ -240,15 +242,13 @@ def test_threads_of_one_request_read_a_session_once() -> None:
     loads = Loads()
     ghost = loads.ghost()
     release, seen = threading.Event(), []
-    load = loads.load
+    read = loads._read
 
-    def slow(session: Any) -> None:
+    def slow(app: Any, session: Any) -> None:
         release.wait(5)
-        load(session)
+        read(app, session)
 
-    note = note_of(ghost)
-    assert note is not None
-    note.load = slow
+    loads._read = slow  # type: ignore[method-assign]
     threads = [threading.Thread(target=lambda: seen.append(dict(ghost))) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -260,14 +260,13 @@ def test_threads_of_one_request_read_a_session_once() -> None:
 
 
 def test_a_ghost_that_cannot_be_read_stays_one() -> None:
-    ghost = Loads().ghost()
-    note = note_of(ghost)
-    assert note is not None
+    loads = Loads()
+    ghost = loads.ghost()
 
-    def fails(session: Any) -> None:
+    def fails(app: Any, session: Any) -> None:
         raise StoreUnavailable("read", "connection refused")
 
-    note.load = fails
+    loads._read = fails  # type: ignore[method-assign]
     for use in (len, dict, lambda s: s["a"], lambda s: s.update(a=1), lambda s: "a" in s):
         with pytest.raises(StoreUnavailable) as error:
             use(ghost)

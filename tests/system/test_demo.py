@@ -267,7 +267,7 @@ def test_the_demo_lists_and_ends_sessions(store: str, tmp_path: Path, port: int)
 def test_the_demo_says_why_it_cannot_have_a_store(monkeypatch: pytest.MonkeyPatch) -> None:
     from examples.article import store
 
-    monkeypatch.setattr(store.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     monkeypatch.setattr(store, "_listens", lambda _: False)
     for name, message in (("redis", "apt-get install redis-server"), ("other", "must be sqlite")):
         with pytest.raises(SystemExit, match=message), store.opened(name):

@@ -75,7 +75,7 @@ class Maintenance:
             return None
         terms = self._terms()
         try:
-            return terms.open(terms, address, record).key
+            return terms.open(address, record).key
         except SessionRejected:
             return -1
 

@@ -144,7 +144,7 @@ class OpeningFallback(StoringInterface):
             reference = read_reference(payload) if is_reference(payload) else None
             if reference is not None and policy.storage is not None:
                 is_newest = newest and source == policy.format
-                return self._stored(app, *reference, issued_at, is_newest)
+                return self._stored(app, policy, *reference, issued_at, is_newest)
             if is_reference(payload) or not policy.opens_data:
                 raise SessionRejected(Reason.MALFORMED)
         try:

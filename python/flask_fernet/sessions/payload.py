@@ -51,6 +51,19 @@ class PayloadInterface(NativeInterface, SecureCookieSessionInterface):
         cached = self._cached_policy(app)
         return self._resolve_policy(app) if cached is None else cached
 
+    def _cookie(self, app: Flask) -> tuple[str, dict[str, Any]]:
+        """The cookie's name, and its attributes without ``expires``, as the hooks give them, each
+        called once and in Flask's order.
+        """
+        return self.get_cookie_name(app), {
+            "domain": self.get_cookie_domain(app),
+            "path": self.get_cookie_path(app),
+            "secure": self.get_cookie_secure(app),
+            "partitioned": self.get_cookie_partitioned(app),
+            "samesite": self.get_cookie_samesite(app),
+            "httponly": self.get_cookie_httponly(app),
+        }
+
     def _dump(self, app: Flask, data: Mapping[str, Any]) -> bytes:
         """A session as bytes, as the interface's serializer writes it."""
         plain = dict(data)

@@ -54,7 +54,7 @@ def resolve_policy(
         signed = signed_cookies(app)
         short_secrets = settings.short_secrets(app_secrets(app))
     lifetime = idle_lifetime(app)
-    storage = stores.resolve(app, keys.session_keys)
+    storage = stores.resolve(app, keys.session_keys, int(lifetime.total_seconds()))
     only_reads = "store" in accepted
     has_store = config.get("SESSION_STORE") is not None
     if only_reads and not has_store:

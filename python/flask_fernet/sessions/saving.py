@@ -72,23 +72,14 @@ class SavingFallback(StoringInterface):
             # Opening it raised, and this is the response to that error. One error is enough.
             return
         # The hooks run in Flask's order, each once: a hook may do anything, also to the session.
-        name = self.get_cookie_name(app)
-        attributes: dict[str, Any] = {
-            "domain": self.get_cookie_domain(app),
-            "path": self.get_cookie_path(app),
-            "secure": self.get_cookie_secure(app),
-            "partitioned": self.get_cookie_partitioned(app),
-            "samesite": self.get_cookie_samesite(app),
-            "httponly": self.get_cookie_httponly(app),
-        }
+        name, attributes = cookie = self._cookie(app)
         # Read now: before Flask 3.1.3 reading `permanent` counts as access.
         accessed = session.accessed
         if accessed:
             response.vary.add("Cookie")
         if note_of(session) is not None:
-            self._save_stored(
-                StoredSave(app, session, response, self._policy(app), time.time(), name, attributes)
-            )
+            policy = self._policy(app)
+            self._save_stored(StoredSave(app, session, response, policy, time.time(), cookie))
             return
         if not session:
             if session.modified:
@@ -105,7 +96,7 @@ class SavingFallback(StoringInterface):
             # Not earlier: a broken configuration must not fail a request that writes nothing.
             policy, now = self._policy(app), time.time()
             if policy.stores:
-                self._save_new(StoredSave(app, session, response, policy, now, name, attributes))
+                self._save_new(StoredSave(app, session, response, policy, now, cookie))
                 return
             save = _Save(app, session, response, policy, now, name, attributes)
         if save is not None and is_due and not save.is_fresh(provenance):

@@ -59,7 +59,7 @@ class StoredMixin:
                 )
             self.clear()  # type: ignore[attr-defined]
             return False
-        ended = note.end(note)
+        ended = note.host._revoke(note.app, note)
         note.revoked = True
         if is_ghost(self):
             vanish(self)

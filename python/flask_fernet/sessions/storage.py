@@ -33,6 +33,8 @@ class Storage:
 
     store: GuardedStore
     records: RecordKeys
+    #: ``PERMANENT_SESSION_LIFETIME`` in seconds: how long a record stays after it was renewed.
+    lifetime: int
     user_key: str
     #: Most sessions of one user; ``None`` for no limit.
     user_limit: int | None
@@ -50,8 +52,10 @@ class Stores:
     def __init__(self) -> None:
         self._opened: AppMemory[tuple[object, GuardedStore, Feed | None]] = AppMemory()
 
-    def resolve(self, app: Flask, keys: SessionKeys | None) -> Storage | None:
+    def resolve(self, app: Flask, keys: SessionKeys | None, lifetime: int) -> Storage | None:
         """The storage of ``app``; ``None`` if its sessions are in cookies, or it has no keys.
+
+        :param lifetime: the idle lifetime of a session, in seconds.
 
         :raises ConfigurationError: if a setting cannot be used.
         """
@@ -69,7 +73,13 @@ class Stores:
                 "with the method owned()."
             )
         return Storage(
-            guarded, RecordKeys(keys), user_key, user_limit, is_readonly == "readonly", feed
+            store=guarded,
+            records=RecordKeys(keys),
+            lifetime=lifetime,
+            user_key=user_key,
+            user_limit=user_limit,
+            is_readonly=is_readonly == "readonly",
+            feed=feed,
         )
 
     def _open(

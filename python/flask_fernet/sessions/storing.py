@@ -5,9 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
@@ -43,24 +41,37 @@ T = TypeVar("T")
 
 #: What every key begins with that an app must not set.
 RESERVED = "flask-fernet:"
+_RESERVED = RESERVED.encode()
 #: Seconds after a log-in or log-out within which a request that came with the former cookie sets no
 #: new one: it would replace the one that the browser has just got.
 SUPERSEDED_FOR = 10
 
 
-@dataclass(frozen=True)
 class StoredSave:
-    """One save of a session in an app with a store."""
+    """One save of a session in an app with a store.
 
-    app: Flask
-    session: SessionMixin
-    response: Response
-    policy: Policy
-    #: Seconds since the epoch.
-    now: float
-    #: The cookie's name, and its attributes without ``expires``, as the hooks gave them.
-    name: str
-    attributes: Mapping[str, Any]
+    :param now: seconds since the epoch.
+    :param cookie: the cookie's name, and its attributes without ``expires``, if the hooks have been
+        asked for them; if not, they are Flask's own, and are asked when a cookie is sent.
+    """
+
+    __slots__ = ("app", "cookie", "now", "policy", "response", "session")
+
+    def __init__(
+        self,
+        app: Flask,
+        session: SessionMixin,
+        response: Response,
+        policy: Policy,
+        now: float,
+        cookie: tuple[str, Mapping[str, Any]] | None,
+    ) -> None:
+        self.app = app
+        self.session = session
+        self.response = response
+        self.policy = policy
+        self.now = now
+        self.cookie = cookie
 
     @property
     def storage(self) -> Storage:
@@ -76,6 +87,71 @@ class StoredSave:
     def is_public(self) -> bool:
         """Whether shared caches may keep the response: it then renews no cookie."""
         return bool(self.response.cache_control.public)
+
+
+class _Terms(Terms):
+    """What an app's configuration says, by way of its interface."""
+
+    __slots__ = ("_app", "_interface", "_policy")
+
+    def __init__(
+        self, interface: StoringInterface, app: Flask, policy: Policy, storage: Storage
+    ) -> None:
+        self._interface = interface
+        self._app = app
+        self._policy = policy
+        self.keys = storage.records
+        self.now = time.time()
+        self.lifetime = storage.lifetime
+        self.absolute_lifetime = policy.absolute_lifetime
+        self.user_key = storage.user_key
+        self.user_limit = storage.user_limit
+        self.feed = storage.feed
+
+    def open(self, address: bytes, record: bytes) -> Snapshot:
+        """See :meth:`Terms.open`."""
+        try:
+            return opened(self.keys, address, record)
+        except SessionRejected as error:
+            if error.reason is not Reason.UNAUTHENTIC or not self.keys.may_be_newer(record):
+                raise
+        newer = self._interface._newer_policy(self._app, self._policy)
+        if newer is None or newer.storage is None:
+            raise SessionRejected(Reason.UNAUTHENTIC)
+        self.keys = newer.storage.records
+        return opened(self.keys, address, record)
+
+    def read(self, payload: bytes) -> tuple[bytes, dict[str, Any]]:
+        """See :meth:`Terms.read`."""
+        try:
+            data = self._interface._load(self._app, payload)
+            base = self._interface._inflated(payload)
+        except UnreadablePayload:
+            raise SessionRejected(Reason.UNDECODABLE) from None
+        if not isinstance(data, dict):
+            raise SessionRejected(Reason.UNDECODABLE)
+        # What begins with the mark was packed by the serializer's side, see `_pack`.
+        return payload if base.startswith(MARK) else base, data
+
+    def dump(self, data: Mapping[str, Any]) -> bytes:
+        """See :meth:`Terms.dump`."""
+        return self._interface._dump(self._app, data)
+
+    def pack(self, payload: bytes) -> bytes:
+        """See :meth:`Terms.pack`. Only ``"always"`` compresses: a record need not fit anywhere."""
+        if self._policy.compression != "always":
+            return payload
+        return next(self._interface._compressed(payload, "always"))
+
+    def merge(
+        self, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        """See :meth:`Terms.merge`."""
+        interface = self._interface
+        hook = getattr(interface.merge_sessions, "__func__", None)
+        if hook is StoringInterface.merge_sessions:
+            return interface._merge(self._app, base, mine, theirs)
+        return interface.merge_sessions(self._app, base, mine, theirs), ()
 
 
 class StoringInterface(PayloadInterface):
@@ -101,16 +177,21 @@ class StoringInterface(PayloadInterface):
         return merge(base, mine, theirs, lambda value: self._dump(app, {"": value}))
 
     def _stored(
-        self, app: Flask, id: bytes, generation: bytes, issued_at: int, newest: bool
+        self,
+        app: Flask,
+        policy: Policy,
+        id: bytes,
+        generation: bytes,
+        issued_at: int,
+        newest: bool,
     ) -> SecureCookieSession:
         """The stored session to which a token refers, not read yet. Also called by the native path.
 
         :param newest: whether the token is as it would be written now.
         """
-        storage = self._policy(app).storage
-        assert storage is not None  # noqa: S101 - the caller has checked
-        address = storage.records.address(id)
-        note = self._note(app, id, generation, address, issued_at, newest)
+        assert policy.storage is not None  # noqa: S101 - the caller has checked
+        records = policy.storage.records
+        note = StoredNote(self, app, records, id, generation, issued_at, newest)
         ghosts = ghost_class(self.session_class)
         if ghosts is not None:
             return new_ghost(ghosts, note)  # type: ignore[no-any-return]
@@ -121,18 +202,6 @@ class StoringInterface(PayloadInterface):
             )
         session.__dict__[STORED] = note
         return session
-
-    def _note(
-        self,
-        app: Flask,
-        id: bytes,
-        generation: bytes,
-        address: bytes,
-        issued_at: int,
-        newest: bool = True,
-    ) -> StoredNote:
-        load, end = partial(self._read, app), partial(self._revoke, app)
-        return StoredNote(load, end, id, generation, address, issued_at, newest)
 
     def _revoke(self, app: Flask, note: StoredNote) -> bool:
         """Ends the session to which a note belongs. Returns whether it was there."""
@@ -189,58 +258,7 @@ class StoringInterface(PayloadInterface):
 
     def _terms(self, app: Flask, policy: Policy, storage: Storage) -> Terms:
         """What the configuration says, for one exchange."""
-
-        def read(payload: bytes) -> tuple[bytes, dict[str, Any]]:
-            try:
-                data = self._load(app, payload)
-                base = self._inflated(payload)
-            except UnreadablePayload:
-                raise SessionRejected(Reason.UNDECODABLE) from None
-            if not isinstance(data, dict):
-                raise SessionRejected(Reason.UNDECODABLE)
-            # What begins with the mark was packed by the serializer's side, see `_pack`.
-            return payload if base.startswith(MARK) else base, data
-
-        def pack(payload: bytes) -> bytes:
-            always = "always" if policy.compression == "always" else "never"
-            return next(self._compressed(payload, always))
-
-        def open_record(terms: Terms, address: bytes, record: bytes) -> Snapshot:
-            try:
-                return opened(terms.keys, address, record)
-            except SessionRejected as error:
-                if error.reason is not Reason.UNAUTHENTIC or not terms.keys.may_be_newer(record):
-                    raise
-            newer = self._newer_policy(app, policy)
-            if newer is None or newer.storage is None:
-                raise SessionRejected(Reason.UNAUTHENTIC)
-            terms.keys = newer.storage.records
-            return opened(terms.keys, address, record)
-
-        hook = getattr(self.merge_sessions, "__func__", None)
-        is_ours = hook is StoringInterface.merge_sessions
-
-        def merging(
-            base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-        ) -> tuple[dict[str, Any], Sequence[str]]:
-            if is_ours:
-                return self._merge(app, base, mine, theirs)
-            return self.merge_sessions(app, base, mine, theirs), ()
-
-        return Terms(
-            keys=storage.records,
-            now=time.time(),
-            lifetime=int(policy.lifetime.total_seconds()),
-            absolute_lifetime=policy.absolute_lifetime,
-            user_key=storage.user_key,
-            user_limit=storage.user_limit,
-            feed=storage.feed,
-            read=read,
-            dump=partial(self._dump, app),
-            pack=pack,
-            merge=merging,
-            open=open_record,
-        )
+        return _Terms(self, app, policy, storage)
 
     def _drive(self, app: Flask, storage: Storage, asked: Exchange[T]) -> T:
         """Carries an exchange out.
@@ -256,6 +274,14 @@ class StoringInterface(PayloadInterface):
                 logger.error("%s", error)
             store_unavailable.send(app, operation=error.operation, error=error)
             raise
+
+    def _save_noted(
+        self, app: Flask, session: SessionMixin, response: Response, policy: Policy
+    ) -> None:
+        """Saves a session whose cookie referred to the store. Called by the native path, which has
+        set ``Vary``, where every hook is Flask's.
+        """
+        self._save_stored(StoredSave(app, session, response, policy, time.time(), None))
 
     def _save_stored(self, save: StoredSave) -> None:
         """Saves a session whose cookie referred to the store."""
@@ -294,9 +320,9 @@ class StoringInterface(PayloadInterface):
     @staticmethod
     def _is_due(save: StoredSave, note: StoredNote) -> bool:
         """Whether the cookie of an unchanged session may have to be renewed."""
-        if save.is_public or not save.app.config["SESSION_REFRESH_EACH_REQUEST"]:
+        if save.now - note.issued_at < save.policy.refresh_from:
             return False
-        return save.now - note.issued_at >= save.policy.refresh_from
+        return save.app.config["SESSION_REFRESH_EACH_REQUEST"] and not save.is_public
 
     def _save_lost(self, save: StoredSave, note: StoredNote) -> None:
         """Saves what was put into the new session in place of one that did not open."""
@@ -319,14 +345,14 @@ class StoringInterface(PayloadInterface):
         """Puts a session that is not in the store into it."""
         session, data = save.session, dict(save.session)
         id = _new_id(session)
-        address = save.storage.records.address(id)
         # Whatever fails now: Flask saves the same session again, with its response to the error.
-        note = self._note(save.app, id, b"", address, int(save.now))
+        records = save.storage.records
+        note = StoredNote(self, save.app, records, id, b"", int(save.now), True)
         note.has_ended = True
         vars(session)[STORED] = note
         payload = self._stored_payload(save, data)
         terms = self._terms(save.app, save.policy, save.storage)
-        creation = exchange.create(terms, address, data, payload)
+        creation = exchange.create(terms, note.address, data, payload)
         try:
             saved = self._drive(save.app, save.storage, creation)
         except StoreUnavailable:
@@ -360,8 +386,8 @@ class StoringInterface(PayloadInterface):
             renew = (
                 is_old and self._is_due(save, note) and self.should_set_cookie(save.app, session)
             )
-        # Under an older key, or in another format.
-        reissue = session.accessed and not save.is_public
+        is_current = note.is_newest and before.snapshot.key == 0
+        reissue = not is_current and session.accessed and not save.is_public
         rewrite = reissue and before.snapshot.key > 0
         generation = note.generation
         if changed or identity is not Identity.SAME or renew or rewrite:
@@ -435,10 +461,9 @@ class StoringInterface(PayloadInterface):
 
         :raises SessionTooLarge: if there are too many of them.
         """
-        for key in data:
-            if isinstance(key, str) and key.startswith(RESERVED):
-                raise ValueError(f"A session must not have a key that begins with {RESERVED!r}.")
         payload = self._dump(save.app, data)
+        if _RESERVED in payload and any(str(key).startswith(RESERVED) for key in data):
+            raise ValueError(f"A session must not have a key that begins with {RESERVED!r}.")
         if len(payload) > MAX_PAYLOAD:
             raise SessionTooLarge(
                 len(payload), MAX_PAYLOAD, self._largest(save.app, save.session), stored=True
@@ -454,17 +479,18 @@ class StoringInterface(PayloadInterface):
         """Sets the cookie to a reference to the session."""
         keys = save.policy.keys
         assert keys is not None  # noqa: S101 - there is no storage without keys
+        name, attributes = save.cookie or self._cookie(save.app)
         expires = self.get_expiration_time(save.app, save.session)
         if expires is not None and self._is_flasks("get_expiration_time"):
             # Count from the time at which the cookie was issued.
             expires -= timedelta(seconds=max(0, int(save.now) - issued_at))
-        token = keys.seal(write_reference(id, generation), issued_at, save.name)
-        save.response.set_cookie(save.name, token, **save.attributes, expires=expires)
+        token = keys.seal(write_reference(id, generation), issued_at, name)
+        save.response.set_cookie(name, token, **attributes, expires=expires)
         save.response.vary.add("Cookie")
 
-    @staticmethod
-    def _delete_cookie(save: StoredSave) -> None:
-        save.response.delete_cookie(save.name, **save.attributes)
+    def _delete_cookie(self, save: StoredSave) -> None:
+        name, attributes = save.cookie or self._cookie(save.app)
+        save.response.delete_cookie(name, **attributes)
         save.response.vary.add("Cookie")
 
 

@@ -12,9 +12,7 @@ import itertools
 import random
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .._core import RecordKeys
@@ -56,27 +54,35 @@ def drive(exchange: Exchange[T], store: GuardedStore) -> T:
 
     :raises StoreUnavailable: if the store does not answer.
     """
-    resume: Callable[[], Operation | Wait] = partial(exchange.send, None)
     try:
+        asked = next(exchange)
         while True:
-            asked = resume()
             if isinstance(asked, Wait):
                 time.sleep(asked.seconds)
-                resume = partial(exchange.send, None)
+                asked = exchange.send(None)
                 continue
             try:
-                answer = store.call(asked.name, asked.arguments)
+                answer = store.call(*asked)
             except StoreUnavailable as error:
-                resume = partial(exchange.throw, error)
+                asked = exchange.throw(error)
             else:
-                resume = partial(exchange.send, answer)
+                asked = exchange.send(answer)
     except StopIteration as stop:
         return stop.value  # type: ignore[no-any-return]
 
 
-@dataclass
 class Terms:
     """What the configuration says about stored sessions, for one exchange."""
+
+    __slots__ = (
+        "absolute_lifetime",
+        "feed",
+        "keys",
+        "lifetime",
+        "now",
+        "user_key",
+        "user_limit",
+    )
 
     #: Replaced by newer ones if a record is under a key that the ring has received since.
     keys: RecordKeys
@@ -90,18 +96,34 @@ class Terms:
     user_limit: int | None
     #: The revocations; ``None`` if the store passes none on.
     feed: Feed | None
-    #: Reads a payload; raises ``SessionRejected`` if the serializer does not.
-    read: Callable[[bytes], tuple[bytes, dict[str, Any]]]
-    #: Writes a session as bytes.
-    dump: Callable[[Mapping[str, Any]], bytes]
-    #: Compresses a payload, if the configuration says so.
-    pack: Callable[[bytes], bytes]
-    #: Merges ``base``, ``mine`` and ``theirs``: the session, and the keys of which mine was kept.
-    merge: Callable[
-        [dict[str, Any], dict[str, Any], dict[str, Any]], tuple[dict[str, Any], Sequence[str]]
-    ]
-    #: Opens a record, also under a key that the ring has received since.
-    open: Callable[[Terms, bytes, bytes], Snapshot]
+
+    def open(self, address: bytes, record: bytes) -> Snapshot:
+        """Opens a record, also under a key that the ring has received since.
+
+        :raises SessionRejected: if it does not open.
+        """
+        raise NotImplementedError
+
+    def read(self, payload: bytes) -> tuple[bytes, dict[str, Any]]:
+        """A payload, not compressed, and the session in it.
+
+        :raises SessionRejected: if the serializer does not read it.
+        """
+        raise NotImplementedError
+
+    def dump(self, data: Mapping[str, Any]) -> bytes:
+        """A session as bytes."""
+        raise NotImplementedError
+
+    def pack(self, payload: bytes) -> bytes:
+        """A payload, compressed if the configuration says so."""
+        raise NotImplementedError
+
+    def merge(
+        self, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
+    ) -> tuple[dict[str, Any], Sequence[str]]:
+        """The session with the changes of both, and the keys of which mine was kept."""
+        raise NotImplementedError
 
     def expires(self, renewed_at: int, created: int) -> int:
         """When a record expires, in seconds since the epoch."""
@@ -147,7 +169,7 @@ def load(terms: Terms, address: bytes, generation: bytes) -> Exchange[Loaded]:
 
 
 def _loaded(terms: Terms, address: bytes, record: bytes) -> Loaded:
-    snapshot = terms.open(terms, address, record)
+    snapshot = terms.open(address, record)
     base, data = terms.read(snapshot.payload)
     return Loaded(snapshot, base, data, data.get(terms.user_key))
 
@@ -184,8 +206,7 @@ class Identity(enum.Enum):
     CLEARED = enum.auto()
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(NamedTuple):
     """A session as a request wants it to be."""
 
     address: bytes
@@ -211,8 +232,7 @@ class Outcome(enum.Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True)
-class Saved:
+class Saved(NamedTuple):
     """What became of a change, and of the session."""
 
     outcome: Outcome
@@ -220,7 +240,7 @@ class Saved:
     #: The session as it is in the store; ``None`` if nothing was written, or nothing is left.
     loaded: Loaded | None = None
     #: Keys that both requests had changed.
-    conflicts: Sequence[str] = field(default=())
+    conflicts: Sequence[str] = ()
 
 
 def create(
@@ -262,7 +282,7 @@ def save(terms: Terms, change: Change) -> Exchange[Saved]:
     :raises SessionRejected: if the newest record does not open.
     """
     attempt = yield from _first_attempt(terms, change)
-    deadline = time.monotonic() + MERGE_FOR
+    deadline: float | None = None
     for number in itertools.count():
         arguments = attempt.arguments(terms, change.address)
         answer = yield Operation("replace", arguments)
@@ -270,7 +290,9 @@ def save(terms: Terms, change: Change) -> Exchange[Saved]:
             break
         if answer is Replaced.GONE:
             return Saved(Outcome.GONE)
-        if time.monotonic() > deadline:
+        if deadline is None:
+            deadline = time.monotonic() + MERGE_FOR
+        elif time.monotonic() > deadline:
             raise SessionConflict("The session is written to faster than changes can be merged.")
         if number:
             yield Wait(random.uniform(0, min(MAX_PAUSE, 0.001 * 2**number)))  # noqa: S311
@@ -289,8 +311,7 @@ def save(terms: Terms, change: Change) -> Exchange[Saved]:
     return Saved(outcome, attempt.generation, loaded, attempt.conflicts)
 
 
-@dataclass(frozen=True)
-class _Attempt:
+class _Attempt(NamedTuple):
     """One attempt to write a session over a record."""
 
     #: The record that is replaced.
@@ -324,6 +345,9 @@ class _Attempt:
         renewed_at = self.renewed_at(terms)
         payload = terms.pack(self.payload)
         record = terms.keys.seal(address, self.generation, self.created, renewed_at, payload)
+        if self.user is self.over.user and not self.renew and over.key == 0 and self.data:
+            # As most writes are.
+            return address, over.version, record, None, None
         tag = tag_at(terms.tags(self.user), 0)
         former = tag_at(terms.tags(self.over.user), over.key)
         ownership, expires = None, None
@@ -351,7 +375,7 @@ def _first_attempt(terms: Terms, change: Change) -> Exchange[_Attempt]:
         return attempt
     created = yield from _beginning(terms, terms.tags(user))
     generation = secrets.token_bytes(GENERATION_BYTES)
-    return replace(attempt, generation=generation, created=created, renew=True)
+    return attempt._replace(generation=generation, created=created, renew=True)
 
 
 def _next_attempt(
@@ -362,7 +386,7 @@ def _next_attempt(
     See section "Two requests at once" of ``docs/stores.md``.
     """
     before, newest = change.before.snapshot, theirs.snapshot
-    mine_wholly = replace(attempt, over=theirs, is_merged=True)
+    mine_wholly = attempt._replace(over=theirs, is_merged=True)
     if change.identity in (Identity.LOGGED_OUT, Identity.CLEARED):
         # Nothing of the former session survives.
         return mine_wholly
@@ -382,8 +406,7 @@ def _next_attempt(
     if not same_generation or change.identity is Identity.SAME:
         # The second click on "log in" adopts what the first has done.
         generation, created = newest.generation, newest.created
-    return replace(
-        attempt,
+    return attempt._replace(
         over=theirs,
         data=data,
         payload=terms.dump(data),

@@ -40,6 +40,9 @@ class Ghost:
     __slots__ = ()
     __hash__ = None  # type: ignore[assignment]
 
+    #: The native path reads this attribute of a session's class.
+    _is_ghost = True
+
     @frameless
     def __contains__(self, key: object) -> bool:
         return key != _NEVER_STORED and key in appear(self)
@@ -124,7 +127,7 @@ def appear(session: Any) -> Any:
     # Threads of one request may share a session.
     with note.lock:
         if isinstance(session, Ghost):
-            note.load(session)
+            note.host._read(note.app, session)
     return session
 
 

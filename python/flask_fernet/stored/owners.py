@@ -74,7 +74,7 @@ def ended(terms: Terms, address: bytes) -> Exchange[bool]:
         return False
     tag = None
     try:
-        snapshot = terms.open(terms, address, record)
+        snapshot = terms.open(address, record)
         _, data = terms.read(snapshot.payload)
         tag = tag_at(terms.tags(data.get(terms.user_key)), snapshot.key)
     except SessionRejected:
@@ -111,7 +111,7 @@ def _is_owned(terms: Terms, address: bytes, tag: bytes) -> Exchange[bool]:
         yield Operation("delete", (address, tag))
         return False
     try:
-        snapshot = terms.open(terms, address, record)
+        snapshot = terms.open(address, record)
         _, data = terms.read(snapshot.payload)
     except SessionRejected:
         return True
@@ -140,7 +140,7 @@ def resealed(terms: Terms, address: bytes) -> Exchange[int | None]:
     record = yield Operation("read", (address,))
     while isinstance(record, bytes):
         try:
-            snapshot = terms.open(terms, address, record)
+            snapshot = terms.open(address, record)
             _, data = terms.read(snapshot.payload)
         except SessionRejected:
             return None

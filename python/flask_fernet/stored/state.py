@@ -4,11 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from .._core import STORED
+from .._core import STORED, RecordKeys
 from ..errors import Reason, StoreUnavailable
 from .records import Loaded, handle_of
+
+
+class NoteHost(Protocol):
+    """What reads and ends stored sessions: the session interface."""
+
+    def _read(self, app: Any, session: Any) -> None:
+        """Puts the data of a stored session into it.
+
+        :raises StoreUnavailable: if the store does not answer.
+        """
+
+    def _revoke(self, app: Any, note: StoredNote) -> bool:
+        """Ends the session to which a note belongs. Returns whether it was there."""
 
 
 class StoredNote:
@@ -17,59 +30,51 @@ class StoredNote:
     A copy of a session shares its note, and a pickle of one leaves it out: it leads to the
     interface, and so to keys.
 
-    :param load: puts the session's data into the session, or raises
-        :class:`~flask_fernet.StoreUnavailable`.
-    :param end: ends the session in the store; returns whether it was there.
+    :param records: the keys of the session's record.
+    :param id: 32 bytes, which are in the cookie and nowhere else.
+    :param generation: 8 bytes, which change at each log-in and log-out.
     :param issued_at: when the cookie was issued, in seconds since the epoch.
     :param is_newest: whether the cookie is under the newest key and in the format that is written.
     """
 
-    __slots__ = (
-        "_loaded",
-        "address",
-        "end",
-        "failure",
-        "generation",
-        "has_ended",
-        "id",
-        "is_newest",
-        "issued_at",
-        "load",
-        "lock",
-        "lost",
-        "revoked",
-        "superseded_at",
-    )
+    _address: bytes | None = None
+    _loaded: Loaded | None = None
+    #: Why the record did not open.
+    lost: Reason | None = None
+    #: When the cookie was superseded, in seconds since the epoch; 0 if it was not.
+    superseded_at = 0
+    #: Whether this request has revoked its session.
+    revoked = False
+    #: Whether nothing is saved any more: the session was ended, or saving it has failed.
+    has_ended = False
+    #: The error of the store in this request.
+    failure: StoreUnavailable | None = None
 
     def __init__(
         self,
-        load: Callable[[Any], None],
-        end: Callable[[StoredNote], bool],
+        host: NoteHost,
+        app: Any,
+        records: RecordKeys,
         id: bytes,
         generation: bytes,
-        address: bytes,
         issued_at: int,
         is_newest: bool,
     ) -> None:
-        self.load = load
-        self.end = end
+        self.host = host
+        self.app = app
         self.id = id
         self.generation = generation
-        self.address = address
         self.issued_at = issued_at
         self.is_newest = is_newest
         self.lock = threading.RLock()
-        self._loaded: Loaded | None = None
-        #: Why the record did not open.
-        self.lost: Reason | None = None
-        #: When the cookie was superseded, in seconds since the epoch; 0 if it was not.
-        self.superseded_at = 0
-        #: Whether this request has revoked its session.
-        self.revoked = False
-        #: Whether nothing is saved any more: the session was ended, or saving it has failed.
-        self.has_ended = False
-        #: The error of the store in this request.
-        self.failure: StoreUnavailable | None = None
+        self._records = records
+
+    @property
+    def address(self) -> bytes:
+        """Where the session's record lies."""
+        if self._address is None:
+            self._address = self._records.address(self.id)
+        return self._address
 
     def take(self, loaded: Loaded) -> None:
         """Notes what the store holds now."""

@@ -55,12 +55,7 @@ impl RecordKeys {
     /// seconds since the epoch, payload, and the position of the key that made it.
     ///
     /// :raises SessionRejected: with the reason.
-    fn open<'py>(
-        &self,
-        py: Python<'py>,
-        address: &[u8],
-        record: &[u8],
-    ) -> PyResult<Opened<'py>> {
+    fn open<'py>(&self, py: Python<'py>, address: &[u8], record: &[u8]) -> PyResult<Opened<'py>> {
         let opened = self.set().open_record(record.to_vec(), address);
         let opened = opened.map_err(|reason| errors::session_rejected(py, reason))?;
         let payload = PyBytes::new(py, &opened.payload);
@@ -76,12 +71,7 @@ impl RecordKeys {
     /// The tags of a user, one for each key, that of the newest first.
     ///
     /// :param kind: a byte for the type of the user's id.
-    fn owner_tags<'py>(
-        &self,
-        py: Python<'py>,
-        kind: u8,
-        user: &[u8],
-    ) -> Vec<Bound<'py, PyBytes>> {
+    fn owner_tags<'py>(&self, py: Python<'py>, kind: u8, user: &[u8]) -> Vec<Bound<'py, PyBytes>> {
         self.set().owner_tags(kind, user).map(|tag| PyBytes::new(py, &tag)).collect()
     }
 }

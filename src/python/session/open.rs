@@ -60,7 +60,7 @@ pub(super) fn open<'py>(
         let Some(both) = both else {
             return reject(state, &admitted, &received, TokenError::Malformed);
         };
-        return stored(&admitted, keys.writes(), &both, &opened);
+        return stored(&admitted, resolved.python(), keys.writes(), &both, &opened);
     }
     if !policy.opens_data() {
         return reject(state, &admitted, &received, TokenError::Malformed);
@@ -171,6 +171,7 @@ fn restore<'py>(
 /// The stored session to which an authentic token refers. It has not been read yet.
 fn stored<'py>(
     admitted: &Admitted<'_, 'py>,
+    policy: &Py<Policy>,
     written: Format,
     both: &[u8],
     opened: &Opened,
@@ -179,7 +180,7 @@ fn stored<'py>(
     let (id, generation) = both.split_at(reference::ID);
     let is_newest = opened.key == 0 && opened.format == written;
     let (id, generation) = (PyBytes::new(py, id), PyBytes::new(py, generation));
-    let arguments = (admitted.app, id, generation, opened.issued_at, is_newest);
+    let arguments = (admitted.app, policy, id, generation, opened.issued_at, is_newest);
     Ok(admitted.interface.call_method1(intern!(py, "_stored"), arguments)?)
 }
 

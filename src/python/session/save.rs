@@ -33,6 +33,9 @@ pub(super) fn save<'py>(
     let py = app.py();
     let flask = FlaskObjects::get(py)?;
     let admitted = Admitted::new(state, interface, app)?;
+    if let Some(note) = note_of(session)? {
+        return save_noted(state, &admitted, flask, session, &note, response);
+    }
     let [of_session, of_response] =
         state.classes.overrides_of([(Role::SavedSession, session), (Role::Response, response)])?;
     if !of_session.none() || !of_response.none() || !admitted.hooks.none() {
@@ -60,6 +63,56 @@ pub(super) fn save<'py>(
             vary_by_cookie(flask, response, &headers)?;
         }
     }
+    Ok(())
+}
+
+/// The note on a stored session; `None` for any other session.
+fn note_of<'py>(session: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match instance_dict(session) {
+        Ok(own) => own.get_item(intern!(session.py(), STORED)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Saves a session that lies in a store. One that nobody has touched is left alone here; the
+/// interface's `_save_noted` does everything else.
+fn save_noted<'py>(
+    state: &NativeState,
+    admitted: &Admitted<'_, 'py>,
+    flask: &FlaskObjects,
+    session: &Bound<'py, PyAny>,
+    note: &Bound<'py, PyAny>,
+    response: &Bound<'py, PyAny>,
+) -> Result<(), Unhandled> {
+    let py = session.py();
+    let [of_response] = state.classes.overrides_of([(Role::Response, response)])?;
+    if !of_response.none() || !admitted.hooks.none() {
+        return Err(Unhandled::Declined);
+    }
+    let resolved = admitted.policy(Purpose::Save)?;
+    let policy = resolved.policy();
+    if policy.debug() {
+        return Err(Unhandled::Declined);
+    }
+    let refreshes = resolved.template(py, flask)?.refreshes;
+    let headers = flask.header_list(response)?;
+    let class = session.get_type();
+    let is_untouched = class.hasattr(intern!(py, "_is_ghost"))?
+        && !session.getattr(intern!(py, "modified"))?.is_truthy()?;
+    let is_left_alone = is_untouched && {
+        let issued_at = note.getattr(intern!(py, "issued_at"))?.extract::<i64>()?;
+        let age = clock::now(py)?.float()? - issued_at as f64;
+        !refreshes || age < policy.refresh_from()
+    };
+    // Nothing has been changed so far; from here on this function must not decline.
+    if session.getattr(intern!(py, "accessed"))?.is_truthy()? {
+        vary_by_cookie(flask, response, &headers)?;
+    }
+    if is_left_alone {
+        return Ok(());
+    }
+    let arguments = (admitted.app, session, response, resolved.python());
+    admitted.interface.call_method1(intern!(py, "_save_noted"), arguments)?;
     Ok(())
 }
 
@@ -102,7 +155,7 @@ struct SessionView<'a, 'py> {
 }
 
 impl<'a, 'py> SessionView<'a, 'py> {
-    /// Declines a session that is to be re-issued, and a stored one.
+    /// Declines a session that is to be re-issued.
     fn new(session: &'a Bound<'py, PyAny>, of_class: Overrides) -> Result<Self, Unhandled> {
         let py = session.py();
         let data = session.cast::<PyDict>()?;
@@ -116,9 +169,7 @@ impl<'a, 'py> SessionView<'a, 'py> {
         let modified = flag(intern!(py, "modified"), modified)?;
         let provenance = own.get_item(intern!(py, PROVENANCE))?;
         let provenance = provenance.map(Bound::cast_into::<Provenance>).transpose()?;
-        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue_until.is_some())
-            || own.contains(intern!(py, STORED))?
-        {
+        if provenance.as_ref().is_some_and(|provenance| provenance.get().reissue_until.is_some()) {
             return Err(Unhandled::Declined);
         }
         let issued_at = provenance.map(|provenance| provenance.get().issued_at);
