@@ -106,11 +106,12 @@ bench: $(VENV)/installed
 bench-publish:
 	$(MAKE) bench ARGS="--publish --json docs/benchmarks.json"
 
-## proof: two minutes of load while keys change, and two while an app moves from Flask's cookies
+## proof: load while keys change, while an app moves from Flask's cookies, and while stores are killed
 .PHONY: proof
 proof: $(VENV)/tested
 	$(VENV)/bin/python -m benches.load
 	$(VENV)/bin/python -m benches.deploy
+	$(VENV)/bin/python -m benches.outages
 
 ## instructions-baseline: counts instructions again, for a change that is meant to cost more
 .PHONY: instructions-baseline

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -68,7 +69,7 @@ def whole_request(made: Flask, cookie: str) -> Callable[[], object]:
     environ = EnvironBuilder(path="/", headers=[("Cookie", cookie)]).get_environ()
 
     def call() -> None:
-        b"".join(made.wsgi_app(dict(environ), lambda *_: lambda _: None))  # type: ignore[arg-type]
+        b"".join(made.wsgi_app(dict(environ), lambda *_: lambda _: None))
 
     return call
 
@@ -118,6 +119,12 @@ def flask_session_on_sql(url: str) -> Flask:
     return made
 
 
+class PlainRedis(RedisServer):
+    """Redis as it is without a configuration file: its log would measure the disk."""
+
+    options = ("--save", "")
+
+
 @contextmanager
 def running(kind: type[Server]) -> Iterator[Any]:
     server = kind()
@@ -130,12 +137,10 @@ def running(kind: type[Server]) -> Iterator[Any]:
 
 def measure(table: Table) -> None:
     """Rows for each engine: read and change, read only, untouched, 20 KB, a whole request."""
-    with running(RedisServer) as server:
+    with running(PlainRedis) as server:
         measure_redis(table, server)
     with running(PostgresServer) as server:
         measure_sql(table, "PostgreSQL", server.url, server.url)
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         measure_sql(table, "SQLite", f"sqlite:///{folder}/ours.db", f"sqlite:///{folder}/its.db")
 
@@ -182,7 +187,8 @@ def measure_redis(table: Table, server: Any) -> None:
 def own_time(server: Any, client: Any) -> dict[str, float]:
     """The server's own time for a write of 20 KB, in microseconds."""
     found = {}
-    for side, made in (("ours", ours(server.url)), ("Flask_Session", flask_session_on_redis(client))):
+    sides = {"ours": ours(server.url), "Flask_Session": flask_session_on_redis(client)}
+    for side, made in sides.items():
         change = cycle(made, LARGE, "change")
         client.config_resetstat()
         for _ in range(300):

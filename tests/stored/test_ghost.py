@@ -248,7 +248,7 @@ def test_threads_of_one_request_read_a_session_once() -> None:
         release.wait(5)
         read(app, session)
 
-    loads._read = slow  # type: ignore[method-assign]
+    loads._read = slow  # type: ignore[method-assign, assignment]
     threads = [threading.Thread(target=lambda: seen.append(dict(ghost))) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -266,7 +266,7 @@ def test_a_ghost_that_cannot_be_read_stays_one() -> None:
     def fails(app: Any, session: Any) -> None:
         raise StoreUnavailable("read", "connection refused")
 
-    loads._read = fails  # type: ignore[method-assign]
+    loads._read = fails  # type: ignore[method-assign, assignment]
     for use in (len, dict, lambda s: s["a"], lambda s: s.update(a=1), lambda s: "a" in s):
         with pytest.raises(StoreUnavailable) as error:
             use(ghost)

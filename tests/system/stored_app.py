@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from typing import Any
@@ -26,6 +27,9 @@ def create_app() -> Flask:
         SESSION_STORE=os.environ["STORED_APP_STORE"],
         SESSION_STORE_ERRORS=os.environ.get("STORED_APP_ERRORS", "raise"),
     )
+    if os.environ.get("STORED_APP_QUIET"):
+        # Every request that the store does not answer would be an error in the log.
+        logging.disable(logging.CRITICAL)
     sessions = EncryptedSessionInterface(app)
     logins = LoginManager(app)
     logins.user_loader(User)

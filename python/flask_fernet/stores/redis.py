@@ -150,13 +150,10 @@ class RedisStore:
         self._timeout = timeout
         self._prefix = prefix.encode()
         self._records = self._prefix + b"s:{"
-        self._unavailable: tuple[type[Exception], ...] = (
-            transport.module.exceptions.RedisError
-            if hasattr(transport.module.exceptions, "RedisError")
-            else transport.module.exceptions.ValkeyError,
-            OSError,
-            NoConnectionFree,
-        )
+        exceptions = transport.module.exceptions
+        names = ("RedisError", "ValkeyError", "RedisClusterException", "ValkeyClusterException")
+        theirs = [getattr(exceptions, name) for name in names if hasattr(exceptions, name)]
+        self._unavailable: tuple[type[Exception], ...] = (*theirs, OSError, NoConnectionFree)
 
     def _key(self, address: bytes) -> bytes:
         return self._records + urlsafe_b64encode(address)[:43] + b"}"
