@@ -67,7 +67,7 @@ class User:
                 if self.stop.is_set():
                     return
                 self.live(f"u{self.number}-{life}")
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - it is reported
             self.tally.fault(f"user {self.number}: {error!r}")
 
     def live(self, name: str) -> None:

@@ -257,6 +257,7 @@ class Policy:
         lifetime: timedelta,
         absolute_lifetime: float | None,
         refresh_from: float,
+        stored_refresh_from: float,
         compression: str,
         overflow: str,
         cookie: CookieAttributes | None,
@@ -302,6 +303,10 @@ class Policy:
     @property
     def refresh_from(self) -> float:
         """The minimum age, in seconds, at which an unchanged permanent session is sent again."""
+
+    @property
+    def stored_refresh_from(self) -> float:
+        """The same for a stored session."""
 
     @property
     def compression(self) -> str:

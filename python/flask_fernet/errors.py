@@ -117,7 +117,11 @@ class StoreUnavailable(FlaskFernetError, ServiceUnavailable):
     #: Seconds after which a client may try again.
     RETRY_AFTER = 2
 
-    def __init__(self, operation: str, problem: str, *, at_once: bool = False) -> None:
+    def __init__(
+        self, operation: str, problem: str, *, at_once: bool = False, is_outage: bool = True
+    ) -> None:
+        #: Whether other operations would most likely fail too.
+        self.is_outage = is_outage
         #: Whether the store was not even asked, because it has just failed.
         self.at_once = at_once
         #: The operation that failed, ``"read"`` or ``"replace"`` for example.

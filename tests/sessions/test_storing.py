@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from flask import Flask, session
 from flask.testing import FlaskClient
 
 from flask_fernet import (
+    EncryptedSession,
     EncryptedSessionInterface,
     Fernet,
     SessionConflict,
@@ -60,6 +62,11 @@ def app(make: MakeStoring) -> Flask:
 
 def write(client: FlaskClient, **data: Any) -> Any:
     return client.post("/write", json=data)
+
+
+def publish(response: Any) -> Any:
+    response.cache_control.public = True
+    return response
 
 
 def text(client: FlaskClient, path: str = "/read") -> str:
@@ -212,8 +219,18 @@ def test_two_deploys_move_an_app_to_a_store_and_back(
             count += 1
             write(client, count=count)
             cookie = cookie_of(client)
-    # It stays in the store while it lives; a new one is in its cookie.
+    # It stays in the store while it lives, at the cost that it had; a new one is in its cookie.
     store.taken()
+    client = with_cookie(workers[-1], cookie)
+    client.get("/nothing")
+    assert store.taken() == []
+    assert text(client) == f"{{'count': {count}}}"
+    assert store.taken() == ["read"]
+    store._entries.clear()
+    write(client, a=1)
+    assert store.taken() == ["read"]
+    payload, _ = opened(workers[-1], cookie_of(client) or "")
+    assert payload == b'{"a":1}'
     new = workers[-1].test_client()
     write(new, a=1)
     assert store.taken() == []
@@ -260,6 +277,22 @@ class TestIdentity:
         assert seen == [Reason.SUPERSEDED] * 2
         # One record: nothing moved.
         assert store.statistics().live == 1
+
+    def test_logging_in_again_refuses_the_former_cookie(self, make: MakeStoring) -> None:
+        from flask_login import LoginManager, UserMixin, login_user
+
+        class User(UserMixin):  # type: ignore[misc]
+            id = "1"
+
+        app = make()
+        LoginManager(app).user_loader(lambda _: User())
+        client = app.test_client()
+        act(client, lambda: login_user(User()))
+        stolen = cookie_of(client)
+        act(client, lambda: login_user(User()))
+        assert cookie_of(client) != stolen
+        assert text(with_cookie(app, stolen)) == "{}"
+        assert "'_user_id': '1'" in text(client)
 
     @pytest.mark.parametrize("path", ["/login/2", "/logout", "/regenerate"])
     def test_each_change_of_identity_refuses_the_former_cookie(self, app: Flask, path: str) -> None:
@@ -346,7 +379,25 @@ class TestEnd:
         write(client, a=1)
         response = client.get("/pop/a")
         assert "Max-Age=0" in response.headers["Set-Cookie"]
-        assert store.statistics().live == 0
+        # For a minute, because another request may have read it.
+        (entry,) = store._entries.values()
+        assert entry.expires <= time.time() + 60
+
+    def test_what_another_request_puts_into_an_emptied_session_stays(
+        self, app: Flask, store: RecordingStore, clock: Clock
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        other = with_cookie(app, cookie_of(client))
+
+        def late() -> None:
+            dict(session)
+            client.get("/pop/a")
+            session["b"] = 1
+
+        assert act(other, late).status_code == 200
+        clock.now += 600
+        assert text(other) == "{'b': 1}"
 
     def test_who_pops_the_last_key_does_not_end_what_another_has_written(
         self, app: Flask, store: RecordingStore
@@ -453,6 +504,20 @@ class TestTogether:
         )
         assert text(client) == "{'b': 2}"
 
+    def test_a_request_with_the_former_cookie_does_not_get_the_new_one_by_regenerating(
+        self, app: Flask
+    ) -> None:
+        client = app.test_client()
+        client.get("/login/1")
+        response = self.run(
+            app,
+            client,
+            lambda: session.regenerate(),  # type: ignore[attr-defined]
+            lambda other: other.get("/regenerate"),
+        )
+        assert "Set-Cookie" not in response.headers
+        assert text(client) == "{}"
+
     def test_regenerate_keeps_both_changes(self, app: Flask) -> None:
         client = app.test_client()
         client.get("/login/1")
@@ -491,7 +556,71 @@ class TestTogether:
         assert text(client) == "{'a': 1, 'c': 3}"
 
 
+class TestReceivers:
+    """Receivers of signals that use the session, as audit logs do."""
+
+    def test_of_a_refused_session(self, app: Flask, store: RecordingStore) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        store._entries.clear()
+        seen: list[object] = []
+
+        def receive(_: object, reason: Reason) -> None:
+            seen.append((reason, session.get("_user_id"), session.rejected))  # type: ignore[attr-defined]
+
+        with session_rejected.connected_to(receive):
+            assert text(client) == "{}"
+        assert seen == [(Reason.GONE, None, Reason.GONE)]
+
+    def test_of_an_outage(self, app: Flask, store: RecordingStore) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        store.is_away = True
+        seen: list[object] = []
+
+        def receive(_: object, operation: str, error: object) -> None:
+            with pytest.raises(StoreUnavailable):
+                session.get("_user_id")
+            seen.append(operation)
+
+        with store_unavailable.connected_to(receive):
+            assert client.get("/read").status_code == 503
+        assert seen == ["read"]
+
+
 class TestLifetimes:
+    def test_a_hook_that_sends_each_cookie_renews_the_record_too(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        class Sends(EncryptedSessionInterface):
+            def should_set_cookie(self, app: Flask, session: Any) -> bool:
+                return True
+
+        client = make(Sends(), PERMANENT_SESSION_LIFETIME=1000).test_client()
+        client.get("/login/1")
+        for _ in range(60):
+            clock.now += 50
+            assert "'_user_id'" in text(client)
+
+    def test_a_session_that_moves_keeps_its_beginning(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        lifetimes: dict[str, Any] = {"SESSION_ABSOLUTE_LIFETIME": 100, "PERMANENT_SESSION_LIFETIME": 1000}
+        cookie = cookie_written(encrypted_app(**lifetimes), _user_id="1")
+        clock.now += 80
+        app = make(SESSION_ENCRYPTION_ACCEPT=["cookie"], **lifetimes)
+        client = with_cookie(app, cookie)
+        assert "'_user_id': '1'" in text(client)
+        clock.now += 40
+        assert text(client) == "{}"
+        # A log-in begins anew, also in the request that moves it.
+        cookie = cookie_written(encrypted_app(**lifetimes), a=1)
+        clock.now += 80
+        client = with_cookie(app, cookie)
+        client.get("/login/2")
+        clock.now += 40
+        assert "'_user_id': '2'" in text(client)
+
     def test_a_permanent_session_slides_without_being_touched(
         self, make: MakeStoring, store: RecordingStore, clock: Clock
     ) -> None:
@@ -551,6 +680,15 @@ class TestLifetimes:
         store.taken()
         assert "Set-Cookie" not in client.get("/public").headers
         assert store.taken() == ["read"]
+
+        def change() -> Any:
+            session["a"] = 1
+            return ""
+
+        app.extensions["act"] = change
+        app.after_request_funcs.setdefault(None, []).append(publish)
+        assert "Set-Cookie" not in client.get("/act").headers
+        assert store.taken() == ["read", "replace"]
 
     def test_the_absolute_lifetime_begins_at_the_log_in(
         self, make: MakeStoring, store: RecordingStore, clock: Clock
@@ -753,6 +891,64 @@ class TestOutage:
             store.is_away = True
 
         assert act(client, leave).status_code == 500
+
+    @pytest.mark.parametrize("change", ["another user", "regenerate"])
+    def test_readonly_does_not_hide_that_a_user_stays_another(
+        self, make: MakeStoring, store: RecordingStore, change: str
+    ) -> None:
+        app = make(SESSION_STORE_ERRORS="readonly")
+        client = app.test_client()
+        client.get("/login/1")
+
+        def do() -> None:
+            if change == "regenerate":
+                session.regenerate()  # type: ignore[attr-defined]
+            else:
+                session["_user_id"] = "2"
+            store.is_away = True
+
+        assert act(client, do).status_code == 500
+
+    def test_a_store_that_has_too_much_to_do_is_asked_again_at_once(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        replace = store.replace
+
+        def locked(*_: object) -> Any:
+            raise StoreUnavailable("replace", "the database is locked", is_outage=False)
+
+        store.replace = locked  # type: ignore[method-assign, assignment]
+        assert write(client, a=2).status_code == 500
+        assert text(client) == "{'a': 1}"
+        store.replace = replace  # type: ignore[method-assign]
+        assert write(client, a=2).status_code == 200
+
+
+def test_a_user_that_cannot_be_indexed_can_still_log_out(make: MakeStoring) -> None:
+    """The session was written while SESSION_USER_KEY was another key."""
+    client = make().test_client()
+    write(client, profile={"name": "Ada"}, a=1)
+    app = make(SESSION_USER_KEY="profile")
+    client = with_cookie(app, cookie_of(client))
+    assert "Ada" in text(client)
+    assert client.get("/pop/profile").status_code == 200
+    assert text(client) == "{'a': 1}"
+
+
+def test_an_attribute_made_by_init_is_there_before_the_session_is_read(make: MakeStoring) -> None:
+    class Own(EncryptedSession):
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.extra = len(self)
+
+    interface = type("Interface", (EncryptedSessionInterface,), {"session_class": Own})
+    client = make(interface()).test_client()
+    write(client, a=1)
+    assert act(client, lambda: session.extra).text == "1"  # type: ignore[attr-defined]
+    assert act(client, lambda: hasattr(session, "missing")).text == "False"
+    assert act(client, lambda: dict(session.fromkeys("ab"))).text == "{'a': None, 'b': None}"  # type: ignore[attr-defined]
 
 
 def test_a_session_that_is_too_large_is_refused(app: Flask, store: RecordingStore) -> None:

@@ -10,7 +10,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, StoreUnavailable
-from flask_fernet.stored.feed import INTERVAL
+from flask_fernet.stored.feed import INTERVAL, Feed
 from tests.apps import encrypted_app
 from tests.clock import Clock
 from tests.storing import RecordingStore, act, cookie_of, storing_app, with_cookie
@@ -134,6 +134,25 @@ def test_a_session_ends_itself(app: Flask, store: RecordingStore) -> None:
     assert act(app.test_client(), lambda: session.revoke()).text == "False"  # type: ignore[attr-defined]
 
 
+def test_a_superseded_cookie_leads_to_no_handle_and_ends_nothing(
+    app: Flask, store: RecordingStore
+) -> None:
+    """Otherwise a session that was planted before a log-in would do both after it."""
+    planted = app.test_client()
+    planted.post("/write", json={"a": 1})
+    victim = with_cookie(app, cookie_of(planted))
+    victim.get("/login/1")
+    handle = act(victim, lambda: session.handle).text  # type: ignore[attr-defined]
+    assert act(planted, lambda: session.handle).text != handle  # type: ignore[attr-defined]
+    response = act(planted, lambda: session.revoke())  # type: ignore[attr-defined]
+    assert response.text == "False"
+    assert "Set-Cookie" not in response.headers
+    assert is_in(victim)
+    victim.get("/clear")
+    gone = with_cookie(app, cookie_of(planted))
+    assert "Set-Cookie" not in act(gone, lambda: session.revoke()).headers  # type: ignore[attr-defined]
+
+
 def test_all_sessions_of_a_user_are_ended(app: Flask, store: RecordingStore) -> None:
     clients = [logged_in(app, "1") for _ in range(3)]
     other = logged_in(app, "2")
@@ -157,6 +176,44 @@ def test_the_present_session_may_go_on(app: Flask) -> None:
         assert is_in(client)
     assert not any(is_in(other) for other in others)
     assert not is_in(with_cookie(app, former))
+
+
+def test_the_present_session_goes_on_at_once(app: Flask) -> None:
+    """Another request of the same browser may be under way."""
+    client = logged_in(app, "1")
+    other = with_cookie(app, cookie_of(client))
+    seen: list[Any] = []
+
+    def keep() -> None:
+        sessions_of(app).revoke_user("1", keep_current=True)
+        response = other.post("/write", json={"a": 1})
+        seen.append((response.status_code, response.headers.get("Set-Cookie")))
+        session["kept"] = 1
+
+    act(client, keep)
+    # The request with the former cookie is refused, and leaves the browser alone.
+    assert seen == [(200, None)]
+    assert "'kept': 1" in client.get("/read").text
+    # A view that dies does not end it either.
+    former = cookie_of(client)
+
+    def die() -> None:
+        sessions_of(app).revoke_user("1", keep_current=True)
+        raise LookupError
+
+    assert act(client, die).status_code == 500
+    assert cookie_of(client) != former
+    assert is_in(client)
+
+
+def test_a_session_that_was_lost_is_not_the_present_one(app: Flask, store: RecordingStore) -> None:
+    client = logged_in(app, "1")
+    former = cookie_of(client)
+    client.get("/regenerate")
+    superseded = with_cookie(app, former)
+    listed = act(superseded, lambda: [one.is_current for one in sessions_of(app).list("1")])
+    assert listed.text == "[False]"
+    assert act(superseded, lambda: sessions_of(app).revoke_user("1", keep_current=True)).text == "1"
 
 
 def test_a_user_is_found_in_any_type(make: MakeStoring) -> None:
@@ -229,6 +286,73 @@ class TestFeed:
         clock.monotonic += INTERVAL
         assert not is_in(with_cookie(ahead, cookie_of(client)))
 
+    def test_a_list_knows_the_latest_revocations(self, make: MakeStoring, clock: Clock) -> None:
+        clock.freeze_monotonic()
+        worker, other = make(), make()
+        logged_in(worker, "1")
+        assert len(sessions_of(other).list("1", app=other)) == 1
+        clock.now += 5
+        sessions_of(worker).revoke_all(app=worker)
+        assert sessions_of(other).list("1", app=other) == []
+
+    def test_two_revocations_within_a_second_spare_nobody_between_them(
+        self, app: Flask, clock: Clock
+    ) -> None:
+        sessions_of(app).revoke_all(app=app)
+        between = logged_in(app, "1")
+        assert is_in(between)
+        sessions_of(app).revoke_all(app=app)
+        assert not is_in(between)
+        assert is_in(logged_in(app, "1"))
+
+    def test_a_request_under_way_does_not_lift_a_revocation(self, app: Flask, clock: Clock) -> None:
+        client = logged_in(app, "1")
+        clock.now += 5
+
+        def regenerate() -> None:
+            dict(session)
+            sessions_of(app).revoke_all()
+            session.regenerate()  # type: ignore[attr-defined]
+
+        assert "Set-Cookie" not in act(client, regenerate).headers
+        assert not is_in(client)
+
+    def test_a_store_whose_clock_is_behind_revokes_all_the_same(
+        self, app: Flask, store: RecordingStore, clock: Clock
+    ) -> None:
+        client = logged_in(app, "1")
+        clock.now += 5
+        revoke = store.revoke
+
+        def slow(subject: bytes, moment: int, keep_for: int) -> int:
+            with clock.at(clock.now - 30):
+                return revoke(subject, moment, keep_for)
+
+        store.revoke = slow  # type: ignore[method-assign]
+        sessions_of(app).revoke_all(app=app)
+        assert not is_in(client)
+
+    def test_a_visitor_after_a_revocation_keeps_the_session(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        clock.freeze_monotonic()
+        worker, other = make(), make()
+        # The other worker has just asked the feed.
+        other.test_client().post("/write", json={"a": 1})
+        sessions_of(worker).revoke_all(app=worker)
+        visitor = other.test_client()
+        visitor.post("/write", json={"csrf_token": "x"})
+        clock.now += 1
+        clock.monotonic += INTERVAL
+        assert "csrf_token" in visitor.get("/read").text
+
+    def test_old_revocations_are_dropped_once_there_are_many(self) -> None:
+        feed = Feed()
+        feed.learn([(b"%d" % number, number) for number in range(1, 20_001)])
+        feed.forget(15_000)
+        assert feed.not_before([]) == 0
+        assert len(feed._revoked) == 5001
+
     def test_the_feed_is_asked_once_a_second_and_not_by_untouched_requests(
         self, app: Flask, store: RecordingStore, clock: Clock
     ) -> None:
@@ -265,6 +389,35 @@ class TestLimit:
         other = logged_in(app, "2")
         assert [is_in(one) for one in (first, second, third, other)] == [True, False, True, True]
 
+    def test_two_log_ins_at_once_do_not_end_each_other(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        app = make(SESSION_USER_LIMIT=1)
+        owned = store.owned
+        inner: list[Any] = []
+
+        def between(owners: Any) -> Any:
+            # The other one has stored its session when this one looks, and the other way round.
+            if not inner:
+                inner.append(None)
+                inner[0] = logged_in(app, "1")
+            return owned(owners)
+
+        store.owned = between  # type: ignore[method-assign]
+        outer = logged_in(app, "1")
+        assert [is_in(outer), is_in(inner[0])].count(True) == 1
+
+    def test_a_failure_after_the_log_in_is_no_error(
+        self, make: MakeStoring, store: RecordingStore
+    ) -> None:
+        app = make(SESSION_USER_LIMIT=1)
+
+        def away(owners: Any) -> Any:
+            raise StoreUnavailable("owned", "it is away")
+
+        store.owned = away  # type: ignore[method-assign]
+        assert is_in_later(app, logged_in(app, "1"))
+
     def test_entries_that_lead_nowhere_do_not_count(
         self, make: MakeStoring, store: RecordingStore
     ) -> None:
@@ -277,6 +430,14 @@ class TestLimit:
         assert not is_in(first)
         assert is_in(second)
         assert gone not in store._entries
+
+
+def is_in_later(app: Flask, client: Any) -> bool:
+    """Whether a client is in once the store is asked again."""
+    storage = sessions_of(app)._policy(app).storage
+    assert storage is not None
+    storage.store._closed_until = 0
+    return is_in(client)
 
 
 class TestKeys:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import redis
 
 from flask_fernet import ConfigurationError, StoreUnavailable
 from flask_fernet.stores.protocol import Ownership, Replaced, version_of
@@ -70,7 +71,7 @@ def test_a_database_holds_the_named_keys_and_no_others(
     store.create(address, new_record(), later(), b"o" * 16)
     store.create(b"b" * 32, record := new_record(5000), later(), None)
     store.replace(b"b" * 32, version_of(record), new_record(5000), None)
-    store.revoke(b"*", 60)  # type: ignore[attr-defined]
+    store.revoke(b"*", int(time.time()), 60)  # type: ignore[attr-defined]
     assert sorted(client.keys("*")) == [
         b"shop:revoked",
         b"shop:s:{-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_v7-_s}",
@@ -181,6 +182,59 @@ def test_a_large_record_costs_the_server_little(redis_server: RedisServer, clien
     assert sent["calls"] >= 199
     arguments = client.slowlog_get(128)
     assert not [entry for entry in arguments if entry["command"].startswith(b"EVAL")]
+
+
+def test_two_requests_after_a_rotation_leave_the_session_in_the_index(
+    redis_server: RedisServer, client: Any
+) -> None:
+    """The entry that a write has put in is not taken out by one that lost."""
+    store: Any = open_store(redis_server.url, 1.0)
+    address, old, new = os.urandom(32), b"o" * 16, b"n" * 16
+    first, second = new_record(), new_record()
+    store.create(address, first, later(), old)
+    moved = Ownership(new, old)
+    assert store.replace(address, version_of(first), second, later(), moved) is Replaced.DONE
+    assert store.replace(address, version_of(first), new_record(), later(), moved) == second
+    assert store.owned([new]) == [address]
+    assert store.owned([old]) == []
+    # And one that was ended meanwhile leaves no entry.
+    store.delete(address, new)
+    renewed = Ownership(new, new)
+    answer = store.replace(address, version_of(second), new_record(), later(), renewed)
+    assert answer is Replaced.GONE
+    assert client.keys("*u:*") == []
+
+
+def test_a_primary_that_was_demoted_is_left(redis_server: RedisServer, client: Any) -> None:
+    store: Any = open_store(redis_server.url, 1.0)
+    store.create(b"a" * 32, new_record(), later(), None)
+    connections = store._transport.connections
+    known = connections._idle[-1]
+    client.replicaof("127.0.0.1", "1")
+    try:
+        with pytest.raises(StoreUnavailable, match="a replica, which only reads"):
+            store.create(b"b" * 32, new_record(), later(), None)
+        assert known not in connections._idle
+    finally:
+        client.replicaof("NO", "ONE")
+    assert store.create(b"b" * 32, new_record(), later(), None)
+
+
+def test_a_client_of_the_apps_is_checked(redis_server: RedisServer) -> None:
+    class Own(redis.Redis):  # type: ignore[type-arg]
+        pass
+
+    with Own(port=redis_server.port) as own:
+        assert RedisStore(own).read(os.urandom(32)) is None
+    with pytest.raises(TypeError, match="one of redis or valkey"):
+        RedisStore(object())
+    with (
+        redis.Redis(port=redis_server.port, decode_responses=True) as decoding,
+        pytest.raises(ValueError, match="must not decode responses"),
+    ):
+        RedisStore(decoding)
+    with redis_server.client() as plain, pytest.raises(ValueError, match="must not have a brace"):
+        RedisStore(plain, prefix="{a}")
 
 
 class TestOutage:
@@ -322,7 +376,7 @@ def test_a_user_with_the_documented_rights_can_do_everything(
         assert [check.message for check in store.check() if not check.ok] == []  # type: ignore[attr-defined]
         address, record = b"a" * 32, new_record(5000)
         store.create(address, record, later(), b"o" * 16)
-        store.revoke(b"*", 60)  # type: ignore[attr-defined]
+        store.revoke(b"*", int(time.time()), 60)  # type: ignore[attr-defined]
         newer = new_record()
         ownership = Ownership(b"p" * 16, b"o" * 16)
         assert store.replace(address, version_of(record), newer, later(), ownership) is (
@@ -360,7 +414,7 @@ def test_checks_say_what_endangers_sessions(redis_server: RedisServer, client: A
         ("redis://localhost:port", "an option, a port"),
         ("redis://localhost?bogus=1", "an option, a port"),
         ("redis://localhost?prefix={a}", "a prefix that cannot be used"),
-        ("redis://localhost?timeout=never", "timeout in SESSION_STORE must be a number above 0"),
+        ("redis://localhost?timeout=never", "timeout in SESSION_STORE must be a number from 0.001"),
         ("redis://localhost?max_connections=0", "max_connections in SESSION_STORE must be"),
         ("redis://localhost?replica=True", "must not have 'replica'"),
         ("redis+tcp://localhost", r"redis\+sentinel:// or redis\+cluster://"),
@@ -370,6 +424,7 @@ def test_checks_say_what_endangers_sessions(redis_server: RedisServer, client: A
         ("redis+sentinel://:1/service", "an option, a port"),
         ("redis+sentinel://localhost/service?bogus=1", "an option, a port"),
         ("redis+cluster://localhost?bogus=1", "an option, a port"),
+        ("redis+cluster://localhost/3", "a database"),
         ("redis://[::1", "a valid URL"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 import stat
 import threading
@@ -156,9 +157,8 @@ def test_a_writer_that_lost_sees_the_newest_record_under_repeatable_read(
     store, other = SQLStore(engine), SQLStore(engine)
     store.create(b"a" * 32, first := new_record(), later(), None)
     assert store.read(b"a" * 32) == first
-    assert other.replace(b"a" * 32, version_of(first), second := new_record(), None) is (
-        Replaced.DONE
-    )
+    second = new_record()
+    assert other.replace(b"a" * 32, version_of(first), second, None) is Replaced.DONE
     assert store.replace(b"a" * 32, version_of(first), new_record(), None) == second
     engine.dispose()
 
@@ -268,6 +268,46 @@ def in_threads(number: int, act: Callable[[], None]) -> None:
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_an_error_of_a_signal_leaves_no_busy_connection(postgres_server: PostgresServer) -> None:
+    """A worker's time-out may be an ordinary exception, in the middle of a statement."""
+    store = emptied(postgres_server.url)
+    store.create(b"a" * 32, record := new_record(), later(), None)
+
+    class TimeIsUp(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise TimeIsUp
+
+    former = signal.signal(signal.SIGALRM, interrupt)
+    processes = frozen(postgres_server)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.3)
+        with pytest.raises(TimeIsUp):
+            store.read(b"a" * 32)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+    assert [store.read(b"a" * 32) for _ in range(4)] == [record] * 4
+
+
+def test_a_row_that_stays_locked_is_an_outage_of_that_row(maria_server: MariaServer) -> None:
+    store = emptied(maria_server.url)
+    store.create(b"a" * 32, new_record(), later(), None)
+    holder = sa.create_engine(maria_server.url)
+    with holder.begin() as connection:
+        connection.execute(sa.update(store._sessions).values(expires=later()))
+        quick: Any = open_store(maria_server.url, 5.0)
+        with quick._runner.engine().connect() as session:
+            session.exec_driver_sql("SET SESSION innodb_lock_wait_timeout=1")
+        with pytest.raises(StoreUnavailable) as error:
+            quick.delete(b"a" * 32)
+        assert "locked" in str(error.value) or "in time" in str(error.value)
+    holder.dispose()
 
 
 def test_every_connection_in_use_is_an_outage(postgres_server: PostgresServer) -> None:

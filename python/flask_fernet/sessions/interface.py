@@ -246,7 +246,7 @@ class EncryptedSessionInterface(FallbackInterface):
             if warning not in self._warned:
                 self._warned.add(warning)
                 logger.warning(warning)
-        if policy.absolute_lifetime is not None:
+        if policy.absolute_lifetime is not None or policy.storage is not None:
             regenerate_at_login()
         return policy
 

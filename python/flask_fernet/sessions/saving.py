@@ -13,7 +13,7 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
 from .._core import CREATED, Policy, Provenance, SessionKeys, inflate, is_reference
-from ..errors import ConfigurationError, SessionTooLarge
+from ..errors import ConfigurationError, SessionTooLarge, UnreadablePayload
 from ..log import logger
 from ..stored.state import note_of
 from .lifetimes import take_creation
@@ -96,7 +96,8 @@ class SavingFallback(StoringInterface):
             # Not earlier: a broken configuration must not fail a request that writes nothing.
             policy, now = self._policy(app), time.time()
             if policy.stores:
-                self._save_new(StoredSave(app, session, response, policy, now, cookie))
+                began = self._began(app, policy, session, provenance)
+                self._save_new(StoredSave(app, session, response, policy, now, cookie), began)
                 return
             save = _Save(app, session, response, policy, now, name, attributes)
         if save is not None and is_due and not save.is_fresh(provenance):
@@ -105,6 +106,26 @@ class SavingFallback(StoringInterface):
             self._reissue(save, reissued)
         elif app.debug and provenance is not None:
             self._warn_of_lost_changes(app, session, provenance)
+
+    def _began(
+        self, app: Flask, policy: Policy, session: SessionMixin, provenance: Provenance | None
+    ) -> int | None:
+        """When a session began that came in its cookie and moves to the store, in seconds since the
+        epoch; ``None`` if it begins now.
+        """
+        if provenance is None or provenance.payload is None or policy.storage is None:
+            return None
+        if vars(session).get(CREATED, 0) is None:
+            # It was regenerated, or cleared.
+            return None
+        try:
+            before, _ = take_creation(self._load(app, provenance.payload), 0)
+        except UnreadablePayload:
+            return None
+        key = policy.storage.user_key
+        if not isinstance(before, Mapping) or before.get(key) != session.get(key):
+            return None
+        return creation_of(session, provenance.issued_at)
 
     def _write(self, save: _Save) -> None:
         """Sets the cookie to the session as it is now."""

@@ -11,7 +11,7 @@ from flask.sessions import SecureCookieSession
 
 from .._core import CREATED, PROVENANCE, Provenance
 from ..errors import ConfigurationError, Reason
-from ..stored.ghost import is_ghost, vanish
+from ..stored.ghost import appear, is_ghost
 from ..stored.records import ID_BYTES, handle_of
 from ..stored.state import note_of
 from ..tracebacks import frameless
@@ -33,6 +33,9 @@ class StoredMixin:
         cookies. It may be shown, and opens nothing.
         """
         note = note_of(self)
+        if is_ghost(self):
+            # A cookie from before a log-in must not lead to what is kept by the handle.
+            appear(self)
         if note is not None and not note.revoked and note.lost is None:
             return note.handle
         storage = _present_storage()
@@ -59,12 +62,12 @@ class StoredMixin:
                 )
             self.clear()  # type: ignore[attr-defined]
             return False
-        ended = note.host._revoke(note.app, note)
-        note.revoked = True
         if is_ghost(self):
-            vanish(self)
-        else:
-            self.clear()  # type: ignore[attr-defined]
+            # A cookie from before a log-in must not end the session that began with it.
+            appear(self)
+        ended = note.lost is None and note.host._revoke(note.app, note)
+        note.revoked = note.revoked or ended
+        self.clear()  # type: ignore[attr-defined]
         return ended
 
 

@@ -1,12 +1,12 @@
-"""Stored sessions between Flask and the store: opened as ghosts, and saved when they changed."""
+"""Stored sessions between Flask and the store: saved when they changed, or are due."""
 
 from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
@@ -18,26 +18,20 @@ from ..errors import (
     SessionRejected,
     SessionTooLarge,
     StoreUnavailable,
-    UnreadablePayload,
 )
-from ..log import logger
-from ..signals import session_conflict, store_unavailable
-from ..stored import exchange, owners
-from ..stored.exchange import Change, Exchange, Identity, Outcome, Saved, Terms
-from ..stored.ghost import appear, fill, ghost_class, is_ghost, new_ghost
-from ..stored.merging import merge
-from ..stored.records import ID_BYTES, MAX_PAYLOAD, Snapshot, opened
+from ..signals import session_conflict
+from ..stored import changes, exchange
+from ..stored.changes import Change, Identity, Outcome, Saved
+from ..stored.ghost import appear, is_ghost
+from ..stored.records import ID_BYTES, MAX_PAYLOAD
 from ..stored.state import StoredNote, note_of
 from .lifetimes import CLEARED
-from .payload import MARK, PayloadInterface
 from .session import DRAWN_ID, remember_creation
 from .storage import Storage
+from .stored_reading import ReadingInterface
 
 if TYPE_CHECKING:
     from flask import Flask, Response
-    from flask.sessions import SecureCookieSession
-
-T = TypeVar("T")
 
 #: What every key begins with that an app must not set.
 RESERVED = "flask-fernet:"
@@ -89,191 +83,10 @@ class StoredSave:
         return bool(self.response.cache_control.public)
 
 
-class _Terms(Terms):
-    """What an app's configuration says, by way of its interface."""
-
-    __slots__ = ("_app", "_interface", "_policy")
-
-    def __init__(
-        self, interface: StoringInterface, app: Flask, policy: Policy, storage: Storage
-    ) -> None:
-        self._interface = interface
-        self._app = app
-        self._policy = policy
-        self.keys = storage.records
-        self.now = time.time()
-        self.lifetime = storage.lifetime
-        self.absolute_lifetime = policy.absolute_lifetime
-        self.user_key = storage.user_key
-        self.user_limit = storage.user_limit
-        self.feed = storage.feed
-
-    def open(self, address: bytes, record: bytes) -> Snapshot:
-        """See :meth:`Terms.open`."""
-        try:
-            return opened(self.keys, address, record)
-        except SessionRejected as error:
-            if error.reason is not Reason.UNAUTHENTIC or not self.keys.may_be_newer(record):
-                raise
-        newer = self._interface._newer_policy(self._app, self._policy)
-        if newer is None or newer.storage is None:
-            raise SessionRejected(Reason.UNAUTHENTIC)
-        self.keys = newer.storage.records
-        return opened(self.keys, address, record)
-
-    def read(self, payload: bytes) -> tuple[bytes, dict[str, Any]]:
-        """See :meth:`Terms.read`."""
-        try:
-            data = self._interface._load(self._app, payload)
-            base = self._interface._inflated(payload)
-        except UnreadablePayload:
-            raise SessionRejected(Reason.UNDECODABLE) from None
-        if not isinstance(data, dict):
-            raise SessionRejected(Reason.UNDECODABLE)
-        # What begins with the mark was packed by the serializer's side, see `_pack`.
-        return payload if base.startswith(MARK) else base, data
-
-    def dump(self, data: Mapping[str, Any]) -> bytes:
-        """See :meth:`Terms.dump`."""
-        return self._interface._dump(self._app, data)
-
-    def pack(self, payload: bytes) -> bytes:
-        """See :meth:`Terms.pack`. Only ``"always"`` compresses: a record need not fit anywhere."""
-        if self._policy.compression != "always":
-            return payload
-        return next(self._interface._compressed(payload, "always"))
-
-    def merge(
-        self, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-    ) -> tuple[dict[str, Any], Sequence[str]]:
-        """See :meth:`Terms.merge`."""
-        interface = self._interface
-        hook = getattr(interface.merge_sessions, "__func__", None)
-        if hook is StoringInterface.merge_sessions:
-            return interface._merge(self._app, base, mine, theirs)
-        return interface.merge_sessions(self._app, base, mine, theirs), ()
-
-
-class StoringInterface(PayloadInterface):
+class StoringInterface(ReadingInterface):
     """Opens and saves the sessions that lie in a store."""
 
     __slots__ = ()
-
-    def merge_sessions(
-        self, app: Flask, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-    ) -> dict[str, Any]:
-        """The session that is stored when another request has changed it too. May be overridden:
-        return ``mine`` for "the last one wins", or raise :class:`SessionConflict`.
-
-        :param base: the session as this request has read it.
-        :param mine: the session as this request wants to store it.
-        :param theirs: the session as it is in the store now.
-        """
-        return self._merge(app, base, mine, theirs)[0]
-
-    def _merge(
-        self, app: Flask, base: dict[str, Any], mine: dict[str, Any], theirs: dict[str, Any]
-    ) -> tuple[dict[str, Any], Sequence[str]]:
-        return merge(base, mine, theirs, lambda value: self._dump(app, {"": value}))
-
-    def _stored(
-        self,
-        app: Flask,
-        policy: Policy,
-        id: bytes,
-        generation: bytes,
-        issued_at: int,
-        newest: bool,
-    ) -> SecureCookieSession:
-        """The stored session to which a token refers, not read yet. Also called by the native path.
-
-        :param newest: whether the token is as it would be written now.
-        """
-        assert policy.storage is not None  # noqa: S101 - the caller has checked
-        records = policy.storage.records
-        note = StoredNote(self, app, records, id, generation, issued_at, newest)
-        ghosts = ghost_class(self.session_class)
-        if ghosts is not None:
-            return new_ghost(ghosts, note)  # type: ignore[no-any-return]
-        session = self._read_session(app, note)
-        if not hasattr(session, "__dict__"):
-            raise ConfigurationError(
-                "SESSION_STORE needs a session_class whose instances have a __dict__."
-            )
-        session.__dict__[STORED] = note
-        return session
-
-    def _revoke(self, app: Flask, note: StoredNote) -> bool:
-        """Ends the session to which a note belongs. Returns whether it was there."""
-        policy = self._policy(app)
-        if policy.storage is None:
-            raise ConfigurationError("SESSION_STORE was removed while a request was under way.")
-        terms = self._terms(app, policy, policy.storage)
-        ended = self._drive(app, policy.storage, owners.ended(terms, note.address))
-        if ended:
-            self._state.count_store_event("ended")
-        return ended
-
-    def _read(self, app: Flask, ghost: Any) -> None:
-        """Reads the session of a ghost."""
-        fill(ghost, self._read_session(app, ghost.__dict__[STORED]))
-
-    def _read_session(self, app: Flask, note: StoredNote) -> SecureCookieSession:
-        """The session to which a note belongs, or a new one in its place.
-
-        :raises StoreUnavailable: if the store does not answer.
-        """
-        if note.failure is not None:
-            raise StoreUnavailable(note.failure.operation, note.failure.problem, at_once=True)
-        policy = self._policy(app)
-        storage = policy.storage
-        if storage is None:
-            raise ConfigurationError("SESSION_STORE was removed while a request was under way.")
-        terms = self._terms(app, policy, storage)
-        try:
-            loaded = self._drive(app, storage, exchange.load(terms, note.address, note.generation))
-        except StoreUnavailable as error:
-            note.failure = error
-            if storage.is_readonly:
-                return self.session_class()
-            raise
-        except SessionRejected as error:
-            note.lost = error.reason
-            if isinstance(error, exchange.Superseded):
-                note.superseded_at = error.since
-            return self._reject(app, error.reason, "")
-        self._state.count_store_event("read")
-        note.take(loaded)
-        session = self.session_class(loaded.data)
-        remember_creation(session, loaded.snapshot.created)
-        return session
-
-    def _reject(self, app: Flask, reason: Reason, token: str) -> SecureCookieSession:
-        """Counts a refused cookie, and gives a new session in its place."""
-        raise NotImplementedError
-
-    def _newer_policy(self, app: Flask, policy: Policy) -> Policy | None:
-        """The policy with the keys that the ring has received since; ``None`` if it has not."""
-        raise NotImplementedError
-
-    def _terms(self, app: Flask, policy: Policy, storage: Storage) -> Terms:
-        """What the configuration says, for one exchange."""
-        return _Terms(self, app, policy, storage)
-
-    def _drive(self, app: Flask, storage: Storage, asked: Exchange[T]) -> T:
-        """Carries an exchange out.
-
-        :raises StoreUnavailable: if the store does not answer. This has been counted, logged and
-            signalled.
-        """
-        try:
-            return exchange.drive(asked, storage.store)
-        except StoreUnavailable as error:
-            self._state.count_store_event("breaker" if error.at_once else "unavailable")
-            if self._log_limit.allows(StoreUnavailable):
-                logger.error("%s", error)
-            store_unavailable.send(app, operation=error.operation, error=error)
-            raise
 
     def _save_noted(
         self, app: Flask, session: SessionMixin, response: Response, policy: Policy
@@ -290,7 +103,7 @@ class StoringInterface(PayloadInterface):
             return
         if note.revoked:
             if save.session and self.should_set_cookie(save.app, save.session):
-                self._save_new(save)
+                self._save_anew(save)
             else:
                 self._delete_cookie(save)
             return
@@ -319,9 +132,13 @@ class StoringInterface(PayloadInterface):
 
     @staticmethod
     def _is_due(save: StoredSave, note: StoredNote) -> bool:
-        """Whether the cookie of an unchanged session may have to be renewed."""
-        if save.now - note.issued_at < save.policy.refresh_from:
-            return False
+        """Whether the cookie of a session that was not read may have to be renewed."""
+        is_old = save.now - note.issued_at >= save.policy.stored_refresh_from
+        return is_old and StoringInterface._refreshes(save)
+
+    @staticmethod
+    def _refreshes(save: StoredSave) -> bool:
+        """Whether sessions are renewed that were not changed."""
         return save.app.config["SESSION_REFRESH_EACH_REQUEST"] and not save.is_public
 
     def _save_lost(self, save: StoredSave, note: StoredNote) -> None:
@@ -339,10 +156,25 @@ class StoringInterface(PayloadInterface):
             if is_recent and session.get(save.storage.user_key) is None:
                 self._report(save, Saved(Outcome.SUPERSEDED))
                 return
-        self._save_new(save)
+        self._save_anew(save)
 
-    def _save_new(self, save: StoredSave) -> None:
-        """Puts a session that is not in the store into it."""
+    def _save_anew(self, save: StoredSave) -> None:
+        """Saves a session in place of one that has ended, where new sessions are."""
+        if save.policy.stores:
+            self._save_new(save)
+        else:
+            del vars(save.session)[STORED]
+            self._save(save.app, save.session, save.response)
+
+    def _save(self, app: Flask, session: SessionMixin | None, response: Response) -> None:
+        """Saves any session."""
+        raise NotImplementedError
+
+    def _save_new(self, save: StoredSave, began: int | None = None) -> None:
+        """Puts a session that is not in the store into it.
+
+        :param began: when the session began, in seconds since the epoch, if it was in its cookie.
+        """
         session, data = save.session, dict(save.session)
         id = _new_id(session)
         # Whatever fails now: Flask saves the same session again, with its response to the error.
@@ -352,7 +184,7 @@ class StoringInterface(PayloadInterface):
         vars(session)[STORED] = note
         payload = self._stored_payload(save, data)
         terms = self._terms(save.app, save.policy, save.storage)
-        creation = exchange.create(terms, note.address, data, payload)
+        creation = changes.create(terms, note.address, data, payload, began)
         try:
             saved = self._drive(save.app, save.storage, creation)
         except StoreUnavailable:
@@ -379,12 +211,16 @@ class StoringInterface(PayloadInterface):
         is_overridden = not self._is_flasks("should_set_cookie")
         if is_overridden and not self.should_set_cookie(save.app, session):
             return
-        is_old = save.now - note.issued_at >= save.policy.refresh_from
+        # The record and its cookie are renewed together; one of them may have failed.
+        renewed_at = min(note.issued_at, before.snapshot.renewed_at)
+        is_old = save.now - renewed_at >= save.policy.stored_refresh_from
         if changed or identity is not Identity.SAME or session.modified:
-            renew = is_old
+            renew = is_old and not save.is_public
         else:
             renew = (
-                is_old and self._is_due(save, note) and self.should_set_cookie(save.app, session)
+                is_old
+                and self._refreshes(save)
+                and (is_overridden or self.should_set_cookie(save.app, session))
             )
         is_current = note.is_newest and before.snapshot.key == 0
         reissue = not is_current and session.accessed and not save.is_public
@@ -394,7 +230,7 @@ class StoringInterface(PayloadInterface):
             change = Change(note.address, before, data, payload, identity, renew)
             terms = self._terms(save.app, save.policy, save.storage)
             try:
-                saved = self._drive(save.app, save.storage, exchange.save(terms, change))
+                saved = self._drive(save.app, save.storage, changes.save(terms, change))
             except SessionRejected:
                 # The newest record does not open, and nothing is ever written over such a record.
                 saved = Saved(Outcome.GONE)
@@ -403,8 +239,9 @@ class StoringInterface(PayloadInterface):
                     # A refresh never fails.
                     return
                 is_away = isinstance(error, StoreUnavailable)
-                # A log-out that was not made is never hidden.
-                if is_away and save.storage.is_readonly and identity is not Identity.LOGGED_OUT:
+                # That a user was not logged out, or stays another one, is never hidden.
+                is_hidden = identity is Identity.SAME or before.user is None
+                if is_away and save.storage.is_readonly and is_hidden:
                     return
                 raise
             self._report(save, saved)
@@ -420,12 +257,12 @@ class StoringInterface(PayloadInterface):
             remember_creation(session, saved.loaded.snapshot.created)
         else:
             self._state.count_store_event("unchanged")
-        is_new = generation != note.generation
+        is_new = generation != note.generation or note.is_regenerated
         if renew or is_new or is_overridden:
             note.issued_at = int(save.now)
         elif not (reissue and not note.is_newest):
             return
-        note.generation, note.is_newest = generation, True
+        note.generation, note.is_newest, note.is_regenerated = generation, True, False
         self._send_cookie(save, note.id, generation, note.issued_at)
 
     @staticmethod

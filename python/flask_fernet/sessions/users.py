@@ -7,12 +7,17 @@ from typing import TYPE_CHECKING
 from flask import current_app, has_request_context, session
 
 from ..errors import ConfigurationError
-from ..stored import owners
+from ..stored import changes, owners
+from ..stored.changes import Change, Identity
+from ..stored.exchange import is_revoked
+from ..stored.feed import MARGIN
+from ..stored.ghost import appear, is_ghost
 from ..stored.owners import SessionInfo
 from ..stored.records import address_of
 from ..stored.state import StoredNote, note_of
 from ..stores.protocol import OwnedSessions, Revocations
 from ..tracebacks import frameless
+from .session import remember_creation
 from .storage import Storage
 from .storing import StoringInterface
 
@@ -82,17 +87,43 @@ class UsersInterface(StoringInterface):
         if not isinstance(store, Revocations):
             owners.require(store, OwnedSessions, "finds the sessions of a user")
         terms = self._terms(app, self._policy(app), storage)
-        kept = None
-        if keep_current and has_request_context():
-            if session.get(storage.user_key) is not None:
-                # It must begin after the revocation, which it does when it is saved.
-                session.regenerate()  # type: ignore[attr-defined]
-            note = _current_note()
-            kept = None if note is None else note.address
+        note = self._regenerated(app, storage, user) if keep_current else None
+        kept = None if note is None else note.address
         count = self._drive(app, storage, owners.ended_of(terms, store, user, kept))
+        if note is not None and is_revoked(terms, note.loaded):
+            # The store's clock is far ahead of ours.
+            self._regenerated(app, storage, user)
         for _ in range(count):
             self._state.count_store_event("ended")
         return count
+
+    def _regenerated(self, app: Flask, storage: Storage, user: object) -> StoredNote | None:
+        """The note on the present session, if it is one of this user's. It has been given a new
+        beginning, which is later than a revocation that is made now.
+        """
+        note = _current_note()
+        if note is None:
+            return None
+        if note.has_ended:
+            return None
+        before = note.loaded
+        if before.user is None or str(before.user) != str(user):
+            return None
+        terms = self._terms(app, self._policy(app), storage)
+        begins = int(terms.now) + 2 * MARGIN + 1
+        if terms.feed is not None:
+            begins = max(begins, terms.feed.not_before(terms.tags(before.user)))
+        # At once, and not at the end of the request: another one of this browser may be under way.
+        change = Change(
+            note.address, before, before.data, before.base, Identity.LOGGED_IN, True, begins
+        )
+        saved = self._drive(app, storage, changes.save(terms, change), note)
+        if saved.loaded is None:
+            return None
+        note.take(saved.loaded)
+        note.generation, note.is_regenerated = saved.generation, True
+        remember_creation(session, saved.loaded.snapshot.created)
+        return note
 
     @frameless
     def revoke_all(self, *, app: Flask | None = None) -> None:
@@ -126,4 +157,9 @@ def _current_note() -> StoredNote | None:
     """The note on the present request's session, if it is a stored one."""
     if not has_request_context():
         return None
-    return note_of(session._get_current_object())  # type: ignore[attr-defined]
+    current = session._get_current_object()  # type: ignore[attr-defined]
+    if is_ghost(current):
+        # Its cookie may be from before a log-in.
+        appear(current)
+    note = note_of(current)
+    return None if note is None or note.lost is not None or note.revoked else note

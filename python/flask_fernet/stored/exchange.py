@@ -7,29 +7,21 @@ store, and an asynchronous driver can do the same with ``await``.
 
 from __future__ import annotations
 
-import enum
-import itertools
-import random
-import secrets
 import time
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from .._core import RecordKeys
-from ..errors import Reason, SessionConflict, SessionRejected, StoreUnavailable
-from ..stores.protocol import Ownership, Replaced, version_of
-from .feed import Feed
+from ..errors import ConfigurationError, Reason, SessionRejected, StoreUnavailable
+from .feed import KEPT_FOR, Feed
 from .outage import GuardedStore
-from .records import GENERATION_BYTES, Loaded, Snapshot, owner_tags, tag_at, tags_to_find
+from .records import Loaded, Snapshot, owner_tags, tag_at, tags_to_find
 
 T = TypeVar("T")
 
-#: Seconds for which the changes of two requests are merged again and again.
-MERGE_FOR = 3.0
-#: Longest pause between two attempts, in seconds.
-MAX_PAUSE = 0.05
-#: Seconds for which the record of a session that became empty stays, for others that write to it.
-EMPTY_FOR = 60
+#: Seconds for which a log-in waits before it ends another one of the same second. Two log-ins at
+#: once must not end each other.
+TIE_WAIT = 0.05
 
 
 class Operation(NamedTuple):
@@ -133,8 +125,20 @@ class Terms:
         return expires
 
     def tags(self, user: object) -> list[bytes]:
-        """The tags of a user under each key; none for nobody."""
+        """The tags of a user under each key; none for nobody.
+
+        :raises ConfigurationError: if the user cannot be indexed.
+        """
         return [] if user is None else owner_tags(self.keys, user)
+
+    def tags_of_read(self, user: object) -> list[bytes]:
+        """The same for a user that was read; none for one that cannot be indexed, because
+        ``SESSION_USER_KEY`` was another one then.
+        """
+        try:
+            return self.tags(user)
+        except ConfigurationError:
+            return []
 
 
 class Superseded(SessionRejected):
@@ -153,276 +157,56 @@ def load(terms: Terms, address: bytes, generation: bytes) -> Exchange[Loaded]:
 
     :raises SessionRejected: if it has gone, was superseded, expired or revoked, or does not open.
     """
-    yield from _follow_revocations(terms)
+    yield from follow_revocations(terms)
     record = yield Operation("read", (address,))
     if record is None:
         raise SessionRejected(Reason.GONE)
-    loaded = _loaded(terms, address, record)
+    loaded = read_record(terms, address, record)
     snapshot = loaded.snapshot
     if snapshot.generation != generation:
         raise Superseded(snapshot.created)
     if terms.now > terms.expires(snapshot.renewed_at, snapshot.created):
         raise SessionRejected(Reason.EXPIRED)
-    if _is_revoked(terms, loaded):
+    if is_revoked(terms, loaded):
         raise SessionRejected(Reason.REVOKED)
     return loaded
 
 
-def _loaded(terms: Terms, address: bytes, record: bytes) -> Loaded:
+def read_record(terms: Terms, address: bytes, record: bytes) -> Loaded:
+    """The session in a record.
+
+    :raises SessionRejected: if it does not open.
+    """
     snapshot = terms.open(address, record)
     base, data = terms.read(snapshot.payload)
     return Loaded(snapshot, base, data, data.get(terms.user_key))
 
 
-def _is_revoked(terms: Terms, loaded: Loaded) -> bool:
+def is_revoked(terms: Terms, loaded: Loaded) -> bool:
+    """Whether a session began before a revocation that is known and concerns it."""
     if terms.feed is None or terms.feed.is_empty:
         return False
-    return loaded.snapshot.created < terms.feed.not_before(terms.tags(loaded.user))
+    return loaded.snapshot.created < terms.feed.not_before(terms.tags_of_read(loaded.user))
 
 
-def _follow_revocations(terms: Terms, *, now: bool = False) -> Exchange[None]:
+def follow_revocations(terms: Terms, *, now: bool = False) -> Exchange[None]:
     """Asks the feed, if that is due or has to be done now."""
     feed = terms.feed
     if feed is None or not (feed.is_due() or now):
         return
     try:
         feed.learn((yield Operation("revoked_since", (feed.since,))))
+        feed.forget(int(terms.now) - max(terms.lifetime, KEPT_FOR))
     except StoreUnavailable:
         feed.ask_again()
         raise
-
-
-class Identity(enum.Enum):
-    """What a request did to whose session it is."""
-
-    SAME = enum.auto()
-    #: The user is another one than the session had: a log-in.
-    LOGGED_IN = enum.auto()
-    #: The session has no user any more.
-    LOGGED_OUT = enum.auto()
-    #: ``regenerate()`` was called.
-    REGENERATED = enum.auto()
-    #: ``clear()`` was called.
-    CLEARED = enum.auto()
-
-
-class Change(NamedTuple):
-    """A session as a request wants it to be."""
-
-    address: bytes
-    #: The session as this request has read it.
-    before: Loaded
-    data: dict[str, Any]
-    #: The data, serialised and not compressed.
-    payload: bytes
-    identity: Identity
-    #: Whether the record's expiry begins again.
-    renew: bool
-
-
-class Outcome(enum.Enum):
-    """What became of a change."""
-
-    WRITTEN = "written"
-    #: Another request had written too, and both changes are in the record.
-    MERGED = "merged"
-    #: Another request has logged in or out meanwhile. Nothing was written.
-    SUPERSEDED = "superseded"
-    #: The session was ended meanwhile. Nothing was written.
-    GONE = "gone"
-
-
-class Saved(NamedTuple):
-    """What became of a change, and of the session."""
-
-    outcome: Outcome
-    generation: bytes = b""
-    #: The session as it is in the store; ``None`` if nothing was written, or nothing is left.
-    loaded: Loaded | None = None
-    #: Keys that both requests had changed.
-    conflicts: Sequence[str] = ()
-
-
-def create(
-    terms: Terms, address: bytes, data: Mapping[str, Any], payload: bytes
-) -> Exchange[Saved]:
-    """Puts a new session into the store."""
-    user = data.get(terms.user_key)
-    tags = terms.tags(user)
-    generation = secrets.token_bytes(GENERATION_BYTES)
-    created = yield from _beginning(terms, tags)
-    renewed_at = int(terms.now)
-    record = terms.keys.seal(address, generation, created, renewed_at, terms.pack(payload))
-    expires = terms.expires(renewed_at, created)
-    was_created = yield Operation("create", (address, record, expires, tag_at(tags, 0)))
-    if not was_created:
-        there = yield Operation("read", (address,))
-        if there is None or version_of(there) != version_of(record):
-            # An id is never drawn twice.
-            raise SessionConflict("A new session could not be stored: its address is in use.")
-    yield from _keep_to_limit(terms, user, address)
-    snapshot = Snapshot(generation, created, renewed_at, payload, 0, version_of(record))
-    loaded = Loaded(snapshot, payload, dict(data), user)
-    return Saved(Outcome.WRITTEN, generation, loaded)
-
-
-def _beginning(terms: Terms, tags: Sequence[bytes]) -> Exchange[int]:
-    """The creation time of a session that begins now: after every revocation so far."""
-    if terms.feed is None:
-        return int(terms.now)
-    # A log-in must not be refused because of a revocation that this worker does not know of yet.
-    yield from _follow_revocations(terms, now=bool(tags))
-    return max(int(terms.now), terms.feed.not_before(tags))
-
-
-def save(terms: Terms, change: Change) -> Exchange[Saved]:
-    """Writes a changed session, together with what other requests have written meanwhile.
-
-    :raises SessionConflict: if that cannot be done in three seconds.
-    :raises SessionRejected: if the newest record does not open.
-    """
-    attempt = yield from _first_attempt(terms, change)
-    deadline: float | None = None
-    for number in itertools.count():
-        arguments = attempt.arguments(terms, change.address)
-        answer = yield Operation("replace", arguments)
-        if answer is Replaced.DONE:
-            break
-        if answer is Replaced.GONE:
-            return Saved(Outcome.GONE)
-        if deadline is None:
-            deadline = time.monotonic() + MERGE_FOR
-        elif time.monotonic() > deadline:
-            raise SessionConflict("The session is written to faster than changes can be merged.")
-        if number:
-            yield Wait(random.uniform(0, min(MAX_PAUSE, 0.001 * 2**number)))  # noqa: S311
-        theirs = _loaded(terms, change.address, answer)
-        merged = _next_attempt(terms, change, attempt, theirs)
-        if merged is None:
-            return Saved(Outcome.SUPERSEDED)
-        attempt = merged
-    if attempt.is_empty:
-        # Only now: another request may have put something in.
-        yield Operation("delete", (change.address, None))
-    elif attempt.user is not None and attempt.user != change.before.user:
-        yield from _keep_to_limit(terms, attempt.user, change.address)
-    outcome = Outcome.MERGED if attempt.is_merged else Outcome.WRITTEN
-    loaded = None if attempt.is_empty else attempt.written(terms, version_of(arguments[2]))
-    return Saved(outcome, attempt.generation, loaded, attempt.conflicts)
-
-
-class _Attempt(NamedTuple):
-    """One attempt to write a session over a record."""
-
-    #: The record that is replaced.
-    over: Loaded
-    data: dict[str, Any]
-    payload: bytes
-    generation: bytes
-    created: int
-    renew: bool
-    user: object
-    is_merged: bool = False
-    conflicts: Sequence[str] = ()
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.data
-
-    def renewed_at(self, terms: Terms) -> int:
-        """When the record's expiry was last set, in seconds since the epoch."""
-        return int(terms.now) if self.renew else self.over.snapshot.renewed_at
-
-    def written(self, terms: Terms, version: bytes) -> Loaded:
-        """The session as this attempt has written it."""
-        renewed_at = self.renewed_at(terms)
-        snapshot = Snapshot(self.generation, self.created, renewed_at, self.payload, 0, version)
-        return Loaded(snapshot, self.payload, self.data, self.user)
-
-    def arguments(self, terms: Terms, address: bytes) -> tuple[Any, ...]:
-        """The arguments of ``replace``."""
-        over = self.over.snapshot
-        renewed_at = self.renewed_at(terms)
-        payload = terms.pack(self.payload)
-        record = terms.keys.seal(address, self.generation, self.created, renewed_at, payload)
-        if self.user is self.over.user and not self.renew and over.key == 0 and self.data:
-            # As most writes are.
-            return address, over.version, record, None, None
-        tag = tag_at(terms.tags(self.user), 0)
-        former = tag_at(terms.tags(self.over.user), over.key)
-        ownership, expires = None, None
-        if self.renew or tag != former:
-            ownership = Ownership(tag, former)
-            expires = terms.expires(renewed_at, self.created)
-        if self.is_empty:
-            ownership, expires = Ownership(None, former), int(terms.now) + EMPTY_FOR
-        return address, over.version, record, expires, ownership
-
-
-def _first_attempt(terms: Terms, change: Change) -> Exchange[_Attempt]:
-    before = change.before.snapshot
-    user = change.data.get(terms.user_key)
-    attempt = _Attempt(
-        change.before,
-        change.data,
-        change.payload,
-        before.generation,
-        before.created,
-        change.renew,
-        user,
-    )
-    if change.identity is Identity.SAME:
-        return attempt
-    created = yield from _beginning(terms, terms.tags(user))
-    generation = secrets.token_bytes(GENERATION_BYTES)
-    return attempt._replace(generation=generation, created=created, renew=True)
-
-
-def _next_attempt(
-    terms: Terms, change: Change, attempt: _Attempt, theirs: Loaded
-) -> _Attempt | None:
-    """An attempt that replaces the newest record; ``None`` if this request's changes are dropped.
-
-    See section "Two requests at once" of ``docs/stores.md``.
-    """
-    before, newest = change.before.snapshot, theirs.snapshot
-    mine_wholly = attempt._replace(over=theirs, is_merged=True)
-    if change.identity in (Identity.LOGGED_OUT, Identity.CLEARED):
-        # Nothing of the former session survives.
-        return mine_wholly
-    user = change.data.get(terms.user_key)
-    same_generation = newest.generation == before.generation
-    if change.identity is Identity.LOGGED_IN and theirs.user not in (None, user):
-        return mine_wholly
-    if change.identity is Identity.LOGGED_IN and not same_generation and theirs.user is None:
-        # They logged out, or cleared the session.
-        return mine_wholly
-    if not same_generation and (change.identity is Identity.SAME or theirs.user != user):
-        return None
-    # Read once more: nested data of the first reading may have been changed in place.
-    _, base = terms.read(change.before.base)
-    data, conflicts = terms.merge(base, dict(change.data), dict(theirs.data))
-    generation, created = attempt.generation, attempt.created
-    if not same_generation or change.identity is Identity.SAME:
-        # The second click on "log in" adopts what the first has done.
-        generation, created = newest.generation, newest.created
-    return attempt._replace(
-        over=theirs,
-        data=data,
-        payload=terms.dump(data),
-        generation=generation,
-        created=created,
-        user=data.get(terms.user_key),
-        is_merged=True,
-        conflicts=conflicts,
-    )
 
 
 def end(terms: Terms, address: bytes, before: Loaded | None) -> Exchange[bool]:
     """Ends a session. Returns whether it was there."""
     tag = None
     if before is not None:
-        tag = tag_at(terms.tags(before.user), before.snapshot.key)
+        tag = tag_at(terms.tags_of_read(before.user), before.snapshot.key)
     return (yield Operation("delete", (address, tag)))  # type: ignore[no-any-return]
 
 
@@ -434,26 +218,44 @@ def sessions_of(terms: Terms, user: object) -> Exchange[list[tuple[bytes, bytes,
     for tag in tags_to_find(terms.keys, user):
         for address in (yield Operation("owned", ([tag],))):
             record = yield Operation("read", (address,))
-            try:
-                loaded = None if record is None else _loaded(terms, address, record)
-            except SessionRejected:
-                loaded = None
-            if loaded is None:
+            if record is None:
+                yield Operation("delete", (address, tag))
                 continue
-            if tag in terms.tags(loaded.user) and not _is_revoked(terms, loaded):
+            try:
+                loaded = read_record(terms, address, record)
+            except SessionRejected:
+                continue
+            if tag in terms.tags_of_read(loaded.user) and not is_revoked(terms, loaded):
                 found.append((tag, address, loaded))
-    found.sort(key=lambda one: one[2].snapshot.renewed_at)
+    found.sort(key=_rank)
     return found
 
 
-def _keep_to_limit(terms: Terms, user: object, current: bytes) -> Exchange[None]:
-    """Ends the sessions of a user that are too many, but not the current one."""
+def keep_to_limit(terms: Terms, user: object, current: bytes) -> Exchange[None]:
+    """Ends the sessions of a user that are too many, but not the current one. That one is stored by
+    now: nothing that fails here is an error.
+    """
     if terms.user_limit is None or user is None:
         return
-    addresses = yield Operation("owned", (tags_to_find(terms.keys, user),))
-    if len(addresses) <= terms.user_limit:
+    try:
+        addresses = yield Operation("owned", (tags_to_find(terms.keys, user),))
+        if len(addresses) <= terms.user_limit:
+            return
+        sessions = yield from sessions_of(terms, user)
+        others = [one for one in sessions if one[1] != current]
+        mine = next((one for one in sessions if one[1] == current), None)
+        for other in others[: max(0, len(sessions) - terms.user_limit)]:
+            if mine is not None and _rank(other) > _rank(mine):
+                # It has begun in the same second, and may be about to end this one.
+                yield Wait(TIE_WAIT)
+                if (yield Operation("read", (current,))) is None:
+                    return
+                mine = None
+            yield Operation("delete", (other[1], other[0]))
+    except StoreUnavailable:
         return
-    sessions = yield from sessions_of(terms, user)
-    others = [one for one in sessions if one[1] != current]
-    for tag, address, _ in others[: max(0, len(others) + 1 - terms.user_limit)]:
-        yield Operation("delete", (address, tag))
+
+
+def _rank(session: tuple[bytes, bytes, Loaded]) -> tuple[int, bytes]:
+    """The place of a session in the order in which those of a user end, the same for everybody."""
+    return session[2].snapshot.renewed_at, session[1]

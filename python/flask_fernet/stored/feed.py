@@ -18,6 +18,8 @@ CLOCK_SKEW = 60
 #: Seconds after a revocation within which a session may have begun and is refused nevertheless,
 #: because another worker may not have known of it.
 MARGIN = 2
+#: Revocations from which on the old ones are dropped.
+MANY = 10_000
 #: Seconds for which a revocation is kept at least: 31 days.
 KEPT_FOR = 31 * 24 * 3600
 
@@ -75,7 +77,9 @@ class Feed:
         return max(moments) + MARGIN if moments else 0
 
     def forget(self, before: int) -> None:
-        """Drops revocations before a moment, in seconds since the epoch."""
+        """Drops revocations before a moment, in seconds since the epoch, once there are many."""
+        if len(self._revoked) < MANY:
+            return
         self._revoked = {
             subject: moment for subject, moment in self._revoked.items() if moment >= before
         }

@@ -47,6 +47,17 @@ class Ghost:
     def __contains__(self, key: object) -> bool:
         return key != _NEVER_STORED and key in appear(self)
 
+    def __getattr__(self, name: str) -> Any:
+        # An attribute that `__init__` makes. Names of protocols are asked for by many libraries.
+        if name.startswith("__"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        return getattr(appear(self), name)
+
+    @classmethod
+    def fromkeys(cls, *args: Any) -> Any:
+        """See ``dict.fromkeys``."""
+        return cls.__bases__[1].fromkeys(*args)  # type: ignore[attr-defined]
+
     @property
     def rejected(self) -> object:
         """Why the record did not open."""
@@ -129,11 +140,6 @@ def appear(session: Any) -> Any:
         if isinstance(session, Ghost):
             note.host._read(note.app, session)
     return session
-
-
-def vanish(ghost: Any) -> None:
-    """Turns a ghost into a new session, without reading anything."""
-    fill(ghost, type(ghost).__bases__[1]())
 
 
 def fill(ghost: Any, session: Any) -> None:

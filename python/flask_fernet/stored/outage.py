@@ -40,8 +40,12 @@ class GuardedStore:
         try:
             result = getattr(self.store, name)(*arguments)
         except StoreUnavailable as error:
-            self._problem = error.problem
-            self._closed_until = time.monotonic() + PAUSE
+            if error.is_outage:
+                self._problem = error.problem
+                self._closed_until = time.monotonic() + PAUSE
+            else:
+                # It answers, but has too much to do, or refuses this one.
+                self._closed_until = 0.0
             raise
         if self._closed_until:
             self._closed_until = 0.0

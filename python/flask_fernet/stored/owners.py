@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import ConfigurationError, SessionRejected
 from ..stores.protocol import OwnedSessions, Ownership, Revocations, SessionStore, version_of
-from .exchange import Exchange, Operation, Terms, sessions_of
+from .exchange import Exchange, Operation, Terms, follow_revocations, sessions_of
 from .feed import EVERYBODY, KEPT_FOR, user_subject
 from .records import Loaded, handle_of, tag_at, tags_to_find
 
@@ -47,6 +47,7 @@ def listed(terms: Terms, user: object, current: bytes | None) -> Exchange[list[S
 
     :param current: the address of the present request's session.
     """
+    yield from follow_revocations(terms, now=True)
     found = yield from sessions_of(terms, user)
     return [_info(terms, address, loaded, current) for _, address, loaded in reversed(found)]
 
@@ -76,7 +77,7 @@ def ended(terms: Terms, address: bytes) -> Exchange[bool]:
     try:
         snapshot = terms.open(address, record)
         _, data = terms.read(snapshot.payload)
-        tag = tag_at(terms.tags(data.get(terms.user_key)), snapshot.key)
+        tag = tag_at(terms.tags_of_read(data.get(terms.user_key)), snapshot.key)
     except SessionRejected:
         # It is of no use, and ends all the same.
         pass
@@ -115,7 +116,7 @@ def _is_owned(terms: Terms, address: bytes, tag: bytes) -> Exchange[bool]:
         _, data = terms.read(snapshot.payload)
     except SessionRejected:
         return True
-    return tag in terms.tags(data.get(terms.user_key))
+    return tag in terms.tags_of_read(data.get(terms.user_key))
 
 
 def ended_for_all(terms: Terms) -> Exchange[None]:
@@ -125,7 +126,7 @@ def ended_for_all(terms: Terms) -> Exchange[None]:
 
 def _revoked(terms: Terms, subject: bytes) -> Exchange[None]:
     keep_for = max(terms.lifetime, KEPT_FOR)
-    moment = yield Operation("revoke", (subject, keep_for))
+    moment = yield Operation("revoke", (subject, int(terms.now), keep_for))
     if terms.feed is not None:
         terms.feed.learn([(subject, moment)])
 
@@ -147,7 +148,7 @@ def resealed(terms: Terms, address: bytes) -> Exchange[int | None]:
         position = snapshot.key if position is None else position
         if snapshot.key == 0:
             return position
-        tags: Sequence[bytes] = terms.tags(data.get(terms.user_key))
+        tags: Sequence[bytes] = terms.tags_of_read(data.get(terms.user_key))
         sealed = terms.keys.seal(
             address,
             snapshot.generation,

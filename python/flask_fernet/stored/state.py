@@ -47,6 +47,8 @@ class StoredNote:
     revoked = False
     #: Whether nothing is saved any more: the session was ended, or saving it has failed.
     has_ended = False
+    #: Whether the generation is a newer one than that in the cookie which the request brought.
+    is_regenerated = False
     #: The error of the store in this request.
     failure: StoreUnavailable | None = None
 

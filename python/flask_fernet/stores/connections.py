@@ -38,6 +38,7 @@ class KeptConnections:
     :param timeout: seconds to wait for a free one.
     :param lost: the errors of a connection that was closed by the server.
     :param timed_out: those among them of a server that does not answer. They are never tried again.
+    :param stale: errors of a server that is not the right one any more, as after a failover.
     """
 
     def __init__(
@@ -47,12 +48,14 @@ class KeptConnections:
         timeout: float,
         lost: tuple[type[Exception], ...],
         timed_out: tuple[type[Exception], ...],
+        stale: tuple[type[Exception], ...],
     ) -> None:
         self._make = make
         self._limit = limit
         self._timeout = timeout
         self._lost = lost
         self._timed_out = timed_out
+        self._stale = stale
         self._idle: deque[Any] = deque()
         self._lock = threading.Lock()
         self._opened = 0
@@ -95,14 +98,19 @@ class KeptConnections:
                 except self._lost:
                     raise
                 except Exception as error:
-                    if not connection.is_connected:
+                    if not _is_open(connection):
                         raise
                     replies.append(error)
         except BaseException:
             # Also when a greenlet is killed: a reply that nobody reads must not reach another.
             self._discard(connection)
             raise
-        self._idle.append(connection)
+        if any(isinstance(reply, self._stale) for reply in replies):
+            # A new connection may lead to the new primary.
+            self._discard(connection)
+            self._close_idle()
+        else:
+            self._idle.append(connection)
         return replies
 
     def _open(self) -> Any:
@@ -145,6 +153,11 @@ class KeptConnections:
         self._idle = deque()
         self._lock = threading.Lock()
         self._opened = 0
+
+
+def _is_open(connection: Any) -> bool:
+    # Redis-py has the property from its version 5.1 on.
+    return bool(getattr(connection, "is_connected", getattr(connection, "_sock", None)))
 
 
 def _after_fork_in_child() -> None:

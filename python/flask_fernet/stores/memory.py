@@ -82,15 +82,17 @@ class MemoryStore:
             ]
         return [address for _, address in sorted(found)]
 
-    def revoke(self, subject: bytes, keep_for: int) -> int:
+    def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
         """See :meth:`Revocations.revoke`."""
         now = int(time.time())
         with self._lock:
             self._revoked = {
                 known: times for known, times in self._revoked.items() if times[1] > now
             }
-            self._revoked[subject] = (now, now + keep_for)
-        return now
+            former = self._revoked.get(subject, (0, 0))[0]
+            moment = max(moment, now, former + 1)
+            self._revoked[subject] = (moment, moment + keep_for)
+        return moment
 
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
         """See :meth:`Revocations.revoked_since`."""

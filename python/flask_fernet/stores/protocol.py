@@ -90,15 +90,15 @@ class OwnedSessions(Protocol):
 
 @runtime_checkable
 class Revocations(Protocol):
-    """A store that passes revocations on to all workers. It needs no clock that agrees with
-    theirs.
-    """
+    """A store that passes revocations on to all workers."""
 
-    def revoke(self, subject: bytes, keep_for: int) -> int:
-        """Notes that the sessions of a subject are revoked as of now.
+    def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
+        """Notes that the sessions of a subject are revoked.
 
+        :param moment: now by the caller's clock, in seconds since the epoch.
         :param keep_for: seconds for which the note is kept at least.
-        :returns: now, in seconds since the epoch.
+        :returns: the time of the revocation, in seconds since the epoch: ``moment``, or later if
+            the store's clock is ahead; and later than any former revocation of the subject.
         """
 
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:

@@ -11,6 +11,7 @@ together in one place.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import re
@@ -126,11 +127,19 @@ class RedisStore:
         ``valkey.ValkeyCluster``. It must not decode responses. Its own time-outs and retries hold:
         ten retries, redis-py's default, keep a request waiting for a minute.
     :param prefix: begins the name of every key.
-    :raises ValueError: if the prefix has a brace.
+    :raises ValueError: if the prefix has a brace, or the client decodes responses.
+    :raises TypeError: if the client is another one.
     """
 
     def __init__(self, client: Any, prefix: str = PREFIX) -> None:
-        module = importlib.import_module(type(client).__module__.partition(".")[0])
+        names = (base.__module__.partition(".")[0] for base in type(client).__mro__)
+        name = next((name for name in names if name in ("redis", "valkey")), None)
+        if name is None:
+            raise TypeError("The client of a store must be one of redis or valkey.")
+        decodes = getattr(getattr(client, "connection_pool", None), "connection_kwargs", {})
+        if decodes.get("decode_responses"):
+            raise ValueError("The client of a store must not decode responses.")
+        module = importlib.import_module(name)
         self._set_up(ClientTransport(client, module), prefix, 0)
 
     @classmethod
@@ -203,11 +212,19 @@ class RedisStore:
 
     def _leave_index(self, address: bytes, ownership: Ownership | None, answer: Any) -> None:
         """Takes a record out of the index in which it is not any more."""
-        if ownership is None or ownership.tag == ownership.former:
+        if ownership is None:
             return
-        wrong = ownership.former if answer == 1 else ownership.tag
+        wrong = None
+        if answer == 1 and ownership.tag != ownership.former:
+            wrong = ownership.former
+        elif answer == 0:
+            wrong = ownership.tag
+        # After a conflict the record may belong there: another request has just put it in.
         if wrong is not None:
-            self._run("replace", [("ZREM", self._index(wrong), urlsafe_b64encode(address)[:43])])
+            # The record is written. Whoever reads an index looks whether the entry is right.
+            with contextlib.suppress(StoreUnavailable):
+                member = urlsafe_b64encode(address)[:43]
+                self._run("replace", [("ZREM", self._index(wrong), member)])
 
     def delete(self, address: bytes, owner: bytes | None = None) -> bool:
         """See :meth:`SessionStore.delete`."""
@@ -233,9 +250,9 @@ class RedisStore:
         members.sort(key=lambda one: one[1])
         return [urlsafe_b64decode(member + b"=") for member, _ in members]
 
-    def revoke(self, subject: bytes, keep_for: int) -> int:
+    def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
         """See :meth:`Revocations.revoke`."""
-        call = _REVOKE.call([self._prefix + b"revoked"], subject, keep_for)
+        call = _REVOKE.call([self._prefix + b"revoked"], subject, keep_for, moment)
         return int(self._run("revoke", [call])[0])
 
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
@@ -357,8 +374,9 @@ class RedisStore:
 
     def _away(self, operation: str, error: Exception) -> StoreUnavailable:
         exceptions = self._transport.module.exceptions
+        is_outage = True
         if isinstance(error, NoConnectionFree):
-            problem = "every connection is in use"
+            problem, is_outage = "every connection is in use", False
         elif isinstance(error, (exceptions.TimeoutError, TimeoutError)):
             problem = f"no answer within {self._timeout:g} s" if self._timeout else "no answer"
         elif isinstance(error, exceptions.AuthenticationError):
@@ -370,15 +388,16 @@ class RedisStore:
         elif isinstance(error, exceptions.OutOfMemoryError):
             problem = "it is out of memory"
         elif isinstance(error, exceptions.NoPermissionError):
-            problem = "it does not permit a command"
+            problem, is_outage = "it does not permit a command", False
         elif isinstance(error, exceptions.ResponseError):
             # The text may show keys; the first word is the kind of the error.
             problem = f"it refuses a command ({str(error).partition(' ')[0]})"
+            is_outage = False
         elif isinstance(error, (exceptions.ConnectionError, OSError)):
             problem = "no connection"
         else:
             problem = type(error).__name__
-        return StoreUnavailable(operation, problem)
+        return StoreUnavailable(operation, problem, is_outage=is_outage)
 
 
 def _milliseconds_until(expires: int) -> int:

@@ -52,7 +52,7 @@ def open_redis(url: str, timeout: float) -> RedisStore:
         )
     prefix = query.pop("prefix", PREFIX)
     timeout = _number(query, "timeout", timeout)
-    limit = int(_number(query, "max_connections", MAX_CONNECTIONS))
+    limit = int(_number(query, "max_connections", MAX_CONNECTIONS, least=1))
     module = _module(scheme)
     options = {
         "socket_timeout": timeout,
@@ -64,7 +64,7 @@ def open_redis(url: str, timeout: float) -> RedisStore:
     transport: Transport
     try:
         if kind == "sentinel":
-            transport = _sentinel(module, parts, query, tls, options)
+            transport = _sentinel(module, parts, query, tls, options, limit)
         elif kind == "cluster":
             transport = _cluster(module, parts, query, tls, options, limit)
         else:
@@ -80,7 +80,7 @@ def open_redis(url: str, timeout: float) -> RedisStore:
         ) from None
 
 
-def _number(query: dict[str, str], name: str, default: float) -> float:
+def _number(query: dict[str, str], name: str, default: float, least: float = 0.001) -> float:
     text = query.pop(name, None)
     if text is None:
         return default
@@ -88,8 +88,8 @@ def _number(query: dict[str, str], name: str, default: float) -> float:
         number = float(text)
     except ValueError:
         number = 0
-    if not 0 < number <= 10_000:
-        raise ConfigurationError(f"{name} in SESSION_STORE must be a number above 0.")
+    if not least <= number <= 10_000:
+        raise ConfigurationError(f"{name} in SESSION_STORE must be a number from {least:g} on.")
     return number
 
 
@@ -140,9 +140,9 @@ def _kept(
     exceptions = module.exceptions
     lost = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
     timed_out = (exceptions.TimeoutError, TimeoutError)
-    return KeptTransport(
-        KeptConnections(make, limit, options["socket_timeout"], lost, timed_out), module
-    )
+    stale = (exceptions.ReadOnlyError, exceptions.MasterDownError)
+    timeout = options["socket_timeout"]
+    return KeptTransport(KeptConnections(make, limit, timeout, lost, timed_out, stale), module)
 
 
 def _hosts(parts: Any, port: int) -> list[tuple[str, int]]:
@@ -162,7 +162,12 @@ def _credentials(parts: Any) -> dict[str, str]:
 
 
 def _sentinel(
-    module: Any, parts: Any, query: Mapping[str, str], tls: bool, options: dict[str, Any]
+    module: Any,
+    parts: Any,
+    query: Mapping[str, str],
+    tls: bool,
+    options: dict[str, Any],
+    limit: int,
 ) -> Transport:
     service, _, database = parts.path.strip("/").partition("/")
     if not service:
@@ -176,7 +181,11 @@ def _sentinel(
         _hosts(parts, 26379), sentinel_kwargs={**options, **secure}, **secure
     )
     client = sentinel.master_for(
-        unquote(service), db=int(database or 0), **_credentials(parts), **options
+        unquote(service),
+        db=int(database or 0),
+        max_connections=limit,
+        **_credentials(parts),
+        **options,
     )
     return ClientTransport(client, module)
 
@@ -189,6 +198,8 @@ def _cluster(
     options: dict[str, Any],
     limit: int,
 ) -> Transport:
+    if parts.path.strip("/") not in ("", "0"):
+        raise ValueError("a cluster has one database")
     nodes = [module.cluster.ClusterNode(*host) for host in _hosts(parts, 6379)]
     secure = {"ssl": True, **_ssl(query)} if tls else {}
     if not tls and query:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import ConfigurationError, StoreUnavailable
 from .protocol import Check, Ownership, Replaced, StoreStatistics, version_of
+from .sql_errors import CONFLICTS, MISSING, Conflict, Exists, NoFile, codes_of, is_timeout
+from .sql_runners import Runner, SharedEngine
+from .sql_statements import Statements
 from .table import PREFIX, metadata, tables
 
 __all__ = ["SQLStore", "metadata", "tables"]
@@ -22,128 +25,10 @@ __all__ = ["SQLStore", "metadata", "tables"]
 #: One creation in so many removes expired records, ten for each creation and a few more.
 _PURGE_EVERY = 8
 _PURGED = 100
+#: How often a statement is tried that others are in the way of.
+_ATTEMPTS = 3
 #: Rows that one step of a listing reads.
 _PAGE = 1000
-#: What a database says when two statements are in each other's way: SQLSTATE of PostgreSQL, and
-#: the numbers of MySQL and MariaDB.
-_CONFLICTS = {"40001", "40P01", 1213, 1205}
-#: What it says of a table that is missing.
-_MISSING = {"42P01", 1146}
-
-
-class _Statement:
-    """A statement, compiled once for one kind of database."""
-
-    def __init__(self, statement: Any, dialect: Any) -> None:
-        compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
-        #: The names of the values in their order; ``None`` if they are passed by name.
-        self._order: Sequence[str] | None = compiled.positiontup
-
-    def arguments(self, values: Mapping[str, Any]) -> Any:
-        if self._order is None:
-            return values
-        return tuple(values[name] for name in self._order)
-
-
-class Runner(Protocol):
-    """What carries statements to a database. It raises the errors of the database's driver."""
-
-    def run(self, statement: _Statement, values: Mapping[str, Any]) -> tuple[list[Any], int]:
-        """The rows of a result, if there are any, and the number of rows concerned."""
-
-    def engine(self) -> Engine:
-        """The engine, for what is not done by requests."""
-
-    def make_file(self) -> None:
-        """Makes the file of a SQLite database, readable for its owner alone, if it is missing."""
-
-
-class OwnEngine:
-    """Statements on the driver's connections, from the pool of an engine of our own.
-
-    SQLAlchemy's pool and dialect are used, but not its execution of statements, which takes as long
-    again as PostgreSQL and twice as long as SQLite.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def engine(self) -> Engine:
-        """See :class:`Runner`."""
-        return self._engine
-
-    def make_file(self) -> None:
-        """See :class:`Runner`."""
-        if self._engine.dialect.name == "sqlite" and self._engine.url.database:
-            os.close(os.open(self._engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))
-
-    def run(self, statement: _Statement, values: Mapping[str, Any]) -> tuple[list[Any], int]:
-        """See :class:`Runner`."""
-        arguments = statement.arguments(values)
-        for attempt in (1, 2):
-            connection = self._engine.raw_connection()
-            try:
-                cursor = connection.cursor()
-                try:
-                    cursor.execute(statement.text, arguments)
-                    rows = list(cursor.fetchall()) if cursor.description is not None else []
-                    return rows, cursor.rowcount
-                finally:
-                    cursor.close()
-            except Exception as error:
-                if self._is_lost(error, connection):
-                    connection.invalidate(error)
-                    # A server that was restarted; but never one that does not answer in time.
-                    if attempt == 1 and not _is_timeout(error):
-                        continue
-                raise
-            except BaseException:
-                # A greenlet was killed: what this connection has still to say must reach nobody.
-                connection.invalidate()
-                raise
-            finally:
-                connection.close()
-        raise AssertionError("unreachable")
-
-    def _is_lost(self, error: Exception, connection: Any) -> bool:
-        dialect = self._engine.dialect
-        errors = dialect.dbapi.Error  # type: ignore[union-attr]
-        if not isinstance(error, errors):
-            return False
-        return _is_timeout(error) or dialect.is_disconnect(error, connection, None)
-
-
-class SharedEngine:
-    """Statements through an engine of the app's, each in a transaction of its own."""
-
-    def __init__(self, engine: Engine | Callable[[], Engine]) -> None:
-        self._given = engine
-
-    def engine(self) -> Engine:
-        """See :class:`Runner`."""
-        engine = self._given if isinstance(self._given, Engine) else self._given()
-        return engine.execution_options(isolation_level="AUTOCOMMIT")
-
-    def make_file(self) -> None:
-        """See :class:`Runner`: the app's database is made by the app."""
-
-    def run(self, statement: _Statement, values: Mapping[str, Any]) -> tuple[list[Any], int]:
-        """See :class:`Runner`."""
-        for attempt in (1, 2):
-            try:
-                with self.engine().connect() as connection:
-                    arguments = statement.arguments(values)
-                    result = connection.exec_driver_sql(statement.text, arguments)
-                    rows = list(result) if result.returns_rows else []
-                    return rows, result.rowcount
-            except DBAPIError as error:
-                if attempt == 1 and error.connection_invalidated:
-                    continue
-                if error.orig is None:
-                    raise
-                raise error.orig from None
-        raise AssertionError("unreachable")
 
 
 class SQLStore:
@@ -177,8 +62,9 @@ class SQLStore:
     def _set_up(self, runner: Runner, prefix: str, schema: str | None) -> None:
         self._runner = runner
         self._metadata = sa.MetaData()
-        self._sessions, self._revocations = tables(self._metadata, prefix, schema)
-        self._compiled: dict[str, _Statement] = {}
+        self._tables = tables(self._metadata, prefix, schema)
+        self._sessions, self._revocations = self._tables
+        self._compiled: Statements | None = None
         self._created = itertools.count(1)
 
     def read(self, address: bytes) -> bytes | None:
@@ -188,21 +74,22 @@ class SQLStore:
 
     def create(self, address: bytes, record: bytes, expires: int, owner: bytes | None) -> bool:
         """See :meth:`SessionStore.create`."""
+        values = {
+            "address": address,
+            "version": version_of(record),
+            "record": record,
+            "expires": expires,
+            "owner": owner,
+        }
         try:
-            self._run(
-                "create",
-                "create",
-                address=address,
-                version=version_of(record),
-                record=record,
-                expires=expires,
-                owner=owner,
-            )
-        except _Exists:
+            self._insist("create", "create", **values)
+        except Exists:
             return False
         if next(self._created) % _PURGE_EVERY == 0:
-            # So that the table does not grow for ever where nobody purges it.
-            self.purge(_PURGED)
+            # So that the table does not grow for ever where nobody purges it. The session is in it,
+            # whatever becomes of the others.
+            with contextlib.suppress(StoreUnavailable):
+                self.purge(_PURGED)
         return True
 
     def replace(
@@ -229,8 +116,8 @@ class SQLStore:
             name += ", own"
             values["owner"] = ownership.tag
         try:
-            _, count = self._run("replace", name, **values)
-        except _Conflict:
+            _, count = self._run("replace", name, raise_conflicts=True, **values)
+        except Conflict:
             count = 0
         if count == 1:
             return Replaced.DONE
@@ -242,13 +129,7 @@ class SQLStore:
 
     def delete(self, address: bytes, owner: bytes | None = None) -> bool:
         """See :meth:`SessionStore.delete`."""
-        for _ in range(10):
-            try:
-                _, count = self._run("delete", "delete", address=address, now=int(time.time()))
-            except _Conflict:
-                continue
-            return count > 0
-        raise StoreUnavailable("delete", "the row is locked")
+        return self._insist("delete", "delete", address=address, now=int(time.time())) > 0
 
     def owned(self, owners: Sequence[bytes]) -> list[bytes]:
         """See :meth:`OwnedSessions.owned`."""
@@ -258,20 +139,24 @@ class SQLStore:
             found += [(expires, bytes(address)) for address, expires in rows]
         return [address for _, address in sorted(found)]
 
-    def revoke(self, subject: bytes, keep_for: int) -> int:
-        """See :meth:`Revocations.revoke`. The time is this host's."""
-        now = int(time.time())
-        values = {"subject": subject, "changed": now, "expires": now + keep_for}
-        for _ in range(10):
+    def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
+        """See :meth:`Revocations.revoke`. The time is this host's, or a later one."""
+        for _ in range(_ATTEMPTS):
+            rows, _count = self._run("revoke", "last revocation", subject=subject)
+            former = int(rows[0][0]) if rows else None
+            later = moment if former is None else max(moment, former + 1)
+            values = {"subject": subject, "changed": later, "expires": later + keep_for}
             try:
-                _, count = self._run("revoke", "revoke again", **values)
-                if count == 0:
-                    self._run("revoke", "revoke", **values)
-            except (_Exists, _Conflict):
+                if former is None:
+                    self._insist("revoke", "revoke", **values)
+                elif not self._insist("revoke", "revoke again", former=former, **values):
+                    continue
+            except Exists:
                 continue
-            self._run("revoke", "forget", now=now)
-            return now
-        raise StoreUnavailable("revoke", "the row is locked")
+            with contextlib.suppress(StoreUnavailable):
+                self._insist("revoke", "forget", now=moment)
+            return later
+        raise StoreUnavailable("revoke", "the row is locked", is_outage=False)
 
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
         """See :meth:`Revocations.revoked_since`."""
@@ -309,10 +194,7 @@ class SQLStore:
         addresses = [bytes(address) for (address,) in rows]
         # Not those that were renewed meanwhile.
         among = table.c.address.in_(addresses) & (table.c.expires <= now)
-        try:
-            return int(self._execute("purge", sa.delete(table).where(among)))
-        except _Conflict:
-            return 0
+        return int(self._execute("purge", sa.delete(table).where(among)))
 
     def create_tables(self) -> list[str]:
         """Creates the tables that are missing. Returns their names.
@@ -385,61 +267,37 @@ class SQLStore:
         """The database's URL. Its text hides the password."""
         return self._runner.engine().url
 
-    def _statement(self, name: str) -> _Statement:
-        found = self._compiled.get(name)
-        if found is None:
-            statement = self._write(name)
-            found = _Statement(statement, self._runner.engine().dialect)
-            self._compiled[name] = found
-        return found
+    def _statements(self) -> Statements:
+        if self._compiled is None:
+            made = Statements(self._tables, self._runner.engine().dialect)
+            self._compiled = made
+        return self._compiled
 
-    def _write(self, name: str) -> Any:
-        table, revoked = self._sessions, self._revocations
-        bind = sa.bindparam
-        here = (table.c.address == bind("address")) & (table.c.expires > bind("now"))
-        if name == "read":
-            return sa.select(table.c.record).where(here)
-        if name == "create":
-            return sa.insert(table)
-        if name == "delete":
-            return sa.delete(table).where(here)
-        if name == "owned":
-            found = (table.c.owner == bind("owner")) & (table.c.expires > bind("now"))
-            return sa.select(table.c.address, table.c.expires).where(found)
-        if name == "revoke":
-            return sa.insert(revoked)
-        if name == "revoke again":
-            again: dict[str, Any] = {"changed": bind("changed"), "expires": bind("expires")}
-            same = revoked.c.subject == bind("subject")
-            return sa.update(revoked).values(again).where(same)
-        if name == "forget":
-            return sa.delete(revoked).where(revoked.c.expires <= bind("now"))
-        if name == "revoked":
-            since = revoked.c.changed >= bind("moment")
-            return sa.select(revoked.c.subject, revoked.c.changed).where(since)
-        values: dict[str, Any] = {"version": bind("version"), "record": bind("record")}
-        if "renew" in name:
-            values["expires"] = bind("expires")
-        if "own" in name:
-            values["owner"] = bind("owner")
-        unchanged = (
-            (table.c.address == bind("at"))
-            & (table.c.version == bind("known"))
-            & (table.c.expires > bind("now"))
-        )
-        return sa.update(table).values(values).where(unchanged)
+    def _insist(self, operation: str, statement: str, **values: Any) -> int:
+        """Runs a statement that changes something, again if another one is in the way. Returns the
+        number of rows concerned.
+        """
+        for _ in range(_ATTEMPTS - 1):
+            with contextlib.suppress(Conflict):
+                return self._run(operation, statement, raise_conflicts=True, **values)[1]
+        return self._run(operation, statement, **values)[1]
 
-    def _run(self, operation: str, statement: str, **values: Any) -> tuple[list[Any], int]:
+    def _run(
+        self, operation: str, statement: str, *, raise_conflicts: bool = False, **values: Any
+    ) -> tuple[list[Any], int]:
         """Runs a statement.
 
-        :raises _Exists: if a row with this key exists.
-        :raises _Conflict: if another statement is in the way.
+        :param raise_conflicts: whether ``Conflict`` is raised if another statement is in the way.
+        :raises Exists: if a row with this key exists.
         :raises StoreUnavailable: if the database does not answer.
         """
         try:
-            return self._runner.run(self._statement(statement), values)
+            return self._runner.run(self._statements().get(statement), values)
         except Exception as error:  # noqa: BLE001 - raised again
-            raise self._named(operation, error) from None
+            named = self._named(operation, error)
+        if isinstance(named, Conflict) and not raise_conflicts:
+            named = StoreUnavailable(operation, "the row is locked", is_outage=False)
+        raise named from None
 
     def _execute(self, operation: str, statement: Any) -> Any:
         """The rows of a query, or the number of rows that a statement concerned."""
@@ -448,63 +306,36 @@ class SQLStore:
                 result = connection.execute(statement)
                 return list(result) if result.returns_rows else result.rowcount
         except (SQLAlchemyError, OSError) as error:
-            raise self._named(operation, getattr(error, "orig", None) or error) from None
+            named = self._named(operation, getattr(error, "orig", None) or error)
+        if isinstance(named, Conflict):
+            named = StoreUnavailable(operation, "the row is locked", is_outage=False)
+        raise named from None
 
     def _named(self, operation: str, error: BaseException) -> BaseException:
         """What an error of the driver means; the error itself if it is a bug."""
         dbapi: Any = self._runner.engine().dialect.dbapi
         if isinstance(error, dbapi.IntegrityError):
-            return _Exists()
-        if _codes(error) & _CONFLICTS:
-            return _Conflict()
+            return Exists()
+        if codes_of(error) & CONFLICTS:
+            return Conflict()
         is_ours = isinstance(error, (dbapi.Error, SQLAlchemyError, OSError))
         return self._away(operation, error) if is_ours else error
 
     def _away(self, operation: str, error: BaseException) -> StoreUnavailable:
-        text = str(error)
+        text, is_outage = str(error), True
         if isinstance(error, PoolTimeout):
-            problem = "every connection is in use"
-        elif _is_timeout(error):
+            problem, is_outage = "every connection is in use", False
+        elif is_timeout(error):
             problem = "no answer in time"
-        elif _codes(error) & _MISSING or "no such table" in text or isinstance(error, NoFile):
+        elif codes_of(error) & MISSING or "no such table" in text or isinstance(error, NoFile):
             problem = f"there is no table {self._sessions.name}: run 'flask fernet store create'"
         elif "database is locked" in text:
-            problem = "the database is locked"
+            problem, is_outage = "the database is locked", False
         elif "readonly database" in text:
             problem = "the database file cannot be written"
         elif "disk" in text and "full" in text:
             problem = "the disk is full"
         else:
             # Its text may show the statement's values.
-            problem = " ".join([type(error).__name__, *map(str, _codes(error))])
-        return StoreUnavailable(operation, problem)
-
-
-class NoFile(OSError):
-    """The file of a SQLite database does not exist. A connection would make one."""
-
-
-class _Exists(Exception):
-    """A row with this key exists."""
-
-
-class _Conflict(Exception):
-    """Another statement is in the way of this one, which had no effect."""
-
-
-def _codes(error: BaseException) -> set[object]:
-    """The SQLSTATE of an error, and MySQL's number for it."""
-    found = [getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]]
-    return {code for code in found[:2] if code} | {code for code in found[2:] if type(code) is int}
-
-
-def _is_timeout(error: BaseException) -> bool:
-    """Whether the database did not answer in time."""
-    name = type(error).__name__
-    text = str(error)
-    return (
-        isinstance(error, TimeoutError)
-        or name in ("ConnectionTimeout", "_WaitTimeout")
-        or "timed out" in text
-        or "timeout expired" in text
-    )
+            problem = " ".join([type(error).__name__, *map(str, codes_of(error))])
+        return StoreUnavailable(operation, problem, is_outage=is_outage)

@@ -20,7 +20,9 @@ from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from ..errors import ConfigurationError
-from .sql import NoFile, OwnEngine, SQLStore
+from .sql import SQLStore
+from .sql_errors import NoFile
+from .sql_runners import OwnEngine
 from .table import PREFIX
 
 #: The most connections of one process, unless the URL says otherwise.

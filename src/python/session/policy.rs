@@ -29,6 +29,7 @@ pub(crate) struct Policy {
     lifetime_microseconds: Option<i64>,
     absolute_lifetime: Option<f64>,
     refresh_from: f64,
+    stored_refresh_from: f64,
     compression: Compression,
     overflow: String,
     cookie: Option<Py<CookieAttributes>>,
@@ -49,7 +50,7 @@ impl Policy {
     #[new]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments, one per decision")]
     #[pyo3(signature = (*, keys, signed, format, accepted, lifetime, absolute_lifetime,
-        refresh_from, compression, overflow, cookie, cookie_name, debug, storage, stores, opens_data,
+        refresh_from, stored_refresh_from, compression, overflow, cookie, cookie_name, debug, storage, stores, opens_data,
         ring, ring_state, valid_for, short_secrets, unused_sources))]
     fn new(
         keys: Option<Py<SessionKeys>>,
@@ -59,6 +60,7 @@ impl Policy {
         lifetime: Bound<'_, PyDelta>,
         absolute_lifetime: Option<f64>,
         refresh_from: f64,
+        stored_refresh_from: f64,
         compression: &str,
         overflow: String,
         cookie: Option<Py<CookieAttributes>>,
@@ -85,6 +87,7 @@ impl Policy {
             lifetime: lifetime.unbind(),
             absolute_lifetime,
             refresh_from,
+            stored_refresh_from,
             compression: Compression::from_name(compression).ok_or_else(unknown)?,
             overflow,
             cookie,
@@ -149,6 +152,12 @@ impl Policy {
     #[getter]
     pub(super) const fn refresh_from(&self) -> f64 {
         self.refresh_from
+    }
+
+    /// The same for a stored session.
+    #[getter]
+    pub(super) const fn stored_refresh_from(&self) -> f64 {
+        self.stored_refresh_from
     }
 
     /// ``SESSION_COMPRESSION``, one of ``settings.COMPRESSIONS``.

@@ -102,7 +102,7 @@ fn save_noted<'py>(
     let is_left_alone = is_untouched && {
         let issued_at = note.getattr(intern!(py, "issued_at"))?.extract::<i64>()?;
         let age = clock::now(py)?.float()? - issued_at as f64;
-        !refreshes || age < policy.refresh_from()
+        !refreshes || age < policy.stored_refresh_from()
     };
     // Nothing has been changed so far; from here on this function must not decline.
     if session.getattr(intern!(py, "accessed"))?.is_truthy()? {

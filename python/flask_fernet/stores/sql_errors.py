@@ -1,0 +1,39 @@
+"""What the errors of database drivers mean."""
+
+from __future__ import annotations
+
+#: What a database says when two statements are in each other's way: SQLSTATE of PostgreSQL, and
+#: the numbers of MySQL and MariaDB.
+CONFLICTS = {"40001", "40P01", 1213, 1205}
+#: What it says of a table that is missing.
+MISSING = {"42P01", 1146}
+
+
+class NoFile(OSError):
+    """The file of a SQLite database does not exist. A connection would make one."""
+
+
+class Exists(Exception):
+    """A row with this key exists."""
+
+
+class Conflict(Exception):
+    """Another statement is in the way of this one, which had no effect."""
+
+
+def codes_of(error: BaseException) -> set[object]:
+    """The SQLSTATE of an error, and MySQL's number for it."""
+    found = [getattr(error, "sqlstate", None), getattr(error, "pgcode", None), *error.args[:1]]
+    return {code for code in found[:2] if code} | {code for code in found[2:] if type(code) is int}
+
+
+def is_timeout(error: BaseException) -> bool:
+    """Whether the database did not answer in time."""
+    name = type(error).__name__
+    text = str(error)
+    return (
+        isinstance(error, TimeoutError)
+        or name in ("ConnectionTimeout", "_WaitTimeout")
+        or "timed out" in text
+        or "timeout expired" in text
+    )
