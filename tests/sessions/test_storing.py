@@ -605,7 +605,10 @@ class TestLifetimes:
     def test_a_session_that_moves_keeps_its_beginning(
         self, make: MakeStoring, clock: Clock
     ) -> None:
-        lifetimes: dict[str, Any] = {"SESSION_ABSOLUTE_LIFETIME": 100, "PERMANENT_SESSION_LIFETIME": 1000}
+        lifetimes: dict[str, Any] = {
+            "SESSION_ABSOLUTE_LIFETIME": 100,
+            "PERMANENT_SESSION_LIFETIME": 1000,
+        }
         cookie = cookie_written(encrypted_app(**lifetimes), _user_id="1")
         clock.now += 80
         app = make(SESSION_ENCRYPTION_ACCEPT=["cookie"], **lifetimes)

@@ -15,8 +15,7 @@ import pytest
 from flask.sessions import SecureCookieSession
 
 from flask_fernet import EncryptedSession, Fernet, StoreUnavailable
-from flask_fernet._core import RecordKeys, SessionKeys
-from flask_fernet.stored.ghost import appear, fill, ghost_class, is_ghost, new_ghost
+from flask_fernet.stored.ghost import appear, fill_with, ghost_class, is_ghost, new_ghost
 from flask_fernet.stored.state import StoredNote, note_of
 
 KEY = Fernet.generate_key()
@@ -33,15 +32,15 @@ class Loads:
     def ghost(self) -> Any:
         ghosts = ghost_class(self.session_class)
         assert ghosts is not None
-        keys = RecordKeys(SessionKeys([("key", KEY)], "salt"))
-        return new_ghost(ghosts, StoredNote(self, None, keys, b"i" * 32, b"g" * 8, 0, True))
+        policy: Any = None
+        return new_ghost(ghosts, StoredNote(self, None, policy, b"i" * 32, b"g" * 8, 0, True))
 
     def _revoke(self, app: Any, note: StoredNote) -> bool:
         raise AssertionError("ended")
 
     def _read(self, app: Any, ghost: Any) -> None:
         self.count += 1
-        fill(ghost, self.session_class(DATA))
+        fill_with(ghost, copy.deepcopy(DATA))
 
 
 def keywords(**given: Any) -> dict[str, Any]:

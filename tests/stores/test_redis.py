@@ -221,7 +221,7 @@ def test_a_primary_that_was_demoted_is_left(redis_server: RedisServer, client: A
 
 
 def test_a_client_of_the_apps_is_checked(redis_server: RedisServer) -> None:
-    class Own(redis.Redis):  # type: ignore[type-arg]
+    class Own(redis.Redis):
         pass
 
     with Own(port=redis_server.port) as own:

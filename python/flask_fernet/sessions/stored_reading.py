@@ -18,9 +18,9 @@ from ..log import logger
 from ..signals import store_unavailable
 from ..stored import exchange, owners
 from ..stored.exchange import Exchange, Terms
-from ..stored.ghost import fill, ghost_class, is_ghost, new_ghost
+from ..stored.ghost import fill, fill_with, ghost_class, is_ghost, new_ghost
 from ..stored.merging import merge
-from ..stored.records import Snapshot, opened
+from ..stored.records import Loaded, Snapshot, opened
 from ..stored.state import StoredNote
 from .payload import MARK, PayloadInterface
 from .session import remember_creation, remember_rejection
@@ -67,6 +67,10 @@ class _Terms(Terms):
 
     def read(self, payload: bytes) -> tuple[bytes, dict[str, Any]]:
         """See :meth:`Terms.read`."""
+        if not payload.startswith(MARK):
+            data = self._interface._load_natively(self._app, payload)
+            if data is not None:
+                return payload, data
         try:
             data = self._interface._load(self._app, payload)
             base = self._interface._inflated(payload)
@@ -133,13 +137,16 @@ class ReadingInterface(PayloadInterface):
 
         :param newest: whether the token is as it would be written now.
         """
-        assert policy.storage is not None  # noqa: S101 - the caller has checked
-        records = policy.storage.records
-        note = StoredNote(self, app, records, id, generation, issued_at, newest)
+        note = StoredNote(self, app, policy, id, generation, issued_at, newest)
         ghosts = ghost_class(self.session_class)
         if ghosts is not None:
             return new_ghost(ghosts, note)  # type: ignore[no-any-return]
-        session = self._read_session(app, note)
+        found = self._find(app, note)
+        if isinstance(found, Loaded):
+            session = self.session_class(found.data)
+            remember_creation(session, found.snapshot.created)
+        else:
+            session = found
         if not hasattr(session, "__dict__"):
             raise ConfigurationError(
                 "SESSION_STORE needs a session_class whose instances have a __dict__."
@@ -160,13 +167,18 @@ class ReadingInterface(PayloadInterface):
 
     def _read(self, app: Flask, ghost: Any) -> None:
         """Reads the session of a ghost."""
-        session = self._read_session(app, ghost.__dict__[STORED])
-        # A receiver of a signal may have used the session meanwhile.
-        if is_ghost(ghost):
-            fill(ghost, session)
+        found = self._find(app, ghost.__dict__[STORED])
+        if not is_ghost(ghost):
+            # A receiver of a signal has used the session meanwhile.
+            return
+        if isinstance(found, Loaded):
+            fill_with(ghost, found.data)
+            remember_creation(ghost, found.snapshot.created)
+        else:
+            fill(ghost, found)
 
-    def _read_session(self, app: Flask, note: StoredNote) -> SecureCookieSession:
-        """The session to which a note belongs, or a new one in its place.
+    def _find(self, app: Flask, note: StoredNote) -> Loaded | SecureCookieSession:
+        """What the store has of a session, or a new session in its place.
 
         :raises StoreUnavailable: if the store does not answer.
         """
@@ -177,10 +189,9 @@ class ReadingInterface(PayloadInterface):
             session = self.session_class()
             remember_rejection(session, note.lost)
             return session
-        policy = self._policy(app)
+        policy = note.policy
         storage = policy.storage
-        if storage is None:
-            raise ConfigurationError("SESSION_STORE was removed while a request was under way.")
+        assert storage is not None  # noqa: S101 - the cookie was opened with it
         terms = self._terms(app, policy, storage)
         try:
             loading = exchange.load(terms, note.address, note.generation)
@@ -196,9 +207,7 @@ class ReadingInterface(PayloadInterface):
             return self._reject(app, error.reason, "")
         self._state.count_store_event("read")
         note.take(loaded)
-        session = self.session_class(loaded.data)
-        remember_creation(session, loaded.snapshot.created)
-        return session
+        return loaded
 
     def _reject(self, app: Flask, reason: Reason, token: str) -> SecureCookieSession:
         """Counts a refused cookie, and gives a new session in its place."""

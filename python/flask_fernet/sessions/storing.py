@@ -178,8 +178,7 @@ class StoringInterface(ReadingInterface):
         session, data = save.session, dict(save.session)
         id = _new_id(session)
         # Whatever fails now: Flask saves the same session again, with its response to the error.
-        records = save.storage.records
-        note = StoredNote(self, save.app, records, id, b"", int(save.now), True)
+        note = StoredNote(self, save.app, save.policy, id, b"", int(save.now), True)
         note.has_ended = True
         vars(session)[STORED] = note
         payload = self._stored_payload(save, data)
@@ -293,12 +292,14 @@ class StoringInterface(ReadingInterface):
         if saved.outcome is not Outcome.WRITTEN:
             session_conflict.send(save.app, outcome=saved.outcome.value, keys=list(saved.conflicts))
 
-    def _stored_payload(self, save: StoredSave, data: Mapping[str, Any]) -> bytes:
+    def _stored_payload(self, save: StoredSave, data: dict[str, Any]) -> bytes:
         """A session as the bytes that are stored, not compressed.
 
         :raises SessionTooLarge: if there are too many of them.
         """
-        payload = self._dump(save.app, data)
+        payload = self._dump_natively(save.app, data)
+        if payload is None:
+            payload = self._dump(save.app, data)
         if _RESERVED in payload and any(str(key).startswith(RESERVED) for key in data):
             raise ValueError(f"A session must not have a key that begins with {RESERVED!r}.")
         if len(payload) > MAX_PAYLOAD:

@@ -157,7 +157,8 @@ def load(terms: Terms, address: bytes, generation: bytes) -> Exchange[Loaded]:
 
     :raises SessionRejected: if it has gone, was superseded, expired or revoked, or does not open.
     """
-    yield from follow_revocations(terms)
+    if terms.feed is not None and terms.feed.is_due():
+        yield from follow_revocations(terms, now=True)
     record = yield Operation("read", (address,))
     if record is None:
         raise SessionRejected(Reason.GONE)

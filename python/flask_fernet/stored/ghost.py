@@ -12,6 +12,8 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from flask.sessions import SecureCookieSession
+
 from .._core import STORED
 from ..tracebacks import frameless
 from .state import StoredNote
@@ -20,6 +22,9 @@ from .state import StoredNote
 #: an empty session: ``json.dumps`` would write ``{}``. It is no text, so that libraries which read
 #: a dict's entries directly raise.
 _PLACEHOLDER = object()
+
+#: Flask's class, as it is when this package is imported.
+_FLASKS = SecureCookieSession
 
 #: Flask-Login asks for this key after every request, and takes it out before each save. A ghost
 #: answers without reading.
@@ -144,10 +149,38 @@ def appear(session: Any) -> Any:
 
 def fill(ghost: Any, session: Any) -> None:
     """Turns a ghost into ``session``, whose data and attributes it takes over."""
+    _become(ghost, type(session), session, vars(session))
+
+
+def fill_with(ghost: Any, data: dict[str, Any]) -> None:
+    """Turns a ghost into a session with this data, as the session class makes one."""
+    session_class = type(ghost).__bases__[1]
+    attributes = _attributes(session_class)
+    if attributes is None:
+        fill(ghost, session_class(data))
+    else:
+        _become(ghost, session_class, data, attributes)
+
+
+def _become(
+    ghost: Any, session_class: type, data: dict[str, Any], attributes: dict[str, Any]
+) -> None:
     dict.clear(ghost)
-    dict.update(ghost, session)
-    own = dict(ghost.__dict__)
-    ghost.__dict__.update(vars(session))
-    ghost.__dict__.update(own)
+    dict.update(ghost, data)
+    own = ghost.__dict__
+    for name, value in attributes.items():
+        own.setdefault(name, value)
     # At last: other threads wait for the note's lock until then.
-    ghost.__class__ = type(session)
+    ghost.__class__ = session_class
+
+
+@lru_cache(maxsize=32)
+def _attributes(session_class: type) -> dict[str, Any] | None:
+    """The attributes of a new session; ``None`` if its class makes them in a way of its own. They
+    are the same for each session of Flask's: the function that notices changes, which gets the
+    session as an argument.
+    """
+    makes = ("__init__", "__new__", "__setattr__")
+    if any(getattr(session_class, name) is not getattr(_FLASKS, name) for name in makes):
+        return None
+    return dict(vars(session_class()))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from .._core import STORED, RecordKeys
+from .._core import STORED, Policy
 from ..errors import Reason, StoreUnavailable
 from .records import Loaded, handle_of
 
@@ -30,7 +30,7 @@ class StoredNote:
     A copy of a session shares its note, and a pickle of one leaves it out: it leads to the
     interface, and so to keys.
 
-    :param records: the keys of the session's record.
+    :param policy: what the app's configuration decided when the cookie was opened.
     :param id: 32 bytes, which are in the cookie and nowhere else.
     :param generation: 8 bytes, which change at each log-in and log-out.
     :param issued_at: when the cookie was issued, in seconds since the epoch.
@@ -56,7 +56,7 @@ class StoredNote:
         self,
         host: NoteHost,
         app: Any,
-        records: RecordKeys,
+        policy: Policy,
         id: bytes,
         generation: bytes,
         issued_at: int,
@@ -69,13 +69,14 @@ class StoredNote:
         self.issued_at = issued_at
         self.is_newest = is_newest
         self.lock = threading.RLock()
-        self._records = records
+        self.policy = policy
 
     @property
     def address(self) -> bytes:
         """Where the session's record lies."""
         if self._address is None:
-            self._address = self._records.address(self.id)
+            assert self.policy.storage is not None  # noqa: S101 - there would be no note
+            self._address = self.policy.storage.records.address(self.id)
         return self._address
 
     def take(self, loaded: Loaded) -> None:

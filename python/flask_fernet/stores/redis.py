@@ -172,7 +172,14 @@ class RedisStore:
 
     def read(self, address: bytes) -> bytes | None:
         """See :meth:`SessionStore.read`."""
-        return self._run("read", [("GET", self._key(address))])[0]  # type: ignore[no-any-return]
+        command = ("GET", self._key(address))
+        try:
+            (reply,) = self._transport.run([command])
+        except self._unavailable as error:
+            raise self._away("read", error) from None
+        if reply is None or isinstance(reply, bytes):
+            return reply
+        raise self._away("read", reply)
 
     def create(self, address: bytes, record: bytes, expires: int, owner: bytes | None) -> bool:
         """See :meth:`SessionStore.create`."""
