@@ -17,6 +17,9 @@ DRAWN = {
     "open + save, Flask-Login": "Open and save a Flask-Login session",
     "open + save, Flask-Login, cart of 20": "The same with a cart of 20 items",
     "WSGI request, Flask-Login session": "A whole request in Flask",
+    "Redis, read and change": "Read and change a session in Redis",
+    "Redis, read only": "Read a session in Redis",
+    "SQLite, read and change": "Read and change a session in SQLite",
     "encrypt, 256 bytes": "Fernet.encrypt, 256 bytes",
     "decrypt, 256 bytes": "Fernet.decrypt, 256 bytes",
 }
@@ -91,7 +94,8 @@ def publish(rows: list[dict[str, Any]], about: dict[str, str]) -> None:
         raise SystemExit(f"not measured in this run: {', '.join(sorted(missing))}")
     CHART.write_text(chart({name: found[name] for name in DRAWN}))
     lengths = figures_table(grouped(rows)[LENGTHS])
-    put(README, "\n".join([table(found, about), f"{LENGTHS}:", "", *lengths]) + "\n")
+    parts = [table(found, about), stores_table(found), f"{LENGTHS}:", "", *lengths]
+    put(README, "\n".join(parts) + "\n")
     put(PERFORMANCE, everything(rows, about))
 
 
@@ -150,6 +154,25 @@ def table(found: dict[str, dict[str, float]], about: dict[str, str]) -> str:
             cells = [f"{sides[c] / sides['ours']:.1f}x" if c in sides else "" for c in columns]
             lines.append(f"| {name} | {sides['ours']:.2f} µs | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", measured_with(about)]) + "\n"
+
+
+def stores_table(found: dict[str, dict[str, float]]) -> str:
+    """The README's table of stored sessions."""
+    bare = ("bare client", "SQLAlchemy Core", "no session, bare GET")
+    lines = [
+        "Stored Flask-Login sessions. The bare client is redis-py's `GET` and `SET`, or SQLAlchemy "
+        "Core's `SELECT` and `UPDATE` in autocommit:",
+        "",
+        "| | ours | the bare client | Flask-Session |",
+        "|---|---|---|---|",
+    ]
+    for name, sides in found.items():
+        if re.match(r"(Redis|PostgreSQL|SQLite), ", name):
+            other = next((sides[side] / sides["ours"] for side in bare if side in sides), None)
+            cells = ["" if other is None else f"{other:.2f}x"]
+            cells.append(f"{sides['Flask-Session'] / sides['ours']:.1f}x")
+            lines.append(f"| {name} | {sides['ours']:.1f} µs | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
 
 
 def everything(rows: list[dict[str, Any]], about: dict[str, str]) -> str:

@@ -75,6 +75,29 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         request = made.request_class(environ)
         return partial(interface.open_session, made, request), save, cookie
 
+    def leaves_alone() -> Callable[[], object]:
+        """A stored session that nobody touches, opened and saved."""
+        made = app()
+        made.config["SESSION_STORE"] = "memory://"
+        interface = made.session_interface = EncryptedSessionInterface()
+        made.test_request_context().push()
+        session: Any = interface.session_class(LOGIN)
+        session.modified = True
+        first, response = made.response_class(), made.response_class()
+        interface.save_session(made, session, first)
+        cookie = first.headers["Set-Cookie"].partition(";")[0]
+        environ = EnvironBuilder(headers=[("Cookie", cookie)]).get_environ()
+        request = made.request_class(environ)
+        headers: list[Any] = response.headers._list
+
+        def call() -> None:
+            headers.clear()
+            opened: Any = interface.open_session(made, request)
+            opened.accessed = True
+            interface.save_session(made, opened, response)
+
+        return call
+
     opening, saving, cookie = opens_and_saves("fernet")
     opening_xaes, saving_xaes, _ = opens_and_saves("xaes-256-gcm")
     header = f"theme=dark; _ga=GA1.1.1234567890.1234567890; {cookie}"
@@ -93,6 +116,8 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
         "decrypt": (partial(fernet.decrypt, token), mac_blocks(TOKEN)),
         "open": (opening, mac_blocks(sealed)),
         "save": (saving, mac_blocks(sealed)),
+        # The payload of its cookie has 80 bytes.
+        "untouched, stored": (leaves_alone(), mac_blocks(80)),
         # These use no SHA-256 and are counted whole.
         "open, xaes-256-gcm": (opening_xaes, 0),
         "save, xaes-256-gcm": (saving_xaes, 0),

@@ -72,7 +72,8 @@ def versions() -> dict[str, str]:
     """The versions that are measured, and the processor's features."""
     found = {"python": platform.python_version(), "machine": platform.machine()}
     for package in ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "orjson",
-                    "flask-enciphers", "granian", "gunicorn"):  # fmt: skip
+                    "flask-enciphers", "granian", "gunicorn", "flask-session", "redis", "hiredis",
+                    "sqlalchemy", "psycopg"):  # fmt: skip
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -7,6 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -644,6 +645,14 @@ class TestLifetimes:
         clock.now += 10 * DAY + 2
         assert text(client) == "{}"
 
+    def test_a_browser_learns_that_a_session_is_permanent(self, app: Flask) -> None:
+        client = app.test_client()
+        assert "Expires" not in write(client, a=1).headers["Set-Cookie"]
+        for flag in (True, False):
+            response = act(client, partial(setattr, session, "permanent", flag))
+            assert ("Expires" in response.headers["Set-Cookie"]) == flag
+            assert "Set-Cookie" not in client.get("/read").headers
+
     def test_a_session_that_is_not_permanent_does_not_slide(
         self, make: MakeStoring, clock: Clock
     ) -> None:
@@ -657,6 +666,22 @@ class TestLifetimes:
         clock.now += 6 * DAY
         assert text(client) == "{'a': 2}"
         clock.now += 5 * DAY
+        assert text(client) == "{}"
+
+    def test_an_untouched_session_that_is_not_permanent_is_looked_at_rarely(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        client = make(PERMANENT_SESSION_LIFETIME=10 * DAY).test_client()
+        write(client, a=1)
+        clock.now += 2 * DAY
+        store.taken()
+        for _ in range(5):
+            client.get("/nothing")
+        assert store.taken() == ["read"]
+        # It does not live longer for that.
+        clock.now += 7 * DAY
+        assert text(client) == "{'a': 1}"
+        clock.now += DAY + 2
         assert text(client) == "{}"
 
     def test_without_refreshing_nothing_is_renewed_that_was_not_changed(

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from flask_fernet import ConfigurationError, StoreUnavailable
 from flask_fernet.stores.protocol import Ownership, Replaced, version_of
@@ -51,6 +57,99 @@ class TestUnixSocket(StoreContract):
     @pytest.fixture
     def store(self, redis_server: RedisServer, client: Any) -> Any:
         return open_store(f"redis+unix://{redis_server.folder}/socket?db=1&prefix=app:", 1.0)
+
+
+class TestValkeysClient(StoreContract, OwnedSessionsContract):
+    @pytest.fixture
+    def store(self, redis_server: RedisServer, client: Any) -> Any:
+        store: Any = open_store(redis_server.url.replace("redis://", "valkey://"), 1.0)
+        assert store._transport.module.__name__ == "valkey"
+        return store
+
+
+class TlsServer(RedisServer):
+    """Redis that takes TLS alone, and only from clients with a certificate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        make_certificates(self.folder)
+        self.options = (
+            "--tls-port", str(self.port), "--port", "0", "--save", "",
+            "--tls-cert-file", "server.crt", "--tls-key-file", "server.key",
+            "--tls-ca-cert-file", "ca.crt", "--tls-auth-clients", "yes",
+        )  # fmt: skip
+
+    def command(self) -> list[str]:
+        command = super().command()
+        # The plain port is off.
+        at = command.index("--port")
+        return [*command[:at], *command[at + 2 :]]
+
+    @property
+    def url(self) -> str:
+        files = "&".join(
+            f"{option}={self.folder}/{name}"
+            for option, name in (
+                ("ssl_ca_certs", "ca.crt"),
+                ("ssl_certfile", "client.crt"),
+                ("ssl_keyfile", "client.key"),
+            )
+        )
+        return f"rediss://localhost:{self.port}?{files}"
+
+    def answers(self) -> bool:
+        try:
+            open_store(self.url, 1.0).read(b"a" * 32)
+        except StoreUnavailable:
+            return False
+        return True
+
+
+def make_certificates(folder: Path) -> None:
+    """A certificate authority, and certificates of a server and a client."""
+    now = datetime.now(timezone.utc)
+    keys = {name: ec.generate_private_key(ec.SECP256R1()) for name in ("ca", "server", "client")}
+    issuer = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "ca")])
+    for name, key in keys.items():
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)]))
+            .issuer_name(issuer)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=name == "ca", path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+            .sign(keys["ca"], hashes.SHA256())
+        )
+        encoding = serialization.Encoding.PEM
+        (folder / f"{name}.crt").write_bytes(certificate.public_bytes(encoding))
+        (folder / f"{name}.key").write_bytes(
+            key.private_bytes(
+                encoding,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+
+
+def test_tls_with_certificates_of_both_sides() -> None:
+    server = TlsServer()
+    try:
+        server.start()
+        store = open_store(server.url, 1.0)
+        store.create(b"a" * 32, record := new_record(5000), later(), None)
+        assert store.read(b"a" * 32) == record
+        for url in (
+            server.url.partition("&")[0],
+            f"rediss://localhost:{server.port}",
+            f"redis://localhost:{server.port}",
+        ):
+            with pytest.raises(StoreUnavailable):
+                open_store(url, 1.0).read(b"a" * 32)
+    finally:
+        server.close()
 
 
 class TestOwnClient(OwnedSessionsContract, StoreContract):
@@ -235,6 +334,66 @@ def test_a_client_of_the_apps_is_checked(redis_server: RedisServer) -> None:
         RedisStore(decoding)
     with redis_server.client() as plain, pytest.raises(ValueError, match="must not have a brace"):
         RedisStore(plain, prefix="{a}")
+
+
+class LossyProxy:
+    """Passes bytes on, and closes the connection in place of the answer to one command."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.lose = b""
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        with client, socket.create_connection(("127.0.0.1", self.port)) as server:
+            while asked := client.recv(1 << 20):
+                server.sendall(asked)
+                answer = server.recv(1 << 20)
+                if self.lose and self.lose in asked:
+                    self.lose = b""
+                    return
+                client.sendall(answer)
+
+
+def test_a_lost_answer_is_no_conflict(redis_server: RedisServer, client: Any) -> None:
+    proxy = LossyProxy(redis_server.port)
+    store = open_store(proxy.url, 1.0)
+    for length, word in ((100, b"EVALSHA"), (5000, b"EVALSHA"), (100, b"GET")):
+        address, record = os.urandom(32), new_record(length)
+        store.create(address, record, later(), None)
+        warm, newer = new_record(length), new_record(length)
+        store.replace(address, version_of(record), warm, None)
+        proxy.lose = word
+        # It arrives twice, and the second time it is there already.
+        if word == b"GET":
+            assert store.read(address) == warm
+        else:
+            assert store.replace(address, version_of(warm), newer, None) is Replaced.DONE
+            assert store.read(address) == newer
+        assert proxy.lose == b""
+    proxy.listener.close()
+
+
+def test_a_lost_index_is_mended_by_the_next_renewal(redis_server: RedisServer, client: Any) -> None:
+    store: Any = open_store(redis_server.url, 1.0)
+    address, record, owner = os.urandom(32), new_record(), b"o" * 16
+    store.create(address, record, later(), owner)
+    client.delete(*client.keys("*u:*"))
+    assert store.owned([owner]) == []
+    renewed = Ownership(owner, owner)
+    store.replace(address, version_of(record), new_record(), later(), renewed)
+    assert store.owned([owner]) == [address]
 
 
 class TestOutage:

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 #: What every key begins with that an app must not set.
 RESERVED = "flask-fernet:"
 _RESERVED = RESERVED.encode()
+#: Flask's key for ``session.permanent``.
+_PERMANENT = "_permanent"
 #: Seconds after a log-in or log-out within which a request that came with the former cookie sets no
 #: new one: it would replace the one that the browser has just got.
 SUPERSEDED_FOR = 10
@@ -107,7 +109,8 @@ class StoringInterface(ReadingInterface):
             else:
                 self._delete_cookie(save)
             return
-        if is_ghost(save.session):
+        is_untouched = is_ghost(save.session)
+        if is_untouched:
             modified = bool(vars(save.session).get("modified"))
             if not modified and not self._is_due(save, note):
                 return
@@ -124,8 +127,8 @@ class StoringInterface(ReadingInterface):
             self._save_lost(save, note)
             return
         try:
-            self._save_change(save, note)
-        except (StoreUnavailable, SessionConflict, SessionTooLarge):
+            self._save_change(save, note, is_untouched)
+        except Exception:
             # Flask makes a response to this error and saves the same session with it: raise once.
             note.has_ended = True
             raise
@@ -197,8 +200,11 @@ class StoringInterface(ReadingInterface):
         remember_creation(session, saved.loaded.snapshot.created)
         self._send_cookie(save, id, saved.generation, int(save.now))
 
-    def _save_change(self, save: StoredSave, note: StoredNote) -> None:
-        """Writes a session that was read from the store, if it changed or is due."""
+    def _save_change(self, save: StoredSave, note: StoredNote, is_untouched: bool) -> None:
+        """Writes a session that was read from the store, if it changed or is due.
+
+        :param is_untouched: whether it was only read because its cookie may have to be renewed.
+        """
         session, before = save.session, note.loaded
         data = dict(session)
         identity = self._identity(save, before.user, data)
@@ -213,7 +219,10 @@ class StoringInterface(ReadingInterface):
         # The record and its cookie are renewed together; one of them may have failed.
         renewed_at = min(note.issued_at, before.snapshot.renewed_at)
         is_old = save.now - renewed_at >= save.policy.stored_refresh_from
-        if changed or identity is not Identity.SAME or session.modified:
+        if bool(data.get(_PERMANENT)) != bool(before.data.get(_PERMANENT)):
+            # The browser must learn of it.
+            renew = True
+        elif changed or identity is not Identity.SAME or session.modified:
             renew = is_old and not save.is_public
         else:
             renew = (
@@ -257,7 +266,10 @@ class StoringInterface(ReadingInterface):
         else:
             self._state.count_store_event("unchanged")
         is_new = generation != note.generation or note.is_regenerated
-        if renew or is_new or is_overridden:
+        # One that is not permanent is not renewed. A new cookie lets it be read less often, and the
+        # record ends it all the same.
+        is_looked_at = is_untouched and save.policy.stored_refresh_from > 0
+        if renew or is_new or is_overridden or is_looked_at:
             note.issued_at = int(save.now)
         elif not (reissue and not note.is_newest):
             return
