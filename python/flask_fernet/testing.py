@@ -51,8 +51,8 @@ def _address() -> bytes:
 
 
 def _soon() -> int:
-    """A time at least 0.4 seconds ahead, in seconds since the epoch."""
-    return int(time.time() + 0.4) + 1
+    """A time at least a second ahead, in seconds since the epoch."""
+    return int(time.time() + 1) + 1
 
 
 def _wait_until(moment: int) -> None:

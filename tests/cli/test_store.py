@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import time
 from pathlib import Path
@@ -120,6 +121,7 @@ def test_purge_removes_what_expired_in_batches(
 
 
 def test_reencrypt_moves_every_session_to_the_newest_key(created: Flask) -> None:
+    third = Fernet.generate_key()
     created.config["SESSION_ENCRYPTION_KEYS"] = [OLD]
     clients = [logged_in(created, user) for user in "12"]
     created.config["SESSION_ENCRYPTION_KEYS"] = [NEW, OLD]
@@ -127,6 +129,11 @@ def test_reencrypt_moves_every_session_to_the_newest_key(created: Flask) -> None
     first = json.loads(succeed(created, "store", "reencrypt", "--json"))
     moved_from = {"SESSION_ENCRYPTION_KEYS[1]": 2}
     assert first == {"moved": moved_from, "newest": 1, "unreadable": 0}
+    created.config["SESSION_ENCRYPTION_KEYS"] = [third, NEW, OLD]
+    assert "moved from SESSION_ENCRYPTION_KEYS[1]: 3" in succeed(created, "store", "reencrypt")
+    created.config["SESSION_ENCRYPTION_KEYS"] = [NEW, third, OLD]
+    succeed(created, "store", "reencrypt")
+    created.config["SESSION_ENCRYPTION_KEYS"] = [NEW, OLD]
     second = json.loads(succeed(created, "store", "reencrypt", "--json"))
     assert second == {"moved": {}, "newest": 3, "unreadable": 0}
     assert "under the newest key already: 3" in succeed(created, "store", "reencrypt")
@@ -158,6 +165,38 @@ def test_a_session_that_is_used_meanwhile_is_not_lost(created: Flask) -> None:
     store.replace = meanwhile
     assert json.loads(succeed(created, "store", "reencrypt", "--json"))["moved"]
     assert "'a': 1" in client.get("/read").text
+
+
+def test_inspect_looks_into_the_store(created: Flask) -> None:
+    created.config["SESSION_ENCRYPTION_KEYS"] = [OLD]
+    client = logged_in(created, "1")
+    cookie = cookie_of(client) or ""
+    created.config["SESSION_ENCRYPTION_KEYS"] = [NEW, OLD]
+    said = json.loads(succeed(created, "inspect", "--json", "--show", cookie))
+    assert said["record key"] == said["key"] == "SESSION_ENCRYPTION_KEYS[1]"
+    assert said["contents"]["_user_id"] == "1"
+    (listed,) = json.loads(succeed(created, "store", "list", "1", "--json"))
+    assert said["handle"] == listed["handle"]
+    client.get("/read")
+    moved = json.loads(succeed(created, "inspect", "--json", cookie_of(client) or ""))
+    assert moved["record key"] == moved["key"] == "SESSION_ENCRYPTION_KEYS[0]"
+    assert "contents" not in moved
+    assert "record key:    " in succeed(created, "inspect", cookie)
+    client.get("/regenerate")
+    former = run(created, "inspect", cookie)
+    assert former.exit_code == 1
+    assert "superseded" in former.stdout
+    created.config["SESSION_STORE"] = None
+    assert "refused:" in run(created, "inspect", cookie).stdout
+    data = cookie_written(created)
+    created.config["SESSION_STORE"] = MemoryStore()
+    assert "not accepted" in run(created, "inspect", data).stdout
+
+
+def cookie_written(app: Flask) -> str:
+    client = app.test_client()
+    client.post("/write", json={"a": 1})
+    return cookie_of(client) or ""
 
 
 def test_failures_have_one_line_and_status_one(app: Flask, tmp_path: Path) -> None:
@@ -221,3 +260,58 @@ def test_the_doctor_looks_at_the_store(app: Flask, tmp_path: Path) -> None:
     assert "SQLStore (sqlite)" in succeed(app, "doctor")
     app.config["SESSION_STORE"] = MemoryStore()
     assert "keeps sessions in one process" in run(app, "doctor").stdout
+
+
+def test_progress_is_shown_on_a_terminal(created: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    command = importlib.import_module("flask_fernet.cli.store")
+    logged_in(created, "1")
+    shown: list[tuple[str, int]] = []
+
+    class Bar:
+        def __init__(self, length: int, label: str, file: object) -> None:
+            shown.append((label, length))
+
+        def __enter__(self) -> Bar:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def update(self, number: int) -> None:
+            shown.append(("update", number))
+
+    monkeypatch.setattr("click.progressbar", Bar)
+    monkeypatch.setattr(command, "_is_terminal", lambda: True)
+    succeed(created, "store", "reencrypt")
+    assert shown == [("Reading", 1), ("update", 1)]
+
+
+def test_sessions_that_end_meanwhile_are_not_counted(created: Flask) -> None:
+    logged_in(created, "1")
+    interface: Any = created.session_interface
+    store = interface._policy(created).storage.store.store
+    addresses = store.addresses
+
+    def with_one_that_has_gone() -> Any:
+        yield b"g" * 32
+        yield from addresses()
+
+    store.addresses = with_one_that_has_gone
+    counted = json.loads(succeed(created, "store", "stats", "--json"))
+    assert counted["keys"] == {"SECRET_KEY": 1}
+    moved = json.loads(succeed(created, "store", "reencrypt", "--json"))
+    assert moved == {"moved": {}, "newest": 1, "unreadable": 0}
+
+
+def test_a_store_with_the_least_methods(app: Flask) -> None:
+    class Least:
+        inner = MemoryStore()
+        read, create, replace, delete = inner.read, inner.create, inner.replace, inner.delete
+
+    app.config["SESSION_STORE"] = Least()
+    assert "must be a store with the methods of Maintained" in run(app, "store", "stats").stderr
+    said = run(app, "doctor").stdout
+    assert "a Least, which has no checks of its own" in said
+    assert "nobody can be logged out everywhere" in said
+    listed = run(app, "store", "list", "00000000-0000-0000-0000-000000000001")
+    assert "finds the sessions of a user" in listed.stderr

@@ -611,3 +611,91 @@ def test_tls_options_reach_the_connections() -> None:
     assert type(connection).__name__ == "SSLConnection"
     assert connection.socket_timeout == 1.0
     assert connection.retry.get_retries() == 0
+
+
+class TestDetails:
+    """What servers seldom do."""
+
+    @pytest.fixture
+    def store(self, redis_server: RedisServer, client: Any) -> Any:
+        return open_store(redis_server.url, 1.0)
+
+    def test_a_key_of_another_kind_is_refused(self, store: Any, client: Any) -> None:
+        client.lpush(store._key(b"a" * 32), "x")
+        with pytest.raises(StoreUnavailable, match=r"refuses a command \(WRONGTYPE\)") as error:
+            store.read(b"a" * 32)
+        assert not error.value.is_outage
+
+    def test_long_listings_come_in_steps(
+        self, store: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flask_fernet.stores.redis._SCAN", 2)
+        for number in range(50):
+            store.create(bytes([number]) * 32, new_record(), later(), None)
+        assert len(list(store.addresses())) == 50
+        assert store.statistics().live == 50
+        # A large record on its way is none.
+        client.set(store._key(b"x" * 32) + b":staged", b"x")
+        client.set(store._key(b"x" * 32)[:-2] + b"}", b"x")
+        assert len(list(store.addresses())) == 50
+
+    def test_a_listing_needs_its_right(
+        self, store: Any, redis_server: RedisServer, client: Any
+    ) -> None:
+        client.execute_command(
+            *("ACL", "SETUSER", "app", "on", ">x", "~*", "-@all", "+get", "+select")
+        )
+        try:
+            limited: Any = open_store(redis_server.url.replace("//", "//app:x@"), 1.0)
+            assert limited.read(b"a" * 32) is None
+            with pytest.raises(StoreUnavailable, match="does not permit a command"):
+                list(limited.addresses())
+            (check,) = limited.check()
+            assert "cannot delete: it does not permit a command" in check.message
+            client.execute_command("ACL", "SETUSER", "app", *documented_rights(), "-ttl")
+            said = [check.message for check in limited.check() if not check.ok]
+            assert said == ["cannot revoke: it does not permit a command"]
+            # Through a client of the app's, a refused command is an exception.
+            client.execute_command("ACL", "SETUSER", "app", "+ttl")
+            with redis.Redis(port=redis_server.port, username="app", password="x") as own:
+                assert [check.ok for check in RedisStore(own).check()] == [True]
+        finally:
+            client.execute_command("ACL", "DELUSER", "app")
+
+    def test_checks_tell_of_the_parser_and_the_clock(
+        self, store: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+        now = time.time()
+        monkeypatch.setattr("time.time", lambda: now + 10)
+        said = " ".join(check.message for check in store.check() if not check.ok)
+        assert "hiredis is not installed" in said
+        assert "its clock differs" in said
+
+    def test_a_server_that_loads_its_data_is_away(self, store: Any) -> None:
+        error = store._away("read", redis.exceptions.BusyLoadingError())
+        assert error.problem == "it is loading its data"
+
+    def test_connections_of_a_parent_are_never_used(self, store: Any) -> None:
+        from flask_fernet.stores import connections
+
+        store.create(b"a" * 32, record := new_record(), later(), None)
+        kept = store._transport.connections
+        known = kept._idle[-1]
+        # A fork that Python has announced, and one that it has not.
+        connections._after_fork_in_child()
+        assert store.read(b"a" * 32) == record
+        assert known not in kept._idle
+        known = kept._idle[-1]
+        known.pid = -1
+        assert store.read(b"a" * 32) == record
+        assert known not in kept._idle
+
+    def test_tls_options_of_many_servers(self) -> None:
+        for url in (
+            "rediss+sentinel://host/service?ssl_cert_reqs=none",
+            "rediss+cluster://host?ssl_ca_certs=/none",
+        ):
+            open_store(url, 1.0)
+        with pytest.raises(ConfigurationError, match="an option, a port"):
+            open_store("rediss+cluster://host?bogus=1", 1.0)

@@ -270,22 +270,26 @@ def in_threads(number: int, act: Callable[[], None]) -> None:
         thread.join()
 
 
-def test_an_error_of_a_signal_leaves_no_busy_connection(postgres_server: PostgresServer) -> None:
+class TimeIsUp(Exception):
+    pass
+
+
+@pytest.mark.parametrize("kind", [TimeIsUp, KeyboardInterrupt])
+def test_an_error_of_a_signal_leaves_no_busy_connection(
+    postgres_server: PostgresServer, kind: type[BaseException]
+) -> None:
     """A worker's time-out may be an ordinary exception, in the middle of a statement."""
     store = emptied(postgres_server.url)
     store.create(b"a" * 32, record := new_record(), later(), None)
 
-    class TimeIsUp(Exception):
-        pass
-
     def interrupt(*_: object) -> None:
-        raise TimeIsUp
+        raise kind
 
     former = signal.signal(signal.SIGALRM, interrupt)
     processes = frozen(postgres_server)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.3)
-        with pytest.raises(TimeIsUp):
+        with pytest.raises(kind):
             store.read(b"a" * 32)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -389,3 +393,161 @@ def test_a_missing_sqlalchemy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'flask-fernet\[sql\]'"):
         open_store("sqlite:///x.db", 1.0)
+
+
+class Broken:
+    """A runner that raises errors before it works."""
+
+    def __init__(self, runner: Any, *errors: Exception) -> None:
+        self.runner = runner
+        self.errors = list(errors)
+
+    def run(self, statement: Any, values: Any) -> Any:
+        if self.errors:
+            raise self.errors.pop(0)
+        return self.runner.run(statement, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.runner, name)
+
+
+class Deadlock(sqlite3.OperationalError):
+    sqlstate = "40001"
+
+
+class TestDetails:
+    """What databases seldom do."""
+
+    def test_a_deadlock_is_a_conflict(self, tmp_path: Path) -> None:
+        store = emptied_sqlite(tmp_path)
+        runner = store._runner
+        record, newer = new_record(), new_record()
+        store._runner = Broken(runner, Deadlock(), Deadlock())
+        assert store.create(b"a" * 32, record, later(), None)
+        store._runner = Broken(runner, Deadlock())
+        assert store.replace(b"a" * 32, version_of(record), newer, None) == record
+        store._runner = Broken(runner, Deadlock(), Deadlock())
+        assert store.delete(b"a" * 32)
+        store._runner = Broken(runner, *[Deadlock()] * 9)
+        for method, *arguments in (
+            ("read", b"a" * 32),
+            ("delete", b"a" * 32),
+            ("revoke", b"*", int(time.time()), 60),
+        ):
+            with pytest.raises(StoreUnavailable, match="the row is locked") as error:
+                getattr(store, str(method))(*arguments)
+            assert not error.value.is_outage
+
+    def test_two_revocations_at_once_are_both_made(self, tmp_path: Path) -> None:
+        store = emptied_sqlite(tmp_path)
+        now, runner = int(time.time()), store._runner
+
+        class Meanwhile(Broken):
+            """Another host revokes between the query and the statement that follows it."""
+
+            done = 0
+
+            def run(self, statement: Any, values: Any) -> Any:
+                if "SELECT" not in statement.text and self.done < 2:
+                    self.done += 1
+                    store._runner = runner
+                    store.revoke(b"*", now, 60)
+                    store._runner = self
+                return super().run(statement, values)
+
+        store._runner = Meanwhile(runner)
+        assert store.revoke(b"*", now, 60) >= now + 2
+        assert len(store.revoked_since(0)) == 1
+
+        class Always(Meanwhile):
+            def run(self, statement: Any, values: Any) -> Any:
+                self.done = 0
+                return super().run(statement, values)
+
+        store._runner = Always(runner)
+        with pytest.raises(StoreUnavailable, match="the row is locked"):
+            store.revoke(b"*", now, 60)
+
+    def test_long_listings_come_in_pages(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("flask_fernet.stores.sql._PAGE", 2)
+        store = emptied_sqlite(tmp_path)
+        addresses = [bytes([number]) * 32 for number in range(7)]
+        for address in addresses:
+            store.create(address, new_record(), later(), None)
+        assert list(store.addresses()) == addresses
+
+    def test_checks_tell_of_rows_that_nobody_purges(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from flask_fernet.stores.protocol import StoreStatistics
+
+        store = emptied_sqlite(tmp_path)
+        monkeypatch.setattr(store, "statistics", lambda: StoreStatistics(5, 2000, None))
+        assert "2000 expired sessions are not purged" in [c.message for c in store.check()][1]
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("attempt to write a readonly database", "the database file cannot be written"),
+            ("database or disk is full", "the disk is full"),
+        ],
+    )
+    def test_errors_of_the_disk_are_named(self, tmp_path: Path, text: str, problem: str) -> None:
+        store = emptied_sqlite(tmp_path)
+        store._runner = Broken(store._runner, sqlite3.OperationalError(text))
+        with pytest.raises(StoreUnavailable, match=problem):
+            store.read(b"a" * 32)
+
+    def test_a_bug_is_no_outage(self, tmp_path: Path) -> None:
+        store = emptied_sqlite(tmp_path)
+        store._runner = Broken(store._runner, KeyError("a bug"))
+        with pytest.raises(KeyError):
+            store.read(b"a" * 32)
+
+    def test_tables_that_cannot_be_made_are_an_outage(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = emptied_sqlite(tmp_path)
+
+        def refuse(_: object) -> None:
+            raise sa.exc.OperationalError("CREATE", {}, sqlite3.OperationalError("no right"))
+
+        monkeypatch.setattr(store._metadata, "create_all", refuse)
+        with pytest.raises(StoreUnavailable):
+            store.create_tables()
+
+    def test_a_shared_engine_survives_a_restart(self, postgres_server: PostgresServer) -> None:
+        emptied(postgres_server.url)
+        engine = sa.create_engine(postgres_server.url)
+        store = SQLStore(engine)
+        store.create(b"a" * 32, record := new_record(), later(), None)
+        postgres_server.kill()
+        postgres_server.start()
+        assert store.read(b"a" * 32) == record
+        postgres_server.kill()
+        try:
+            with pytest.raises(StoreUnavailable):
+                store.read(b"a" * 32)
+        finally:
+            postgres_server.start()
+        engine.dispose()
+
+    def test_connections_of_a_parent_are_never_used(self, tmp_path: Path) -> None:
+        from flask_fernet.stores import sql_urls
+
+        store = emptied_sqlite(tmp_path)
+        store.create(b"a" * 32, record := new_record(), later(), None)
+        pool = store._runner.engine().pool
+        sql_urls._after_fork_in_child()
+        assert store._runner.engine().pool is not pool
+        assert store.read(b"a" * 32) == record
+
+    def test_prepared_statements_can_be_turned_off(self, postgres_server: PostgresServer) -> None:
+        emptied(postgres_server.url)
+        store: Any = open_store(f"{postgres_server.url}?prepare_threshold=0", 5.0)
+        for _ in range(8):
+            assert store.read(b"a" * 32) is None
+        with store._runner.engine().raw_connection() as connection:
+            assert connection.driver_connection.prepare_threshold is None

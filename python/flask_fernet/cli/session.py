@@ -43,10 +43,11 @@ def inspect(ctx: click.Context, token: str, show: bool, json_: bool) -> None:
             found["contents"] = inspection.tagged(interface, app, found["contents"])
         click.echo(json.dumps(found))
     else:
-        units = {"age": " seconds", "size": " bytes"}
+        units = {"age": " seconds", "size": " bytes", "record size": " bytes"}
         found.pop("key_id", None)
+        width = max(10, *(len(name) + 1 for name in found))
         for name, value in found.items():
-            click.echo(f"{name + ':':<10} {value}{units.get(name, '')}")
+            click.echo(f"{name + ':':<{width}} {value}{units.get(name, '')}")
     if "refused" in found:
         ctx.exit(1)
 

@@ -213,12 +213,16 @@ def _text(moment: Any) -> str:
     return str(moment.strftime("%Y-%m-%dT%H:%M:%SZ"))
 
 
+def _is_terminal() -> bool:
+    return sys.stderr.isatty()
+
+
 class _bar:
     """A progress bar on a terminal, and nothing elsewhere."""
 
     def __init__(self, label: str, total: int, json_: bool) -> None:
         self._bar = None
-        if total and not json_ and sys.stderr.isatty():
+        if total and not json_ and _is_terminal():
             self._bar = click.progressbar(length=total, label=label, file=sys.stderr)
 
     def __enter__(self) -> Callable[[int], None]:

@@ -8,9 +8,11 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys
+from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys, is_reference, read_reference
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..settings import SIGNED_FORMAT
+from ..stored import exchange
+from ..stored.records import handle_of
 from ..times import FOREVER, LATEST, to_text
 from .key_sources import ring_key_id
 from .lifetimes import take_creation
@@ -45,6 +47,8 @@ def inspect(
         "expires": to_text(min(expires, LATEST)),
         "size": properties["size"],
     }
+    if is_reference(payload) and properties["format"] != SIGNED_FORMAT:
+        return {**found, **_stored(interface, app, policy, payload, show)}
     readable, contents, created = _read(interface, app, payload, issued_at)
     absolute = policy.absolute_lifetime
     if absolute is not None:
@@ -55,6 +59,36 @@ def inspect(
         found["refused"] = reason
     if show and readable:
         found["contents"] = contents
+    return found
+
+
+def _stored(
+    interface: EncryptedSessionInterface, app: Flask, policy: Policy, payload: bytes, show: bool
+) -> dict[str, Any]:
+    """What the store has of the session to which a cookie refers.
+
+    :raises StoreUnavailable: if the store does not answer.
+    """
+    reference, storage = read_reference(payload), policy.storage
+    if reference is None or storage is None:
+        return {"refused": Reason.MALFORMED.value}
+    id, generation = reference
+    address = storage.records.address(id)
+    found: dict[str, Any] = {"handle": handle_of(address)}
+    terms = interface._terms(app, policy, storage)
+    try:
+        loaded = exchange.drive(exchange.load(terms, address, generation), storage.store)
+    except SessionRejected as error:
+        return {**found, "refused": error.reason.value}
+    snapshot = loaded.snapshot
+    names = interface._sources.used(app, interface.salt).names
+    found["record key"] = " and ".join(names[snapshot.key])
+    found["created"] = to_text(snapshot.created)
+    ends = terms.expires(snapshot.renewed_at, snapshot.created)
+    found["record expires"] = to_text(min(ends, LATEST))
+    found["record size"] = len(snapshot.payload)
+    if show:
+        found["contents"] = loaded.data
     return found
 
 
@@ -85,7 +119,8 @@ def _refusal(
 ) -> str | None:
     """Why the app refuses an authentic cookie; ``None`` if it opens it."""
     absolute = policy.absolute_lifetime
-    if token_format not in (policy.format, *policy.accepted):
+    is_listed = token_format in (policy.format, *policy.accepted)
+    if not is_listed or (token_format != SIGNED_FORMAT and not policy.opens_data):
         return "not accepted"
     if age > int(policy.lifetime.total_seconds()):
         return Reason.EXPIRED.value

@@ -102,6 +102,9 @@ impl<'a, 'py> Admitted<'a, 'py> {
 
     fn resolved(&self, policy: Py<Policy>) -> Result<ResolvedPolicy, Unhandled> {
         let py = self.app.py();
+        if policy.get().opens_references() {
+            self.state.note_storage();
+        }
         let tags = intact_tags(self.state, &self.interface.getattr(intern!(py, "serializer"))?)?;
         let class = self.interface.getattr(intern!(py, "session_class"))?;
         let session_class = match class.cast_into::<PyType>() {

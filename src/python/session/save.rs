@@ -33,7 +33,9 @@ pub(super) fn save<'py>(
     let py = app.py();
     let flask = FlaskObjects::get(py)?;
     let admitted = Admitted::new(state, interface, app)?;
-    if let Some(note) = note_of(session)? {
+    if state.has_storage()
+        && let Some(note) = note_of(session)?
+    {
         return save_noted(state, &admitted, flask, session, &note, response);
     }
     let [of_session, of_response] =

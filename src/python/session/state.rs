@@ -36,6 +36,8 @@ pub(crate) struct NativeState {
     store_events: Counters<{ STORE_EVENTS.len() }>,
     migrations: Migrations,
     disabled: AtomicBool,
+    /// Whether any policy had a store: before that no session has a note on one.
+    has_storage: AtomicBool,
 }
 
 #[pymethods]
@@ -57,6 +59,7 @@ impl NativeState {
             store_events: Counters::new(STORE_EVENTS),
             migrations: Migrations::default(),
             disabled: AtomicBool::new(false),
+            has_storage: AtomicBool::new(false),
         }
     }
 
@@ -121,6 +124,16 @@ impl NativeState {
     /// Counts a refused cookie. Returns the number of cookies refused for this reason so far.
     pub(super) fn count(&self, reason: TokenError) -> u64 {
         self.rejections.count(reason_name(reason)).unwrap_or_default()
+    }
+
+    /// Whether sessions may lie in a store.
+    pub(super) fn has_storage(&self) -> bool {
+        self.has_storage.load(Ordering::Relaxed)
+    }
+
+    /// Notes that sessions may lie in a store.
+    pub(super) fn note_storage(&self) {
+        self.has_storage.store(true, Ordering::Relaxed);
     }
 
     /// Declines if every request is left to the Python fallback.
