@@ -199,7 +199,7 @@ def _in_force(
         "idle_lifetime": policy.lifetime.total_seconds(),
         "absolute_lifetime": policy.absolute_lifetime,
         "refreshes": bool(app.config.get("SESSION_REFRESH_EACH_REQUEST")),
-        "refreshed_from": policy.refresh_from,
+        "refreshed_from": policy.stored_refresh_from if policy.stores else policy.refresh_from,
         "compression": policy.compression,
         "ring": None,
         "store": None,

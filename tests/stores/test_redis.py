@@ -419,6 +419,46 @@ class TestOutage:
                     redis_server.thaw()
             assert store.read(b"a" * 32) is None
 
+    def test_a_connection_that_is_never_accepted_is_given_up(self) -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen(0)
+            address = listener.getsockname()
+            # Fills the backlog, so that a further connection hangs.
+            waiting = [socket.socket() for _ in range(4)]
+            for one in waiting:
+                one.setblocking(False)
+                one.connect_ex(address)
+            store = open_store(f"redis://127.0.0.1:{address[1]}", 0.4)
+            begun = time.monotonic()
+            with pytest.raises(StoreUnavailable):
+                store.read(b"a" * 32)
+            assert time.monotonic() - begun < 1.2
+            for one in waiting:
+                one.close()
+
+    def test_twenty_requests_at_once_wait_no_longer_than_one(
+        self, redis_server: RedisServer, client: Any
+    ) -> None:
+        store = open_store(redis_server.url, 0.5)
+        store.read(b"a" * 32)
+        redis_server.freeze()
+
+        def read() -> None:
+            with pytest.raises(StoreUnavailable):
+                store.read(b"a" * 32)
+
+        begun = time.monotonic()
+        try:
+            threads = [threading.Thread(target=read) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+        finally:
+            redis_server.thaw()
+        assert time.monotonic() - begun < 1.5
+
     def test_a_late_answer_reaches_nobody(self, redis_server: RedisServer, client: Any) -> None:
         store = open_store(redis_server.url, 0.2)
         store.create(b"a" * 32, first := new_record(), later(), None)

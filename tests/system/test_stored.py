@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,53 @@ def test_a_user_is_logged_out_everywhere_from_any_worker(url: str) -> None:
         time.sleep(2.2)
         for _ in range(10):
             assert again.session()["_user_id"] == "7"
+
+
+def test_a_log_in_racing_another_request_stays(servers: dict[str, Any]) -> None:
+    """Both come with one cookie, and the browser keeps whatever comes last."""
+    with gunicorn(servers["redis"].url, *THREADS) as port:
+        for _ in range(100):
+            browser = Browser(port)
+            browser.get("/set/a/1")
+            other = Browser(port, browser.cookie)
+            in_threads([partial(browser.get, "/login/1"), partial(other.get, "/set/b/2")])
+            # What the other's response says of the cookie, it says after the log-in's.
+            jar = other.set[-1].partition(";")[0] if other.set else browser.cookie
+            assert Browser(port, jar).session().get("_user_id") == "1"
+
+
+GREENLETS = """
+import gevent.monkey
+gevent.monkey.patch_all()
+import sys, gevent
+from flask_fernet.stores.urls import open_store
+store = open_store(sys.argv[1], 5.0)
+other = open_store(sys.argv[1], 5.0)
+most = 0
+def read():
+    for _ in range(3):
+        assert store.read(b"a" * 32) is None
+def watch():
+    global most
+    while True:
+        (listed,) = other._transport.run([("CLIENT", "LIST")])
+        most = max(most, len(listed.splitlines()) if isinstance(listed, bytes) else len(listed))
+        gevent.sleep(0.005)
+watcher = gevent.spawn(watch)
+gevent.joinall([gevent.spawn(read) for _ in range(2000)], raise_error=True)
+watcher.kill()
+print(most)
+"""
+
+
+def test_two_thousand_greenlets_share_a_few_connections(servers: dict[str, Any]) -> None:
+    url = f"{servers['redis'].url}?max_connections=20"
+    done = subprocess.run(
+        [sys.executable, "-c", GREENLETS, url], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    # One more is the watcher's.
+    assert 1 < int(done.stdout) <= 22
 
 
 @pytest.mark.parametrize("errors", ["raise", "readonly"])
