@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -18,7 +18,7 @@ from benches.payloads import CART, LOGIN
 from flask_fernet import EncryptedSessionInterface
 from flask_fernet.stores.sql import SQLStore
 from flask_fernet.stores.urls import open_store
-from tests.servers import PostgresServer, RedisServer, Server
+from tests.servers import PostgresServer, RedisServer, running
 
 if TYPE_CHECKING:
     from benches.table import Table
@@ -123,16 +123,6 @@ class PlainRedis(RedisServer):
     """Redis as it is without a configuration file: its log would measure the disk."""
 
     options = ("--save", "")
-
-
-@contextmanager
-def running(kind: type[Server]) -> Iterator[Any]:
-    server = kind()
-    try:
-        server.start()
-        yield server
-    finally:
-        server.close()
 
 
 def measure(table: Table) -> None:

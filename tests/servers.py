@@ -12,9 +12,10 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -116,12 +117,26 @@ class Server:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@contextmanager
+def running(kind: type[AnyServer]) -> Iterator[AnyServer]:
+    """A server that runs while the context lasts. Who stops it starts it again."""
+    server = kind()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
+
+
 def until(happens: Callable[[], object], seconds: float) -> None:
     """Waits until something happens."""
     deadline = time.monotonic() + seconds
     while not happens():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
+
+
+AnyServer = TypeVar("AnyServer", bound=Server)
 
 
 class RedisServer(Server):

@@ -6,37 +6,25 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.servers import MariaServer, PostgresServer, RedisServer
+from tests.servers import MariaServer, PostgresServer, RedisServer, running
 
 
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer]:
-    """A Redis server. A test that stops it starts it again."""
-    server = RedisServer()
-    try:
-        server.start()
+    """A Redis server."""
+    with running(RedisServer) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     """A PostgreSQL server."""
-    server = PostgresServer()
-    try:
-        server.start()
+    with running(PostgresServer) as server:
         yield server
-    finally:
-        server.close()
 
 
 @pytest.fixture(scope="session")
 def maria_server() -> Iterator[MariaServer]:
     """A MariaDB server."""
-    server = MariaServer()
-    try:
-        server.start()
+    with running(MariaServer) as server:
         yield server
-    finally:
-        server.close()

@@ -60,16 +60,17 @@ class Browser:
 
 
 @contextmanager
-def server(instance: Path, port: int) -> Iterator[None]:
-    """Runs the demo as `make demo` starts it."""
+def server(instance: Path, port: int, store: str = "") -> Iterator[None]:
+    """Runs the demo as `make demo STORE=…` starts it."""
     environment = {**os.environ, "ARTICLE_INSTANCE": str(instance)}
     subprocess.run([sys.executable, "-m", "examples.article.keys"], env=environment, check=True,
                    cwd=ROOT)  # fmt: skip
-    command = [sys.executable, "-m", "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}",
-               "--log-level", "warning", "examples.article.app:create_app()"]  # fmt: skip
+    command = [sys.executable, "-m", "examples.article.store", store, sys.executable, "-m",
+               "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level",
+               "warning", "examples.article.app:create_app()"]  # fmt: skip
     process = subprocess.Popen(command, env=environment, cwd=ROOT)
     try:
-        for _ in range(200):
+        for _ in range(300):
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 break
@@ -209,36 +210,12 @@ def test_rust_that_is_too_old_is_refused_at_once(tmp_path: Path, version: str, c
     assert ("rustup update" in done.stderr) == bool(code)
 
 
-@contextmanager
-def stored_demo(store: str, instance: Path, port: int) -> Iterator[None]:
-    """Runs the demo as `make demo STORE=…` starts it."""
-    environment = {**os.environ, "ARTICLE_INSTANCE": str(instance)}
-    subprocess.run([sys.executable, "-m", "examples.article.keys"], env=environment, check=True,
-                   cwd=ROOT)  # fmt: skip
-    command = [sys.executable, "-m", "examples.article.store", store, sys.executable, "-m",
-               "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level",
-               "warning", "examples.article.app:create_app()"]  # fmt: skip
-    process = subprocess.Popen(command, env=environment, cwd=ROOT)
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=30) == 0
-
-
 @pytest.mark.parametrize("store", ["sqlite", "redis"])
 def test_the_demo_lists_and_ends_sessions(store: str, tmp_path: Path, port: int) -> None:
     if store == "redis":
         program("redis-server")
     first, second, third = Browser(port), Browser(port), Browser(port)
-    with stored_demo(store, tmp_path / "instance", port):
+    with server(tmp_path / "instance", port, store):
         for browser in (first, second, third):
             browser.fetch("POST", "/login", username="ada")
         first.workers_that_know("ada@example.org")

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from flask_fernet.stores.urls import open_store
-from tests.servers import MariaServer, PostgresServer, RedisServer, Server, free_port
+from tests.servers import MariaServer, PostgresServer, RedisServer, Server, free_port, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -91,19 +91,13 @@ def created(url: str) -> str:
 @pytest.fixture(scope="module")
 def servers() -> Iterator[dict[str, Server]]:
     """A server of each kind."""
-    started: dict[str, Server] = {}
-    try:
-        for name, kind in (
-            ("redis", RedisServer),
-            ("postgres", PostgresServer),
-            ("maria", MariaServer),
-        ):
-            started[name] = kind()
-            started[name].start()
-        yield started
-    finally:
-        for server in started.values():
-            server.close()
+    kinds: dict[str, type[Server]] = {
+        "redis": RedisServer,
+        "postgres": PostgresServer,
+        "maria": MariaServer,
+    }
+    with ExitStack() as stack:
+        yield {name: stack.enter_context(running(kind)) for name, kind in kinds.items()}
 
 
 @pytest.fixture(params=["redis", "sqlite", "postgres", "maria"])
