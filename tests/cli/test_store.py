@@ -68,6 +68,12 @@ def test_stats_count_sessions_and_keys(created: Flask) -> None:
     assert "under SECRET_KEY" in shown
 
 
+def test_a_command_may_take_longer_than_a_request(created: Flask) -> None:
+    succeed(created, "store", "stats")
+    interface: Any = created.session_interface
+    assert interface._policy(created).storage.store._timeout == 60
+
+
 def test_list_shows_the_sessions_of_a_user(created: Flask) -> None:
     logged_in(created, "7").post("/write", json={"agent": "phone"})
     created.test_client().post("/write", json={"_user_id": 7})

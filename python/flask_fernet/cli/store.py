@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: Seconds that one operation may take.
+TIMEOUT = 60.0
+
 yes_option = click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
 
 
@@ -33,6 +36,8 @@ def store() -> None:
 def _load(ctx: click.Context) -> tuple[Flask, Maintenance]:
     with missing_tables_allowed():
         app = load_app(ctx)
+    # Nobody waits for a request here, and counting a large table takes its time.
+    app.config["SESSION_STORE_TIMEOUT"] = TIMEOUT
     return app, Maintenance(interface_of(app), app)
 
 
