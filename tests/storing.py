@@ -12,6 +12,9 @@ from flask_fernet import EncryptedSessionInterface, StoreUnavailable
 from flask_fernet.stores.memory import MemoryStore
 from tests.apps import SECRET, add_views
 
+#: The type of the fixture ``make``.
+MakeStoring = Callable[..., Flask]
+
 
 class RecordingStore(MemoryStore):
     """Remembers the names of the methods that were called, and fails when it is told to."""

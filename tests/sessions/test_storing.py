@@ -30,6 +30,7 @@ from flask_fernet.errors import Reason
 from tests.apps import SECRET, encrypted_app, opened, signed_app, token_of
 from tests.clock import Clock
 from tests.storing import (
+    MakeStoring,
     RecordingStore,
     act,
     add_storing_views,
@@ -40,25 +41,11 @@ from tests.storing import (
 
 DAY = 24 * 3600
 
-MakeStoring = Callable[..., Flask]
-
 
 @pytest.fixture
-def store() -> RecordingStore:
-    return RecordingStore()
-
-
-@pytest.fixture
-def make(store: RecordingStore, implementation: str) -> MakeStoring:
-    def make(interface: Any = None, **config: Any) -> Flask:
-        return storing_app(store, implementation, interface, **config)
-
-    return make
-
-
-@pytest.fixture
-def app(make: MakeStoring) -> Flask:
-    return make()
+def app(storing: Flask) -> Flask:
+    """An app with stored sessions, in place of the one that the other tests have."""
+    return storing
 
 
 def write(client: FlaskClient, **data: Any) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
 from datetime import datetime, timezone
 from functools import partial
 from typing import Any
@@ -26,6 +25,7 @@ from flask_fernet.stored.state import note_of
 from tests.apps import encrypted_app
 from tests.clock import Clock
 from tests.storing import (
+    MakeStoring,
     RecordingStore,
     act,
     add_storing_views,
@@ -36,25 +36,11 @@ from tests.storing import (
 
 DAY = 24 * 3600
 
-MakeStoring = Callable[..., Flask]
-
 
 @pytest.fixture
-def store() -> RecordingStore:
-    return RecordingStore()
-
-
-@pytest.fixture
-def make(store: RecordingStore, implementation: str) -> MakeStoring:
-    def make(interface: Any = None, **config: Any) -> Flask:
-        return storing_app(store, implementation, interface, **config)
-
-    return make
-
-
-@pytest.fixture
-def app(make: MakeStoring) -> Flask:
-    return make()
+def app(storing: Flask) -> Flask:
+    """An app with stored sessions, in place of the one that the other tests have."""
+    return storing
 
 
 def interface_of(app: Flask) -> Any:

@@ -13,29 +13,15 @@ from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, 
 from flask_fernet.stored.feed import INTERVAL, Feed
 from tests.apps import encrypted_app
 from tests.clock import Clock
-from tests.storing import RecordingStore, act, cookie_of, storing_app, with_cookie
+from tests.storing import MakeStoring, RecordingStore, act, cookie_of, storing_app, with_cookie
 
 DAY = 24 * 3600
 
-MakeStoring = Callable[..., Flask]
-
 
 @pytest.fixture
-def store() -> RecordingStore:
-    return RecordingStore()
-
-
-@pytest.fixture
-def make(store: RecordingStore, implementation: str) -> MakeStoring:
-    def make(interface: Any = None, **config: Any) -> Flask:
-        return storing_app(store, implementation, interface, **config)
-
-    return make
-
-
-@pytest.fixture
-def app(make: MakeStoring) -> Flask:
-    return make()
+def app(storing: Flask) -> Flask:
+    """An app with stored sessions, in place of the one that the other tests have."""
+    return storing
 
 
 def sessions_of(app: Flask) -> EncryptedSessionInterface:

@@ -134,13 +134,7 @@ def spellings(value: bytes) -> Iterator[bytes]:
 def test_a_dump_shows_neither_ids_nor_users_nor_data_nor_keys(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path}/sessions.db"
-    else:
-        url = request.getfixturevalue(f"{kind}_server").url
-    store: Any = open_store(url, 5.0)
-    if kind != "redis":
-        store.create_tables()
+    url = created(kind, request, tmp_path)
     key = Fernet.generate_key()
     app = storing_app(url, "native", EncryptedSessionInterface(keys=[key]))
     client = app.test_client()
@@ -170,6 +164,18 @@ def test_a_dump_shows_neither_ids_nor_users_nor_data_nor_keys(
             assert spelling not in dump, (secret, spelling)
 
 
+def created(kind: str, request: pytest.FixtureRequest, folder: Path) -> str:
+    """The URL of a store of a kind, with its tables."""
+    if kind == "sqlite":
+        url = f"sqlite:///{folder}/sessions.db"
+    else:
+        url = request.getfixturevalue(f"{kind}_server").url
+    store: Any = open_store(url, 5.0)
+    if kind != "redis":
+        store.create_tables()
+    return url
+
+
 def dumped(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
     if kind == "sqlite":
         return b"".join(path.read_bytes() for path in sorted(tmp_path.glob("sessions.db*")))
@@ -190,13 +196,7 @@ def dumped(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> bytes:
 def test_a_session_of_200_kilobytes_is_kept(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    if kind == "sqlite":
-        url = f"sqlite:///{tmp_path}/sessions.db"
-    else:
-        url = request.getfixturevalue(f"{kind}_server").url
-    store: Any = open_store(url, 5.0)
-    if kind != "redis":
-        store.create_tables()
+    url = created(kind, request, tmp_path)
     client = storing_app(url).test_client()
     for length in (200_000, 300_000):
         assert client.post("/write", json={"a": "x" * length}).status_code == 200

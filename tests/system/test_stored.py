@@ -57,12 +57,28 @@ class Browser:
 @contextmanager
 def gunicorn(url: str, *options: str, **environment: str) -> Iterator[int]:
     """Runs the app, and gives its port."""
-    port = free_port()
     app = "tests.system.stored_app:create_app()"
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}",
-               "--log-level", "error", *options, app]  # fmt: skip
-    variables = {**os.environ, "STORED_APP_STORE": url, **environment}
-    process = subprocess.Popen(command, env=variables, cwd=ROOT)
+    bind = ["-m", "gunicorn", "--bind", f"127.0.0.1:{(port := free_port())}"]
+    command = [sys.executable, *bind, "--log-level", "error", *options, app]
+    with serving(command, port, STORED_APP_STORE=url, **environment):
+        yield port
+
+
+@contextmanager
+def granian(url: str) -> Iterator[int]:
+    """Runs the app in a server whose workers are not forked by Python, and gives its port."""
+    port = free_port()
+    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers",
+               "2", "--blocking-threads", "4", "--port", str(port), "--log-level", "error",
+               "tests.system.stored_app:create_app"]  # fmt: skip
+    with serving(command, port, STORED_APP_STORE=url):
+        yield port
+
+
+@contextmanager
+def serving(command: list[str], port: int, **environment: str) -> Iterator[None]:
+    """Runs a server until the context ends."""
+    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT)
     try:
         for _ in range(300):
             try:
@@ -71,7 +87,7 @@ def gunicorn(url: str, *options: str, **environment: str) -> Iterator[int]:
             except OSError:
                 assert process.poll() is None, "the server ended"
                 time.sleep(0.1)
-        yield port
+        yield
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=30)
@@ -161,14 +177,16 @@ def test_of_many_writers_to_one_session_none_loses_a_key(url: str) -> None:
         ("--workers", "4", "--preload"),
         (*THREADS, "--preload"),
         ("--workers", "2", "--worker-class", "gevent"),
+        None,
     ],
-    ids=["sync", "gthread", "gevent"],
+    ids=["sync", "gthread", "gevent", "granian"],
 )
 def test_no_worker_reads_the_answer_of_another(
-    servers: dict[str, Any], options: tuple[str, ...]
+    servers: dict[str, Any], options: tuple[str, ...] | None
 ) -> None:
     for name in ("redis", "postgres"):
-        with gunicorn(created(servers[name].url), *options) as port:
+        url = created(servers[name].url)
+        with granian(url) if options is None else gunicorn(url, *options) as port:
             browsers = [Browser(port) for _ in range(8)]
 
             def use(browser: Browser, mark: int) -> None:
