@@ -1,7 +1,9 @@
-"""Apps with stored sessions, and a store that remembers what it was asked."""
+"""What the tests of stored sessions share: apps, a store that remembers, and checks."""
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +12,8 @@ from flask.testing import FlaskClient
 
 from flask_fernet import EncryptedSessionInterface, StoreUnavailable
 from flask_fernet.stores.memory import MemoryStore
+from flask_fernet.stores.protocol import SessionStore
+from flask_fernet.testing import new_record
 from tests.apps import SECRET, add_views
 
 #: The type of the fixture ``make``.
@@ -118,3 +122,32 @@ def with_cookie(app: Flask, value: str | None, name: str = "session") -> FlaskCl
     if value is not None:
         client.set_cookie(name, value)
     return client
+
+
+def later() -> int:
+    """An hour from now, in seconds since the epoch."""
+    return int(time.time()) + 3600
+
+
+def read_in_forked_children(store: SessionStore) -> None:
+    """Assert that four forked children and their parent each read the records they ask for.
+
+    A child that shared a connection with its parent would get the answers of others.
+    """
+    records = {bytes([number]) * 32: new_record() for number in range(1, 5)}
+    for address, record in records.items():
+        assert store.create(address, record, later(), None)
+    children = []
+    for address, record in records.items():
+        child = os.fork()
+        if not child:
+            status = 1
+            try:
+                status = 0 if all(store.read(address) == record for _ in range(200)) else 1
+            finally:  # A child that failed must not go on with the tests of its parent.
+                os._exit(status)
+        children.append(child)
+    for _ in range(200):
+        for address, record in records.items():
+            assert store.read(address) == record
+    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4

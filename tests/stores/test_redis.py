@@ -31,6 +31,7 @@ from flask_fernet.testing import (
     new_record,
 )
 from tests.servers import RedisServer
+from tests.storing import later, read_in_forked_children
 
 
 @pytest.fixture
@@ -156,10 +157,6 @@ class TestOwnClient(OwnedSessionsContract, StoreContract):
     @pytest.fixture
     def store(self, redis_server: RedisServer, client: Any) -> Any:
         return RedisStore(client)
-
-
-def later() -> int:
-    return int(time.time()) + 3600
 
 
 def test_a_database_holds_the_named_keys_and_no_others(
@@ -538,21 +535,7 @@ class TestOutage:
 def test_a_forked_child_opens_connections_of_its_own(
     redis_server: RedisServer, client: Any
 ) -> None:
-    store = open_store(redis_server.url, 1.0)
-    records = {bytes([number]) * 32: new_record() for number in range(1, 5)}
-    for address, record in records.items():
-        store.create(address, record, later(), None)
-    children = []
-    for address, record in records.items():
-        child = os.fork()
-        if not child:
-            good = all(store.read(address) == record for _ in range(200))
-            os._exit(0 if good else 1)
-        children.append(child)
-    for _ in range(200):
-        for address, record in records.items():
-            assert store.read(address) == record
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    read_in_forked_children(open_store(redis_server.url, 1.0))
 
 
 def documented_rights() -> list[str]:

@@ -27,6 +27,7 @@ from flask_fernet.testing import (
     new_record,
 )
 from tests.servers import MariaServer, PostgresServer
+from tests.storing import later, read_in_forked_children
 
 
 class Contract(StoreContract, OwnedSessionsContract, RevocationsContract, MaintainedContract):
@@ -39,10 +40,6 @@ def emptied(url: str, timeout: float = 5.0) -> Any:
     store._metadata.drop_all(store._runner.engine())
     store.create_tables()
     return store
-
-
-def later() -> int:
-    return int(time.time()) + 3600
 
 
 class TestSQLite(Contract):
@@ -325,20 +322,7 @@ def test_every_connection_in_use_is_an_outage(postgres_server: PostgresServer) -
 
 
 def test_a_forked_child_opens_connections_of_its_own(store: Any) -> None:
-    records = {bytes([number]) * 32: new_record() for number in range(1, 5)}
-    for address, record in records.items():
-        store.create(address, record, later(), None)
-    children = []
-    for address, record in records.items():
-        child = os.fork()
-        if not child:
-            good = all(store.read(address) == record for _ in range(50))
-            os._exit(0 if good else 1)
-        children.append(child)
-    for _ in range(50):
-        for address, record in records.items():
-            assert store.read(address) == record
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * 4
+    read_in_forked_children(store)
 
 
 def test_a_prefix_and_a_schema_name_other_tables(postgres_server: PostgresServer) -> None:
