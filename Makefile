@@ -118,7 +118,7 @@ proof: $(VENV)/tested
 instructions-baseline: $(VENV)/tested
 	$(VENV)/bin/python -m benches.instructions --write
 
-## lint: formatting, clippy, ruff and mypy; warnings are errors
+## lint: formatting, clippy, ruff, mypy and pyright; warnings are errors
 .PHONY: lint
 lint: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
@@ -128,6 +128,9 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m mypy.stubtest flask_fernet._core
+	@export PATH="$$PWD/$(VENV)/bin:$$PATH" VIRTUAL_ENV="$$PWD/$(VENV)"; \
+		pyright; pyright --verifytypes flask_fernet --ignoreexternal
 
 ## format: formats everything that lint checks
 .PHONY: format
@@ -136,6 +139,16 @@ format: $(VENV)/installed
 	cargo fmt
 	$(VENV)/bin/ruff check --fix-only
 	$(VENV)/bin/ruff format
+
+## pins: pins the packages of requirements/ again; those that still fit stay as they are
+.PHONY: pins
+pins: $(VENV)/bin/python
+	@$(VENV)/bin/python $(PIP) install uv
+	@for extra in bench docs lint test; do \
+		$(VENV)/bin/uv pip compile --quiet --universal --fork-strategy requires-python \
+			--python-version 3.10 --extra $$extra --no-annotate --no-header \
+			--no-emit-package flask-fernet --output-file requirements/$$extra.txt pyproject.toml; \
+	done
 
 ## wheel: an optimised wheel in dist/, good for every CPython from 3.10
 .PHONY: wheel

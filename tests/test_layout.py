@@ -17,15 +17,16 @@ Graph = dict[str, set[str]]
 
 #: Modules and packages from the bottom up. A module imports from its own level and from below.
 PYTHON_LEVELS = [
-    ["errors", "fernet", "log", "signals", "times", "tracebacks"],
+    ["driver", "errors", "fernet", "log", "signals", "times", "tracebacks"],
     ["settings"],
     ["keys", "stores.protocol"],
-    ["stores.connections", "stores.memory", "stores.table"],
-    ["stores.sql_errors", "stores.sql_statements"],
+    ["stores.by_loop", "stores.connections", "stores.memory", "stores.table"],
+    ["stores.redis_exchanges", "stores.sql_errors", "stores.sql_statements"],
     ["stores.sql_runners"],
-    ["stores.redis", "stores.sql"],
+    ["stores.async_redis", "stores.redis", "stores.sql"],
+    ["stores.async_sql"],
     ["stores.redis_urls", "stores.sql_urls"],
-    ["stores.urls", "testing"],
+    ["stores.urls", "testing.contracts"],
     ["stored.records"],
     ["stored.state", "stored.feed", "stored.merging", "stored.outage"],
     ["stored.ghost", "stored.exchange"],
@@ -41,7 +42,8 @@ PYTHON_LEVELS = [
     ["sessions.opening", "sessions.saving"],
     ["sessions.configuration", "sessions.fallback", "sessions.readiness"],
     ["sessions.interface"],
-    ["sessions.inspection", "sessions.maintenance"],
+    ["metrics", "quart", "sessions.inspection", "sessions.maintenance", "testing.tester"],
+    ["testing.plugin"],
     ["doctor"],
     ["cli"],
 ]
@@ -65,7 +67,13 @@ RUST_LEVELS = [
 #: Files that only list modules, or wire them together.
 WIRING = {
     *("", "python", "python::session"),
-    *("flask_fernet", "flask_fernet.sessions", "flask_fernet.stored", "flask_fernet.stores"),
+    *(
+        "flask_fernet",
+        "flask_fernet.sessions",
+        "flask_fernet.stored",
+        "flask_fernet.stores",
+        "flask_fernet.testing",
+    ),
 }
 
 

@@ -33,7 +33,7 @@ from .keys.ring import new_ring
 from .keys.ring_store import RingStore
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.lifetimes import RegenerateMixin
-from .sessions.session import EncryptedSession, StoredMixin
+from .sessions.session import EncryptedSession, StoredMixin, session
 from .signals import (
     keyring_unreadable,
     session_conflict,
@@ -42,9 +42,10 @@ from .signals import (
     store_unavailable,
 )
 from .stored.owners import SessionInfo
-from .stores.protocol import SessionStore
+from .stores.protocol import AsyncSessionStore, SessionStore
 
 __all__ = [
+    "AsyncSessionStore",
     "ConfigurationError",
     "EncryptedSession",
     "EncryptedSessionInterface",
@@ -67,6 +68,7 @@ __all__ = [
     "UnwritableValue",
     "keyring_unreadable",
     "new_ring",
+    "session",
     "session_conflict",
     "session_migrated",
     "session_rejected",

@@ -11,9 +11,38 @@ from typing import Any, ClassVar, Final, Protocol, SupportsIndex, TypedDict, fin
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SessionMixin
 from itsdangerous.url_safe import URLSafeTimedSerializer
-from typing_extensions import Buffer, Self
+from typing_extensions import Buffer, Self, disjoint_base
 
 from .sessions.storage import Storage
+
+__all__ = [
+    "COMPRESSED",
+    "CREATED",
+    "MAX_CLOCK_SKEW",
+    "MAX_INFLATED",
+    "PROVENANCE",
+    "STORED",
+    "Codec",
+    "CookieAttributes",
+    "Fernet",
+    "MultiFernet",
+    "NativeInterface",
+    "NativeState",
+    "Policy",
+    "Provenance",
+    "RecordKeys",
+    "SessionKeys",
+    "deflate",
+    "derive_key",
+    "find_cookie",
+    "has_fernet_shape",
+    "inflate",
+    "is_reference",
+    "read_reference",
+    "unwrap",
+    "wrap",
+    "write_reference",
+]
 
 #: First byte of a compressed payload.
 COMPRESSED: Final[int]
@@ -28,6 +57,7 @@ STORED: Final[str]
 #: Key of the creation time, in a session's ``__dict__`` and in the payload that carries it.
 CREATED: Final[str]
 
+@disjoint_base
 class Fernet:
     """Symmetric authenticated encryption of bytes, by the Fernet specification
     (<https://github.com/fernet/spec>).
@@ -85,6 +115,7 @@ class Fernet:
     def __deepcopy__(self, memo: Any, /) -> Self: ...
     def __reduce_ex__(self, protocol: SupportsIndex, /) -> Any: ...
 
+@disjoint_base
 class MultiFernet:
     """Several keys at once: the first encrypts, all of them decrypt.
 

@@ -58,7 +58,7 @@ class SessionRejected(FlaskFernetError):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         #: The :class:`Reason`.
-        self.reason = Reason(reason)
+        self.reason: Reason = Reason(reason)
 
 
 class UnreadablePayload(FlaskFernetError):
@@ -87,7 +87,7 @@ class SessionTooLarge(FlaskFernetError):
         #: is stored.
         self.limit = limit
         #: The largest keys of the session, each with the length of its value as JSON, in bytes.
-        self.largest = tuple(largest)
+        self.largest: tuple[tuple[object, int], ...] = tuple(largest)
         parts = [f"{shown_key(key)} with {length} bytes" for key, length in largest]
         if stored:
             super().__init__(

@@ -5,10 +5,23 @@ from __future__ import annotations
 import logging
 import time
 
-logger = logging.getLogger("flask_fernet")
+logger: logging.Logger = logging.getLogger("flask_fernet")
 
 #: Seconds between two log lines about the same thing.
 INTERVAL = 60.0
+
+
+def log_event(level: int, event: str, message: str, *args: object, **fields: object) -> None:
+    """Logs something that happens while an app runs.
+
+    :param level: a level of :mod:`logging`.
+    :param event: the stable name of what happened, the attribute ``event`` of the record.
+        ``docs/observability.md`` lists them.
+    :param message: for people; it may change between versions.
+    :param fields: further attributes of the record. None may be secret.
+    """
+    # The caller's place in the code is that of the record.
+    logger.log(level, message, *args, extra={"event": event, **fields}, stacklevel=2)
 
 
 class RateLimit:

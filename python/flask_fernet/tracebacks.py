@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,6 +45,25 @@ def frameless(function: Callable[P, T]) -> Callable[P, T]:
                 # Raising again does not add this frame.
                 raise
             # Here it would bring the former traceback back. This frame stays, without what it held.
+            del args, kwargs
+            raise error
+
+    return call
+
+
+def frameless_async(
+    function: Callable[P, Coroutine[Any, Any, T]],
+) -> Callable[P, Coroutine[Any, Any, T]]:
+    """The same for a function that is a coroutine."""
+
+    @functools.wraps(function)
+    async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await function(*args, **kwargs)
+        except BaseException as error:
+            hide_frames(error)
+            if sys.version_info >= (3, 11):
+                raise
             del args, kwargs
             raise error
 

@@ -14,13 +14,14 @@ from hypothesis import strategies as st
 
 from flask_fernet import Fernet, SessionRejected
 from flask_fernet._core import RecordKeys, SessionKeys
+from flask_fernet.driver import Methods, Operation, drive_async
 from flask_fernet.stored import changes, exchange
 from flask_fernet.stored.changes import Change, Identity, Outcome
-from flask_fernet.stored.exchange import Operation, Terms, Wait
+from flask_fernet.stored.exchange import Terms
 from flask_fernet.stored.feed import Feed
 from flask_fernet.stored.merging import merge
 from flask_fernet.stored.records import Loaded, Snapshot, opened
-from flask_fernet.stores.memory import MemoryStore
+from flask_fernet.stores.memory import AsyncMemoryStore, MemoryStore
 
 ADDRESS = b"a" * 32
 KEYS = RecordKeys(SessionKeys([("key", Fernet.generate_key())], "salt"))
@@ -58,53 +59,23 @@ class PlainTerms(Terms):
         return merge(base, mine, theirs, lambda value: json.dumps(value).encode())
 
 
-async def adrive(asked: exchange.Exchange[Any], store: Any) -> Any:
-    """An asynchronous driver, as Quart would need one."""
-    step = asked.send
-    answer: Any = None
-    while True:
-        try:
-            operation = step(answer)
-        except StopIteration as stop:
-            return stop.value
-        if isinstance(operation, Wait):
-            await asyncio.sleep(operation.seconds)
-            answer = None
-        else:
-            answer = await getattr(store, operation.name)(*operation.arguments)
-
-
-class AsyncStore:
-    """A store whose methods are coroutines."""
-
-    def __init__(self, store: MemoryStore) -> None:
-        self.store = store
-
-    def __getattr__(self, name: str) -> Any:
-        async def call(*arguments: Any) -> Any:
-            await asyncio.sleep(0)
-            return getattr(self.store, name)(*arguments)
-
-        return call
-
-
-def test_an_asynchronous_driver_needs_nothing_else() -> None:
+def test_many_requests_of_one_event_loop_keep_their_changes() -> None:
     async def main() -> None:
-        store, terms = AsyncStore(MemoryStore()), PlainTerms(with_feed=True)
+        store, terms = Methods(AsyncMemoryStore()), PlainTerms(with_feed=True)
         data = {"user": "1", "a": 0}
-        saved = await adrive(changes.create(terms, ADDRESS, data, terms.dump(data)), store)
+        saved = await drive_async(changes.create(terms, ADDRESS, data, terms.dump(data)), store)
         generation = saved.generation
 
         async def add(key: str) -> Outcome:
-            loaded = await adrive(exchange.load(terms, ADDRESS, generation), store)
+            loaded = await drive_async(exchange.load(terms, ADDRESS, generation), store)
             mine = {**loaded.data, key: 1}
             change = Change(ADDRESS, loaded, mine, terms.dump(mine), Identity.SAME, False)
-            outcome: Outcome = (await adrive(changes.save(terms, change), store)).outcome
+            outcome: Outcome = (await drive_async(changes.save(terms, change), store)).outcome
             return outcome
 
         outcomes = await asyncio.gather(*(add(f"k{number}") for number in range(12)))
         assert set(outcomes) <= {Outcome.WRITTEN, Outcome.MERGED}
-        loaded = await adrive(exchange.load(terms, ADDRESS, generation), store)
+        loaded = await drive_async(exchange.load(terms, ADDRESS, generation), store)
         assert len(loaded.data) == 14
 
     asyncio.run(main())

@@ -644,7 +644,7 @@ class TestDetails:
         return open_store(redis_server.url, 1.0)
 
     def test_a_key_of_another_kind_is_refused(self, store: Any, client: Any) -> None:
-        client.lpush(store._key(b"a" * 32), "x")
+        client.lpush(store._exchanges.key(b"a" * 32), "x")
         with pytest.raises(StoreUnavailable, match=r"refuses a command \(WRONGTYPE\)") as error:
             store.read(b"a" * 32)
         assert not error.value.is_outage
@@ -658,8 +658,8 @@ class TestDetails:
         assert len(list(store.addresses())) == 50
         assert store.statistics().live == 50
         # A large record on its way is none.
-        client.set(store._key(b"x" * 32) + b":staged", b"x")
-        client.set(store._key(b"x" * 32)[:-2] + b"}", b"x")
+        client.set(store._exchanges.key(b"x" * 32) + b":staged", b"x")
+        client.set(store._exchanges.key(b"x" * 32)[:-2] + b"}", b"x")
         assert len(list(store.addresses())) == 50
 
     def test_a_listing_needs_its_right(
@@ -696,7 +696,7 @@ class TestDetails:
         assert "its clock differs" in said
 
     def test_a_server_that_loads_its_data_is_away(self, store: Any) -> None:
-        error = store._away("read", redis.exceptions.BusyLoadingError())
+        error = store._exchanges.away("read", redis.exceptions.BusyLoadingError())
         assert error.problem == "it is loading its data"
 
     def test_connections_of_a_parent_are_never_used(self, store: Any) -> None:

@@ -16,6 +16,7 @@ _COMMANDS = {
     "doctor": ".session",
     "generate-key": ".keys",
     "inspect": ".session",
+    "metrics": ".metrics",
     "ring": ".ring",
     "store": ".store",
 }

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from typing import Any
 
 import click
 
 from ..keys.ring import Ring
 from ..times import to_text
 
-json_option = click.option("--json", "json_", is_flag=True, help="Print JSON, for programs.")
+#: A decorator of a command.
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
-quiet_option = click.option(
+json_option: Decorator = click.option(
+    "--json", "json_", is_flag=True, help="Print JSON, for programs."
+)
+
+quiet_option: Decorator = click.option(
     "--quiet", is_flag=True, help="Print nothing but errors, for scheduled jobs."
 )
 

@@ -15,7 +15,7 @@ from ..sessions.maintenance import Maintenance
 from ..sessions.readiness import missing_tables_allowed
 from ..stored.owners import SessionInfo
 from .app import interface_of, load_app
-from .output import json_option, print_table
+from .output import Decorator, json_option, print_table
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -25,7 +25,7 @@ T = TypeVar("T")
 #: Seconds that one operation may take.
 TIMEOUT = 60.0
 
-yes_option = click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
+yes_option: Decorator = click.option("--yes", is_flag=True, help="Do not ask for a confirmation.")
 
 
 @click.group()

@@ -15,19 +15,20 @@ from ..sessions.interface import EncryptedSessionInterface
 from ..sessions.key_sources import configured_ring, configured_wrapping
 from ..settings import WRAPPINGS
 from .app import load_app, load_app_if_any, missing_ring_allowed
+from .output import Decorator
 
 if TYPE_CHECKING:
     from flask import Flask
 
 
-path_option = click.option(
+path_option: Decorator = click.option(
     "--path",
     type=click.Path(dir_okay=False, path_type=Path),
     help="File of the key ring. Default: the app's SESSION_ENCRYPTION_KEYRING.",
 )
 
 
-wrapping_option = click.option(
+wrapping_option: Decorator = click.option(
     "--wrapping",
     type=click.Choice(WRAPPINGS),
     help="Form in which the ring is stored. Default: the first form that the app names. With the "

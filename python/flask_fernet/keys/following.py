@@ -6,10 +6,11 @@ cannot be read never takes the place of the last good one.
 
 from __future__ import annotations
 
+import logging
 import time
 
 from ..errors import KeyRingError
-from ..log import RateLimit, logger
+from ..log import RateLimit, log_event
 from ..signals import keyring_unreadable
 from ..tracebacks import hide_frames
 from .document import decode
@@ -136,7 +137,13 @@ class FollowedRing:
             self._retry_after = longer if failed_before else INTERVAL
             self._bad_fingerprint = fingerprint
             if self._log_limit.allows("unreadable"):
-                logger.error("Keeping the keys read last. %s", error)
+                log_event(
+                    logging.ERROR,
+                    "keyring.unreadable",
+                    "Keeping the keys read last. %s",
+                    error,
+                    problem=str(error),
+                )
             # Receivers may pass it to a crash reporter.
             hide_frames(error)
             keyring_unreadable.send(self._sender, error=error)

@@ -50,7 +50,7 @@ class KeyRing:
             wrapping = Wrapping.from_command(command)
         # Even a plain ring is read through this: a ring that is stored in another form than the
         # expected one is refused, with a message that names the remedy.
-        self.store = WrappedStore(store, wrapping or Wrapping())
+        self.store: WrappedStore = WrappedStore(store, wrapping or Wrapping())
 
     def __eq__(self, other: object) -> bool:
         """Whether both are the ring of the same file, stored in the same form."""

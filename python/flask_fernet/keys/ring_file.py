@@ -42,7 +42,7 @@ class RingFile:
             raise KeyRingError("A key ring in a file needs a POSIX system. Use another RingStore.")
         if "\0" in str(path):
             raise KeyRingError("The path of a key ring must not contain a NUL character.")
-        self.path = Path(path)
+        self.path: Path = Path(path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"

@@ -73,7 +73,7 @@ class WrappedStore:
         self.inner = inner
         self.wrapping = wrapping
         #: Position of the secret that opened the ring last; the newest has position 0.
-        self.opened_by = 0
+        self.opened_by: int = 0
         self._where = where(inner)
         #: The secrets that the key command printed last.
         self._command_secrets: tuple[bytes, ...] = ()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._core import MAX_CLOCK_SKEW, Policy, SessionKeys, is_reference, read_reference
+from ..driver import drive
 from ..errors import Reason, SessionRejected, UnreadablePayload
 from ..settings import SIGNED_FORMAT
 from ..stored import exchange
@@ -77,7 +78,7 @@ def _stored(
     found: dict[str, Any] = {"handle": handle_of(address)}
     terms = interface._terms(app, policy, storage)
     try:
-        loaded = exchange.drive(exchange.load(terms, address, generation), storage.store)
+        loaded = drive(exchange.load(terms, address, generation), storage.store)
     except SessionRejected as error:
         return {**found, "refused": error.reason.value}
     snapshot = loaded.snapshot

@@ -7,6 +7,8 @@ own; and in Python, hook by hook, in its base ``FallbackInterface`` (``opening.p
 
 from __future__ import annotations
 
+import inspect
+import logging
 from copy import deepcopy
 from dataclasses import dataclass
 from enum import Enum
@@ -20,7 +22,7 @@ from .. import settings
 from .._core import NativeState, Policy, SessionKeys
 from ..errors import ConfigurationError
 from ..keys.keyring import KeyRing
-from ..log import RateLimit, logger
+from ..log import RateLimit, log_event
 from ..stores.protocol import SessionStore
 from ..tracebacks import frameless
 from .configuration import NO_KEY, cookie_attributes, problems
@@ -33,7 +35,7 @@ from .readiness import require_ready
 from .serializer import EncryptedSerializer
 from .session import EncryptedSession
 from .signed import SignedCookies
-from .storage import Stores
+from .storage import Storage, Stores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -140,11 +142,33 @@ class EncryptedSessionInterface(FallbackInterface):
         if policy.is_null and not null_sessions and not allow_missing_ring.get():
             raise ConfigurationError(NO_KEY)
         if policy.storage is not None:
-            require_ready(policy.storage.store.store)
+            self._require_ready(policy.storage)
         for problem in problems(app, policy, cookie_attributes(self, app)):
             if problem.on_the_server:
                 raise ConfigurationError(f"{problem.name} {problem.message}.")
         app.session_interface = self
+
+    @classmethod
+    def of(cls, app: Flask) -> Self:
+        """The session interface of ``app``, with its type::
+
+            EncryptedSessionInterface.of(current_app).rejections
+
+        :raises TypeError: if the app has another one.
+        """
+        found = app.session_interface
+        if not isinstance(found, cls):
+            raise TypeError(
+                f"app.session_interface must be {cls.__name__}, not {type(found).__name__}."
+            )
+        return found
+
+    def _require_ready(self, storage: Storage) -> None:
+        """Checks the store of an app that starts.
+
+        :raises ConfigurationError: if a table is missing.
+        """
+        require_ready(storage.store.store)
 
     @property
     def rejections(self) -> dict[str, int]:
@@ -245,7 +269,7 @@ class EncryptedSessionInterface(FallbackInterface):
         for warning in warnings_about(policy):
             if warning not in self._warned:
                 self._warned.add(warning)
-                logger.warning(warning)
+                log_event(logging.WARNING, "configuration.warning", "%s", warning)
         if policy.absolute_lifetime is not None or policy.storage is not None:
             regenerate_at_login()
         return policy
@@ -262,6 +286,12 @@ class EncryptedSessionInterface(FallbackInterface):
         if serializer is None:
             raise ConfigurationError("Signed cookies need SECRET_KEY, which is not set.")
         return SignedCookies(serializer)
+
+
+# For `help()`: `__new__` takes anything, because a subclass may have another `__init__`.
+EncryptedSessionInterface.__new__.__signature__ = inspect.signature(  # type: ignore[attr-defined]
+    EncryptedSessionInterface.__init__
+)
 
 
 def _signing_serializer_overridden(where: str) -> ConfigurationError:

@@ -7,9 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..driver import Exchange, Operation, drive
 from ..errors import ConfigurationError, SessionRejected
 from ..stored import exchange, owners
-from ..stored.exchange import Exchange, Operation
 from ..stores.protocol import Maintained, StoreStatistics
 from .interface import EncryptedSessionInterface
 from .readiness import HasTables
@@ -117,7 +117,7 @@ class Maintenance:
         return self._interface._terms(self._app, policy, self._storage)
 
     def _drive(self, asked: Exchange[T]) -> T:
-        return exchange.drive(asked, self._storage.store)
+        return drive(asked, self._storage.store)
 
     def _maintained(self) -> Maintained:
         store = self._store

@@ -11,7 +11,7 @@ from werkzeug.local import LocalProxy
 
 from .._core import Policy, Provenance, deflate, is_reference, read_reference
 from ..errors import Reason, SessionRejected, UnreadablePayload
-from ..log import logger
+from ..log import log_event
 from ..settings import SIGNED_FORMAT
 from ..signals import session_migrated, session_rejected
 from .lifetimes import take_creation
@@ -205,7 +205,16 @@ class OpeningFallback(StoringInterface):
         if self._log_limit.allows((reason, is_signed)):
             level = logging.INFO if reason in _ORDINARY else logging.WARNING
             hint = SIGNED_HINT if is_signed else ""
-            logger.log(level, "Refused a session cookie: %s (%d so far).%s", reason, total, hint)
+            log_event(
+                level,
+                "session.rejected",
+                "Refused a session cookie: %s (%d so far).%s",
+                reason,
+                total,
+                hint,
+                reason=reason.value,
+                count=total,
+            )
         session_rejected.send(_app_itself(app), reason=reason)
         session = self.session_class()
         remember_rejection(session, reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Iterator
 from contextvars import ContextVar
 from typing import Any, Protocol, runtime_checkable
@@ -10,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import click
 
 from ..errors import ConfigurationError, StoreUnavailable
-from ..log import logger
+from ..log import log_event
 
 #: Whether an app may load whose store has no tables: the command that makes them loads the app.
 _allow_missing_tables: ContextVar[bool] = ContextVar("allow_missing_tables", default=False)
@@ -53,9 +54,9 @@ def require_ready(store: Any) -> None:
     try:
         store.require_tables()
     except StoreUnavailable as error:
-        logger.warning("%s", error)
+        log_event(logging.WARNING, "store.not_ready", "%s", error, problem=error.problem)
     except ConfigurationError as error:
         command = click.get_current_context(silent=True)
         if command is None or command.info_name == "run":
             raise
-        logger.warning("%s", error)
+        log_event(logging.WARNING, "store.not_ready", "%s", error, problem=str(error))

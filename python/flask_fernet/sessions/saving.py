@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ from flask.sessions import SecureCookieSessionInterface, SessionMixin
 from werkzeug.http import dump_cookie
 
 from .._core import CREATED, Policy, Provenance, SessionKeys, inflate, is_reference
+from ..driver import Exchange, drive
 from ..errors import ConfigurationError, SessionTooLarge, UnreadablePayload
-from ..log import logger
+from ..log import log_event
 from ..stored.state import note_of
 from .lifetimes import take_creation
 from .payload import MARK
 from .session import creation_of, provenance_of
-from .storing import RESERVED, StoredSave, StoringInterface
+from .storing import RESERVED, PresentStore, StoredSave, StoringInterface
 
 if TYPE_CHECKING:
     from flask import Flask, Response
@@ -68,6 +70,11 @@ class SavingFallback(StoringInterface):
     __slots__ = ()
 
     def _save(self, app: Flask, session: SessionMixin | None, response: Response) -> None:
+        drive(self._saving(app, session, response), PresentStore(self, app))
+
+    def _saving(
+        self, app: Flask, session: SessionMixin | None, response: Response
+    ) -> Exchange[None]:
         if session is None:
             # Opening it raised, and this is the response to that error. One error is enough.
             return
@@ -79,7 +86,8 @@ class SavingFallback(StoringInterface):
             response.vary.add("Cookie")
         if note_of(session) is not None:
             policy = self._policy(app)
-            self._save_stored(StoredSave(app, session, response, policy, time.time(), cookie))
+            save_stored = StoredSave(app, session, response, policy, time.time(), cookie)
+            yield from self._saving_stored(save_stored)
             return
         if not session:
             if session.modified:
@@ -97,7 +105,8 @@ class SavingFallback(StoringInterface):
             policy, now = self._policy(app), time.time()
             if policy.stores:
                 began = self._began(app, policy, session, provenance)
-                self._save_new(StoredSave(app, session, response, policy, now, cookie), began)
+                save_new = StoredSave(app, session, response, policy, now, cookie)
+                yield from self._saving_new(save_new, began)
                 return
             save = _Save(app, session, response, policy, now, name, attributes)
         if save is not None and is_due and not save.is_fresh(provenance):
@@ -225,7 +234,9 @@ class SavingFallback(StoringInterface):
         except Exception:  # noqa: BLE001 - from a user's tags; what cannot be written is lost
             lost = True
         if lost:
-            logger.warning(
+            log_event(
+                logging.WARNING,
+                "session.changes_lost",
                 "Data nested in the session was changed, and the change is lost: Flask sees "
-                "only changes to the session itself. Set session.modified = True after it."
+                "only changes to the session itself. Set session.modified = True after it.",
             )

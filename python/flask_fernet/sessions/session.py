@@ -7,6 +7,7 @@ import secrets
 from typing import TYPE_CHECKING
 
 from flask import current_app, has_app_context
+from flask import session as flask_session
 from flask.sessions import SecureCookieSession
 
 from .._core import CREATED, PROVENANCE, Provenance
@@ -18,14 +19,16 @@ from ..tracebacks import frameless
 from .lifetimes import RegenerateMixin
 
 if TYPE_CHECKING:
+    from flask import Flask
+
     from .storage import Storage
 
 #: Name of the id that was drawn for a session which is not stored yet, in its ``__dict__``.
 DRAWN_ID = "_drawn_id"
 
 
-class StoredMixin:
-    """A session that may lie in a store. A mixin for a ``session_class``."""
+class HandleMixin:
+    """A session that may lie in a store, and has a stable name."""
 
     @property
     def handle(self) -> str | None:
@@ -38,12 +41,40 @@ class StoredMixin:
             appear(self)
         if note is not None and not note.revoked and note.lost is None:
             return note.handle
-        storage = _present_storage()
+        storage = self._present_storage()
         if storage is None:
             return None
         # It is not stored yet: the id is drawn now, and used when it is.
         drawn = self.__dict__.setdefault(DRAWN_ID, secrets.token_bytes(ID_BYTES))
         return handle_of(storage.records.address(drawn))
+
+    @staticmethod
+    def _present_app() -> Flask | None:
+        """The app of the present context; ``None`` outside of one."""
+        return current_app._get_current_object() if has_app_context() else None  # type: ignore[attr-defined]
+
+    def _present_storage(self) -> Storage | None:
+        """The storage of the present app, if its sessions are stored."""
+        app = self._present_app()
+        policy = getattr(getattr(app, "session_interface", None), "_policy", None)
+        if policy is None:
+            return None
+        found = policy(app)
+        return found.storage if found.stores else None
+
+    def _require_store(self) -> None:
+        """Checks that the sessions of the present app are stored.
+
+        :raises ConfigurationError: if they are not.
+        """
+        if self._present_storage() is None:
+            raise ConfigurationError(
+                "Sessions in cookies cannot be ended: set SESSION_STORE, and a key."
+            )
+
+
+class StoredMixin(HandleMixin):
+    """A session that may lie in a store. A mixin for a ``session_class``."""
 
     @frameless
     def revoke(self) -> bool:
@@ -56,10 +87,7 @@ class StoredMixin:
         """
         note = note_of(self)
         if note is None:
-            if _present_storage() is None:
-                raise ConfigurationError(
-                    "Sessions in cookies cannot be ended: set SESSION_STORE, and a key."
-                )
+            self._require_store()
             self.clear()  # type: ignore[attr-defined]
             return False
         if is_ghost(self):
@@ -71,21 +99,14 @@ class StoredMixin:
         return ended
 
 
-def _present_storage() -> Storage | None:
-    """The storage of the present app, if it has one and its sessions are stored."""
-    if not has_app_context():
-        return None
-    policy = getattr(current_app.session_interface, "_policy", None)
-    if policy is None:
-        return None
-    found = policy(current_app._get_current_object())  # type: ignore[attr-defined]
-    return found.storage if found.stores else None
-
-
 class EncryptedSession(StoredMixin, RegenerateMixin, SecureCookieSession):
     """A session of an encrypted cookie or of a store: Flask's own, with :meth:`regenerate`,
     :attr:`rejected`, :attr:`handle` and :meth:`revoke`.
     """
+
+
+#: Flask's own ``session``, with the type of the sessions of this package: for type checkers.
+session: EncryptedSession = flask_session  # type: ignore[assignment]
 
 
 # The notes are read and written through `__dict__` only: a session class with its own `__getattr__`

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import getattr_static, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 
 from .. import settings
 from .._core import RecordKeys, SessionKeys
 from ..errors import ConfigurationError
 from ..stored.feed import Feed
-from ..stored.outage import GuardedStore
+from ..stored.outage import AsyncGuardedStore, GuardedStore
 from ..stores.protocol import OwnedSessions, Revocations, SessionStore
-from ..stores.urls import open_store
+from ..stores.urls import open_async_store, open_store
 from .app_memory import AppMemory
 
 if TYPE_CHECKING:
@@ -48,6 +49,10 @@ class Stores:
     """The stores of the apps that one interface serves. A store is opened once, and stays until
     ``SESSION_STORE`` or ``SESSION_STORE_TIMEOUT`` changes.
     """
+
+    #: The protocol of a store that an app gives.
+    _PROTOCOL = "SessionStore"
+    _GUARDED = GuardedStore
 
     def __init__(self) -> None:
         self._opened: AppMemory[tuple[object, GuardedStore, Feed | None]] = AppMemory()
@@ -89,19 +94,50 @@ class Stores:
         if last is not None and last[0] == (configured, timeout):
             return last[1:]
         if isinstance(configured, str):
-            store = open_store(configured, timeout)
-        elif isinstance(configured, SessionStore) and not isinstance(configured, type):
+            store = self._open_url(configured, timeout)
+        elif self._is_store(configured):
             store = configured
         else:
             raise ConfigurationError(
                 "SESSION_STORE must be the URL of a store, such as 'redis://localhost' or "
                 "'sqlite:////var/lib/app/sessions.db', or an object with the methods of "
-                f"flask_fernet.SessionStore, not {type(configured).__name__}."
+                f"flask_fernet.{self._PROTOCOL}, not {type(configured).__name__}."
             )
         feed = Feed() if isinstance(store, Revocations) else None
-        opened = (GuardedStore(store, timeout), feed)
+        opened = (self._GUARDED(store, timeout), feed)
         self._opened.set(app, ((configured, timeout), *opened))
         return opened
+
+    @staticmethod
+    def _open_url(url: str, timeout: float) -> Any:
+        return open_store(url, timeout)
+
+    @staticmethod
+    def _is_store(configured: object) -> bool:
+        return (
+            isinstance(configured, SessionStore)
+            and not isinstance(configured, type)
+            and not iscoroutinefunction(getattr_static(configured, "read"))
+        )
+
+
+class AsyncStores(Stores):
+    """The same for apps whose views are coroutines."""
+
+    _PROTOCOL = "AsyncSessionStore"
+    _GUARDED = AsyncGuardedStore
+
+    @staticmethod
+    def _open_url(url: str, timeout: float) -> Any:
+        return open_async_store(url, timeout)
+
+    @staticmethod
+    def _is_store(configured: object) -> bool:
+        return (
+            isinstance(configured, SessionStore)
+            and not isinstance(configured, type)
+            and iscoroutinefunction(getattr_static(configured, "read"))
+        )
 
 
 def _timeout(config: Mapping[str, Any]) -> float:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._core import STORED, Policy
+from ..driver import Exchange, drive
 from ..errors import (
     ConfigurationError,
     Reason,
@@ -14,10 +16,10 @@ from ..errors import (
     StoreUnavailable,
     UnreadablePayload,
 )
-from ..log import logger
+from ..log import log_event
 from ..signals import store_unavailable
 from ..stored import exchange, owners
-from ..stored.exchange import Exchange, Terms
+from ..stored.exchange import Terms
 from ..stored.ghost import fill, fill_with, ghost_class, is_ghost, new_ghost
 from ..stored.merging import merge
 from ..stored.records import Loaded, Snapshot, opened
@@ -141,7 +143,13 @@ class ReadingInterface(PayloadInterface):
         ghosts = ghost_class(self.session_class)
         if ghosts is not None:
             return new_ghost(ghosts, note)  # type: ignore[no-any-return]
-        found = self._find(app, note)
+        assert policy.storage is not None  # noqa: S101 - the cookie was opened with it
+        return self._session_of(drive(self._finding(app, note), policy.storage.store), note)
+
+    def _session_of(
+        self, found: Loaded | SecureCookieSession, note: StoredNote
+    ) -> SecureCookieSession:
+        """A session with what :meth:`_finding` has found, and with the note on it."""
         if isinstance(found, Loaded):
             session = self.session_class(found.data)
             remember_creation(session, found.snapshot.created)
@@ -156,18 +164,32 @@ class ReadingInterface(PayloadInterface):
 
     def _revoke(self, app: Flask, note: StoredNote) -> bool:
         """Ends the session to which a note belongs. Returns whether it was there."""
-        policy = self._policy(app)
-        if policy.storage is None:
+        storage = self._present_storage(app)
+        return drive(self._revoking(app, storage, note.address), storage.store)
+
+    def _present_storage(self, app: Flask) -> Storage:
+        """The storage of an app from which a session has come.
+
+        :raises ConfigurationError: if it has none any more.
+        """
+        storage = self._policy(app).storage
+        if storage is None:
             raise ConfigurationError("SESSION_STORE was removed while a request was under way.")
-        terms = self._terms(app, policy, policy.storage)
-        ended = self._drive(app, policy.storage, owners.ended(terms, note.address))
+        return storage
+
+    def _revoking(self, app: Flask, storage: Storage, address: bytes) -> Exchange[bool]:
+        """Ends the session at an address. Returns whether it was there."""
+        terms = self._terms(app, self._policy(app), storage)
+        ended = yield from self._asking(app, owners.ended(terms, address))
         if ended:
             self._state.count_store_event("ended")
         return ended
 
     def _read(self, app: Flask, ghost: Any) -> None:
         """Reads the session of a ghost."""
-        found = self._find(app, ghost.__dict__[STORED])
+        note: StoredNote = ghost.__dict__[STORED]
+        assert note.policy.storage is not None  # noqa: S101 - the cookie was opened with it
+        found = drive(self._finding(app, note), note.policy.storage.store)
         if not is_ghost(ghost):
             # A receiver of a signal has used the session meanwhile.
             return
@@ -177,7 +199,7 @@ class ReadingInterface(PayloadInterface):
         else:
             fill(ghost, found)
 
-    def _find(self, app: Flask, note: StoredNote) -> Loaded | SecureCookieSession:
+    def _finding(self, app: Flask, note: StoredNote) -> Exchange[Loaded | SecureCookieSession]:
         """What the store has of a session, or a new session in its place.
 
         :raises StoreUnavailable: if the store does not answer.
@@ -195,7 +217,7 @@ class ReadingInterface(PayloadInterface):
         terms = self._terms(app, policy, storage)
         try:
             loading = exchange.load(terms, note.address, note.generation)
-            loaded = self._drive(app, storage, loading, note)
+            loaded = yield from self._asking(app, loading, note)
         except StoreUnavailable:
             if storage.is_readonly:
                 return self.session_class()
@@ -221,23 +243,30 @@ class ReadingInterface(PayloadInterface):
         """What the configuration says, for one exchange."""
         return _Terms(self, app, policy, storage)
 
-    def _drive(
-        self, app: Flask, storage: Storage, asked: Exchange[T], note: StoredNote | None = None
-    ) -> T:
-        """Carries an exchange out.
+    def _asking(
+        self, app: Flask, asked: Exchange[T], note: StoredNote | None = None
+    ) -> Exchange[T]:
+        """An exchange, with what an outage of the store needs.
 
         :param note: the note on the session, which remembers that the store did not answer.
         :raises StoreUnavailable: if the store does not answer. This has been counted, logged and
             signalled.
         """
         try:
-            return exchange.drive(asked, storage.store)
+            return (yield from asked)
         except StoreUnavailable as error:
             if note is not None:
                 # At first: a receiver may use the session.
                 note.failure = error
             self._state.count_store_event("breaker" if error.at_once else "unavailable")
             if self._log_limit.allows(StoreUnavailable):
-                logger.error("%s", error)
+                log_event(
+                    logging.ERROR,
+                    "store.unavailable",
+                    "%s",
+                    error,
+                    operation=error.operation,
+                    problem=error.problem,
+                )
             store_unavailable.send(app, operation=error.operation, error=error)
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from flask.sessions import SecureCookieSessionInterface, SessionMixin
 
 from .._core import CREATED, STORED, Policy, write_reference
+from ..driver import Exchange, drive
 from ..errors import (
     ConfigurationError,
     Reason,
@@ -62,12 +63,12 @@ class StoredSave:
         now: float,
         cookie: tuple[str, Mapping[str, Any]] | None,
     ) -> None:
-        self.app = app
-        self.session = session
-        self.response = response
-        self.policy = policy
-        self.now = now
-        self.cookie = cookie
+        self.app: Flask = app
+        self.session: SessionMixin = session
+        self.response: Response = response
+        self.policy: Policy = policy
+        self.now: float = now
+        self.cookie: tuple[str, Mapping[str, Any]] | None = cookie
 
     @property
     def storage(self) -> Storage:
@@ -85,6 +86,20 @@ class StoredSave:
         return bool(self.response.cache_control.public)
 
 
+class PresentStore:
+    """The store that an app's configuration names when the store is first asked: a request that
+    asks nothing does not fail because of a configuration that cannot be used.
+    """
+
+    def __init__(self, interface: StoringInterface, app: Flask) -> None:
+        self._interface = interface
+        self._app = app
+
+    def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        """See :meth:`Caller.call`."""
+        return self._interface._present_storage(self._app).store.call(name, arguments)
+
+
 class StoringInterface(ReadingInterface):
     """Opens and saves the sessions that lie in a store."""
 
@@ -96,16 +111,17 @@ class StoringInterface(ReadingInterface):
         """Saves a session whose cookie referred to the store. Called by the native path, which has
         set ``Vary``, where every hook is Flask's.
         """
-        self._save_stored(StoredSave(app, session, response, policy, time.time(), None))
+        save = StoredSave(app, session, response, policy, time.time(), None)
+        drive(self._saving_stored(save), PresentStore(self, app))
 
-    def _save_stored(self, save: StoredSave) -> None:
+    def _saving_stored(self, save: StoredSave) -> Exchange[None]:
         """Saves a session whose cookie referred to the store."""
         note = note_of(save.session)
         if note is None or note.failure is not None or note.has_ended:
             return
         if note.revoked:
             if save.session and self.should_set_cookie(save.app, save.session):
-                self._save_anew(save)
+                yield from self._saving_anew(save)
             else:
                 self._delete_cookie(save)
             return
@@ -124,10 +140,10 @@ class StoringInterface(ReadingInterface):
             if note.failure is not None:
                 return
         if note.lost is not None:
-            self._save_lost(save, note)
+            yield from self._saving_lost(save, note)
             return
         try:
-            self._save_change(save, note, is_untouched)
+            yield from self._saving_change(save, note, is_untouched)
         except Exception:
             # Flask makes a response to this error and saves the same session with it: raise once.
             note.has_ended = True
@@ -144,7 +160,7 @@ class StoringInterface(ReadingInterface):
         """Whether sessions are renewed that were not changed."""
         return save.app.config["SESSION_REFRESH_EACH_REQUEST"] and not save.is_public
 
-    def _save_lost(self, save: StoredSave, note: StoredNote) -> None:
+    def _saving_lost(self, save: StoredSave, note: StoredNote) -> Exchange[None]:
         """Saves what was put into the new session in place of one that did not open."""
         session = save.session
         if not session:
@@ -159,21 +175,23 @@ class StoringInterface(ReadingInterface):
             if is_recent and session.get(save.storage.user_key) is None:
                 self._report(save, Saved(Outcome.SUPERSEDED))
                 return
-        self._save_anew(save)
+        yield from self._saving_anew(save)
 
-    def _save_anew(self, save: StoredSave) -> None:
+    def _saving_anew(self, save: StoredSave) -> Exchange[None]:
         """Saves a session in place of one that has ended, where new sessions are."""
         if save.policy.stores:
-            self._save_new(save)
+            yield from self._saving_new(save)
         else:
             del vars(save.session)[STORED]
-            self._save(save.app, save.session, save.response)
+            yield from self._saving(save.app, save.session, save.response)
 
-    def _save(self, app: Flask, session: SessionMixin | None, response: Response) -> None:
+    def _saving(
+        self, app: Flask, session: SessionMixin | None, response: Response
+    ) -> Exchange[None]:
         """Saves any session."""
         raise NotImplementedError
 
-    def _save_new(self, save: StoredSave, began: int | None = None) -> None:
+    def _saving_new(self, save: StoredSave, began: int | None = None) -> Exchange[None]:
         """Puts a session that is not in the store into it.
 
         :param began: when the session began, in seconds since the epoch, if it was in its cookie.
@@ -188,7 +206,7 @@ class StoringInterface(ReadingInterface):
         terms = self._terms(save.app, save.policy, save.storage)
         creation = changes.create(terms, note.address, data, payload, began)
         try:
-            saved = self._drive(save.app, save.storage, creation)
+            saved = yield from self._asking(save.app, creation)
         except StoreUnavailable:
             if save.storage.is_readonly:
                 return
@@ -200,7 +218,9 @@ class StoringInterface(ReadingInterface):
         remember_creation(session, saved.loaded.snapshot.created)
         self._send_cookie(save, id, saved.generation, int(save.now))
 
-    def _save_change(self, save: StoredSave, note: StoredNote, is_untouched: bool) -> None:
+    def _saving_change(
+        self, save: StoredSave, note: StoredNote, is_untouched: bool
+    ) -> Exchange[None]:
         """Writes a session that was read from the store, if it changed or is due.
 
         :param is_untouched: whether it was only read because its cookie may have to be renewed.
@@ -209,7 +229,7 @@ class StoringInterface(ReadingInterface):
         data = dict(session)
         identity = self._identity(save, before.user, data)
         if not data and before.data and identity in (Identity.LOGGED_OUT, Identity.CLEARED):
-            self._end(save, note)
+            yield from self._ending(save, note)
             return
         payload = self._stored_payload(save, data)
         changed = payload != before.base
@@ -238,7 +258,7 @@ class StoringInterface(ReadingInterface):
             change = Change(note.address, before, data, payload, identity, renew)
             terms = self._terms(save.app, save.policy, save.storage)
             try:
-                saved = self._drive(save.app, save.storage, changes.save(terms, change))
+                saved = yield from self._asking(save.app, changes.save(terms, change))
             except SessionRejected:
                 # The newest record does not open, and nothing is ever written over such a record.
                 saved = Saved(Outcome.GONE)
@@ -286,10 +306,11 @@ class StoringInterface(ReadingInterface):
             return Identity.CLEARED
         return Identity.REGENERATED if notes.get(CREATED, 0) is None else Identity.SAME
 
-    def _end(self, save: StoredSave, note: StoredNote) -> None:
+    def _ending(self, save: StoredSave, note: StoredNote) -> Exchange[None]:
         """Ends a session that was emptied."""
         terms = self._terms(save.app, save.policy, save.storage)
-        ended = self._drive(save.app, save.storage, exchange.end(terms, note.address, note.loaded))
+        ending = exchange.end(terms, note.address, note.loaded)
+        ended = yield from self._asking(save.app, ending)
         note.has_ended = True
         if ended:
             self._state.count_store_event("ended")

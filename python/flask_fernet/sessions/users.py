@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from flask import current_app, has_request_context, session
+import flask
 
+from ..driver import Exchange, drive
 from ..errors import ConfigurationError
 from ..stored import changes, owners
 from ..stored.changes import Change, Identity
@@ -43,11 +44,14 @@ class UsersInterface(StoringInterface):
         :raises StoreUnavailable: if the store does not answer.
         """
         app, storage = self._storage(app)
+        return drive(self._listing(app, storage, user), storage.store)
+
+    def _listing(self, app: Flask, storage: Storage, user: object) -> Exchange[_list[SessionInfo]]:
         owners.require(storage.store.store, OwnedSessions, "finds the sessions of a user")
         terms = self._terms(app, self._policy(app), storage)
-        current = _current_note()
+        current = self._current_note()
         address = None if current is None else current.address
-        return self._drive(app, storage, owners.listed(terms, user, address))
+        return (yield from self._asking(app, owners.listed(terms, user, address)))
 
     @frameless
     def revoke(self, handle: str, *, app: Flask | None = None) -> bool:
@@ -63,11 +67,7 @@ class UsersInterface(StoringInterface):
         address = address_of(handle)
         if address is None:
             return False
-        terms = self._terms(app, self._policy(app), storage)
-        ended = self._drive(app, storage, owners.ended(terms, address))
-        if ended:
-            self._state.count_store_event("ended")
-        return ended
+        return drive(self._revoking(app, storage, address), storage.store)
 
     @frameless
     def revoke_user(
@@ -83,28 +83,33 @@ class UsersInterface(StoringInterface):
         :raises StoreUnavailable: if the store does not answer. Sessions may go on then.
         """
         app, storage = self._storage(app)
+        return drive(self._revoking_user(app, storage, user, keep_current), storage.store)
+
+    def _revoking_user(
+        self, app: Flask, storage: Storage, user: object, keep_current: bool
+    ) -> Exchange[int]:
         store = storage.store.store
         if not isinstance(store, Revocations):
             owners.require(store, OwnedSessions, "finds the sessions of a user")
         terms = self._terms(app, self._policy(app), storage)
-        note = self._regenerated(app, storage, user) if keep_current else None
+        note = (yield from self._regenerating(app, storage, user)) if keep_current else None
         kept = None if note is None else note.address
-        count = self._drive(app, storage, owners.ended_of(terms, store, user, kept))
+        count = yield from self._asking(app, owners.ended_of(terms, store, user, kept))
         if note is not None and is_revoked(terms, note.loaded):
             # The store's clock is far ahead of ours.
-            self._regenerated(app, storage, user)
+            yield from self._regenerating(app, storage, user)
         for _ in range(count):
             self._state.count_store_event("ended")
         return count
 
-    def _regenerated(self, app: Flask, storage: Storage, user: object) -> StoredNote | None:
+    def _regenerating(
+        self, app: Flask, storage: Storage, user: object
+    ) -> Exchange[StoredNote | None]:
         """The note on the present session, if it is one of this user's. It has been given a new
         beginning, which is later than a revocation that is made now.
         """
-        note = _current_note()
-        if note is None:
-            return None
-        if note.has_ended:
+        note = self._current_note()
+        if note is None or note.has_ended:
             return None
         before = note.loaded
         if before.user is None or str(before.user) != str(user):
@@ -117,12 +122,12 @@ class UsersInterface(StoringInterface):
         change = Change(
             note.address, before, before.data, before.base, Identity.LOGGED_IN, True, begins
         )
-        saved = self._drive(app, storage, changes.save(terms, change), note)
+        saved = yield from self._asking(app, changes.save(terms, change), note)
         if saved.loaded is None:
             return None
         note.take(saved.loaded)
         note.generation, note.is_regenerated = saved.generation, True
-        remember_creation(session, saved.loaded.snapshot.created)
+        remember_creation(self._current_session(), saved.loaded.snapshot.created)
         return note
 
     @frameless
@@ -134,9 +139,12 @@ class UsersInterface(StoringInterface):
         :raises StoreUnavailable: if the store does not answer. Sessions may go on then.
         """
         app, storage = self._storage(app)
+        drive(self._revoking_all(app, storage), storage.store)
+
+    def _revoking_all(self, app: Flask, storage: Storage) -> Exchange[None]:
         owners.require(storage.store.store, Revocations, "passes revocations on")
         terms = self._terms(app, self._policy(app), storage)
-        self._drive(app, storage, owners.ended_for_all(terms))
+        yield from self._asking(app, owners.ended_for_all(terms))
 
     def _storage(self, app: Flask | None) -> tuple[Flask, Storage]:
         """The app and its storage.
@@ -144,7 +152,7 @@ class UsersInterface(StoringInterface):
         :raises ConfigurationError: if it has none.
         """
         if app is None:
-            app = current_app._get_current_object()  # type: ignore[attr-defined]
+            app = self._current_app()
         storage = self._policy(app).storage
         if storage is None:
             raise ConfigurationError(
@@ -152,14 +160,21 @@ class UsersInterface(StoringInterface):
             )
         return app, storage
 
+    def _current_app(self) -> Flask:
+        """The app of the present context."""
+        return flask.current_app._get_current_object()  # type: ignore[attr-defined,no-any-return]
 
-def _current_note() -> StoredNote | None:
-    """The note on the present request's session, if it is a stored one."""
-    if not has_request_context():
-        return None
-    current = session._get_current_object()  # type: ignore[attr-defined]
-    if is_ghost(current):
-        # Its cookie may be from before a log-in.
-        appear(current)
-    note = note_of(current)
-    return None if note is None or note.lost is not None or note.revoked else note
+    def _current_session(self) -> Any:
+        """The present request's session; ``None`` outside of a request."""
+        if not flask.has_request_context():
+            return None
+        return flask.session._get_current_object()  # type: ignore[attr-defined]
+
+    def _current_note(self) -> StoredNote | None:
+        """The note on the present request's session, if it is a stored one."""
+        current = self._current_session()
+        if is_ghost(current):
+            # Its cookie may be from before a log-in.
+            appear(current)
+        note = note_of(current)
+        return None if note is None or note.lost is not None or note.revoked else note

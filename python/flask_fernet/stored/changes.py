@@ -10,13 +10,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..driver import Exchange, Operation, Wait
 from ..errors import SessionConflict
 from ..stores.protocol import Ownership, Replaced, version_of
 from .exchange import (
-    Exchange,
-    Operation,
     Terms,
-    Wait,
     follow_revocations,
     is_revoked,
     keep_to_limit,

@@ -1,66 +1,23 @@
 """What is asked of the store, in which order, and what follows from the answers.
 
-Loading, saving and ending a session are generators. They yield operations and are sent what came
-back, so that they do no input or output themselves: :func:`drive` carries the operations out on a
-store, and an asynchronous driver can do the same with ``await``.
+Loading, saving and ending a session are generators, which ``driver.py`` carries out: they do no
+input or output themselves.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Generator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._core import RecordKeys
+from ..driver import Exchange, Operation, Wait
 from ..errors import ConfigurationError, Reason, SessionRejected, StoreUnavailable
 from .feed import KEPT_FOR, Feed
-from .outage import GuardedStore
 from .records import Loaded, Snapshot, owner_tags, tag_at, tags_to_find
-
-T = TypeVar("T")
 
 #: Seconds for which a log-in waits before it ends another one of the same second. Two log-ins at
 #: once must not end each other.
 TIE_WAIT = 0.05
-
-
-class Operation(NamedTuple):
-    """One call of a store's method."""
-
-    name: str
-    arguments: tuple[Any, ...]
-
-
-class Wait(NamedTuple):
-    """A pause, in seconds."""
-
-    seconds: float
-
-
-#: Yields operations, is sent their results, and returns a ``T``.
-Exchange = Generator[Operation | Wait, Any, T]
-
-
-def drive(exchange: Exchange[T], store: GuardedStore) -> T:
-    """Carries an exchange out.
-
-    :raises StoreUnavailable: if the store does not answer.
-    """
-    try:
-        asked = next(exchange)
-        while True:
-            if isinstance(asked, Wait):
-                time.sleep(asked.seconds)
-                asked = exchange.send(None)
-                continue
-            try:
-                answer = store.call(*asked)
-            except StoreUnavailable as error:
-                asked = exchange.throw(error)
-            else:
-                asked = exchange.send(answer)
-    except StopIteration as stop:
-        return stop.value  # type: ignore[no-any-return]
 
 
 class Terms:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from abc import ABCMeta
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar
 
 from flask.sessions import SecureCookieSession
 
@@ -43,7 +43,7 @@ class Ghost:
     """The methods of a session that has not been read yet. A mixin before the session class."""
 
     __slots__ = ()
-    __hash__ = None  # type: ignore[assignment]
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     #: The native path reads this attribute of a session's class.
     _is_ghost = True

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ..driver import Exchange, Operation
 from ..errors import ConfigurationError, SessionRejected
 from ..stores.protocol import OwnedSessions, Ownership, Revocations, SessionStore, version_of
-from .exchange import Exchange, Operation, Terms, follow_revocations, sessions_of
+from .exchange import Terms, follow_revocations, sessions_of
 from .feed import EVERYBODY, KEPT_FOR, user_subject
 from .records import Loaded, handle_of, tag_at, tags_to_find
 

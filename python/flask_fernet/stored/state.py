@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from .._core import STORED, Policy
@@ -68,7 +69,7 @@ class StoredNote:
         self.generation = generation
         self.issued_at = issued_at
         self.is_newest = is_newest
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[bool] = threading.RLock()
         self.policy = policy
 
     @property

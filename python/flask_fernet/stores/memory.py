@@ -132,3 +132,50 @@ class MemoryStore:
     def _live(self, address: bytes) -> _Entry | None:
         entry = self._entries.get(address)
         return entry if entry is not None and entry.expires > time.time() else None
+
+
+class AsyncMemoryStore:
+    """The same for apps whose views are coroutines.
+
+    :param store: where the records are.
+    """
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.store: MemoryStore = MemoryStore() if store is None else store
+
+    async def read(self, address: bytes) -> bytes | None:
+        """See :meth:`SessionStore.read`."""
+        return self.store.read(address)
+
+    async def create(
+        self, address: bytes, record: bytes, expires: int, owner: bytes | None
+    ) -> bool:
+        """See :meth:`SessionStore.create`."""
+        return self.store.create(address, record, expires, owner)
+
+    async def replace(
+        self,
+        address: bytes,
+        version: bytes,
+        record: bytes,
+        expires: int | None,
+        ownership: Ownership | None = None,
+    ) -> Replaced | bytes:
+        """See :meth:`SessionStore.replace`."""
+        return self.store.replace(address, version, record, expires, ownership)
+
+    async def delete(self, address: bytes, owner: bytes | None = None) -> bool:
+        """See :meth:`SessionStore.delete`."""
+        return self.store.delete(address, owner)
+
+    async def owned(self, owners: Sequence[bytes]) -> list[bytes]:
+        """See :meth:`OwnedSessions.owned`."""
+        return self.store.owned(owners)
+
+    async def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
+        """See :meth:`Revocations.revoke`."""
+        return self.store.revoke(subject, moment, keep_for)
+
+    async def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
+        """See :meth:`Revocations.revoked_since`."""
+        return self.store.revoked_since(moment)

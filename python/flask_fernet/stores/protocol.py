@@ -76,6 +76,33 @@ class SessionStore(Protocol):
         """
 
 
+class AsyncSessionStore(Protocol):
+    """The same for apps whose views are coroutines: a store of Quart's sessions. It may also have
+    the methods of :class:`OwnedSessions` and :class:`Revocations`, as coroutines too.
+    """
+
+    async def read(self, address: bytes) -> bytes | None:
+        """See :meth:`SessionStore.read`."""
+
+    async def create(
+        self, address: bytes, record: bytes, expires: int, owner: bytes | None
+    ) -> bool:
+        """See :meth:`SessionStore.create`."""
+
+    async def replace(
+        self,
+        address: bytes,
+        version: bytes,
+        record: bytes,
+        expires: int | None,
+        ownership: Ownership | None = None,
+    ) -> Replaced | bytes:
+        """See :meth:`SessionStore.replace`."""
+
+    async def delete(self, address: bytes, owner: bytes | None = None) -> bool:
+        """See :meth:`SessionStore.delete`."""
+
+
 @runtime_checkable
 class OwnedSessions(Protocol):
     """A store that finds the sessions of a user. ``SESSION_USER_LIMIT``, ``list`` and

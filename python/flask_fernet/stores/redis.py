@@ -1,36 +1,22 @@
-"""Sessions in Redis or Valkey.
-
-Keys, where ``P`` is the prefix. The braces are literal: they make a cluster keep what belongs
-together in one place.
-
-* ``P s:{<address>}``: a record.
-* ``P s:{<address>}:<version>``: a large record on its way, for a minute at most.
-* ``P u:<tag>``: the addresses of a user's sessions, with their expiry.
-* ``P revoked``: the revocations, with their time.
-"""
+"""Sessions in Redis or Valkey."""
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import importlib.util
 import re
 import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from collections.abc import Iterator, Sequence
-from importlib.resources import files
 from typing import Any, Protocol
 
+from ..driver import Methods, drive
 from ..errors import StoreUnavailable
-from .connections import Command, NoConnectionFree
+from .connections import Command
 from .protocol import Check, Ownership, Replaced, StoreStatistics, version_of
+from .redis_exchanges import PREFIX, STAGED_FROM, RedisExchanges
 
-#: Begins the name of every key, unless another prefix is chosen.
-PREFIX = "flask-fernet:"
-#: Bytes above which a record is put beside the one that it replaces.
-STAGED_FROM = 2048
-#: Milliseconds for which a record stays there, if nothing comes of it.
-STAGED_FOR = 60_000
+__all__ = ["PREFIX", "RedisStore"]
+
 #: Keys that one step of a scan looks at.
 _SCAN = 1000
 #: Seconds by which the server's clock may differ from ours.
@@ -96,28 +82,6 @@ class KeptTransport:
                 return
 
 
-class _Script:
-    """A script on the server, which is called by its hash."""
-
-    def __init__(self, name: str) -> None:
-        text = files(__package__).joinpath("scripts").joinpath(f"{name}.lua").read_text("ascii")
-        self.text = re.sub(r"^--.*\n", "", text, flags=re.MULTILINE)
-        self.hash = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
-
-    def call(self, keys: Sequence[bytes], *arguments: Any) -> Command:
-        return ("EVALSHA", self.hash, len(keys), *keys, *arguments)
-
-    def in_full(self, command: Command) -> Command:
-        """The same call, for a server that does not know the script."""
-        return ("EVAL", self.text, *command[2:])
-
-
-_REPLACE, _RENAME, _INDEX, _REVOKE = (
-    _Script(name) for name in ("replace", "rename", "index", "revoke")
-)
-_SCRIPTS = {script.hash: script for script in (_REPLACE, _RENAME, _INDEX, _REVOKE)}
-
-
 class RedisStore:
     """Keeps records in Redis (6.2 or later) or Valkey.
 
@@ -153,42 +117,24 @@ class RedisStore:
         return self
 
     def _set_up(self, transport: Transport, prefix: str, timeout: float) -> None:
-        if "{" in prefix or "}" in prefix:
-            raise ValueError("The prefix of a store must not have a brace.")
+        self._exchanges = RedisExchanges(transport.module, prefix, timeout)
         self._transport = transport
-        self._timeout = timeout
-        self._prefix = prefix.encode()
-        self._records = self._prefix + b"s:{"
-        exceptions = transport.module.exceptions
-        names = ("RedisError", "ValkeyError", "RedisClusterException", "ValkeyClusterException")
-        theirs = [getattr(exceptions, name) for name in names if hasattr(exceptions, name)]
-        self._unavailable: tuple[type[Exception], ...] = (*theirs, OSError, NoConnectionFree)
-
-    def _key(self, address: bytes) -> bytes:
-        return self._records + urlsafe_b64encode(address)[:43] + b"}"
-
-    def _index(self, owner: bytes) -> bytes:
-        return self._prefix + b"u:" + urlsafe_b64encode(owner)[:22]
+        self._caller = Methods(transport)
 
     def read(self, address: bytes) -> bytes | None:
         """See :meth:`SessionStore.read`."""
-        command = ("GET", self._key(address))
+        command = ("GET", self._exchanges.key(address))
         try:
             (reply,) = self._transport.run([command])
-        except self._unavailable as error:
-            raise self._away("read", error) from None
+        except self._exchanges.unavailable as error:
+            raise self._exchanges.away("read", error) from None
         if reply is None or isinstance(reply, bytes):
             return reply
-        raise self._away("read", reply)
+        raise self._exchanges.away("read", reply)
 
     def create(self, address: bytes, record: bytes, expires: int, owner: bytes | None) -> bool:
         """See :meth:`SessionStore.create`."""
-        left = _milliseconds_until(expires)
-        commands: list[Command] = [("SET", self._key(address), record, "NX", "PX", left)]
-        if owner is not None:
-            # First: a session that is in no index could not be found.
-            commands.insert(0, self._indexing(owner, address, expires))
-        return self._run("create", commands)[-1] is not None
+        return drive(self._exchanges.create(address, record, expires, owner), self._caller)
 
     def replace(
         self,
@@ -199,76 +145,24 @@ class RedisStore:
         ownership: Ownership | None = None,
     ) -> Replaced | bytes:
         """See :meth:`SessionStore.replace`."""
-        key = self._key(address)
-        left: int | str = "" if expires is None else _milliseconds_until(expires)
-        commands: list[Command] = []
-        if ownership is not None and ownership.tag is not None and expires is not None:
-            commands.append(self._indexing(ownership.tag, address, expires))
-        if len(record) <= STAGED_FROM:
-            commands.append(_REPLACE.call([key], version, record, left))
-        else:
-            new = version_of(record)
-            beside = key + b":" + urlsafe_b64encode(new)
-            commands.append(("SET", beside, record, "PX", STAGED_FOR))
-            commands.append(_RENAME.call([key, beside], version, new, left))
-        answer = self._run("replace", commands)[-1]
-        self._leave_index(address, ownership, answer)
-        if answer == 1:
-            return Replaced.DONE
-        return Replaced.GONE if answer == 0 else answer
-
-    def _leave_index(self, address: bytes, ownership: Ownership | None, answer: Any) -> None:
-        """Takes a record out of the index in which it is not any more."""
-        if ownership is None:
-            return
-        wrong = None
-        if answer == 1 and ownership.tag != ownership.former:
-            wrong = ownership.former
-        elif answer == 0:
-            wrong = ownership.tag
-        # After a conflict the record may belong there: another request has just put it in.
-        if wrong is not None:
-            # The record is written. Whoever reads an index looks whether the entry is right.
-            with contextlib.suppress(StoreUnavailable):
-                member = urlsafe_b64encode(address)[:43]
-                self._run("replace", [("ZREM", self._index(wrong), member)])
+        replacing = self._exchanges.replace(address, version, record, expires, ownership)
+        return drive(replacing, self._caller)
 
     def delete(self, address: bytes, owner: bytes | None = None) -> bool:
         """See :meth:`SessionStore.delete`."""
-        commands: list[Command] = [("DEL", self._key(address))]
-        if owner is not None:
-            member = urlsafe_b64encode(address)[:43]
-            commands.append(("ZREM", self._index(owner), member))
-        return bool(self._run("delete", commands)[0] == 1)
+        return drive(self._exchanges.delete(address, owner), self._caller)
 
     def owned(self, owners: Sequence[bytes]) -> list[bytes]:
         """See :meth:`OwnedSessions.owned`."""
-        if not owners:
-            return []
-        now = int(time.time() * 1000)
-        found = self._run(
-            "owned",
-            [
-                ("ZRANGE", self._index(owner), now, "+inf", "BYSCORE", "WITHSCORES")
-                for owner in owners
-            ],
-        )
-        members = [one for reply in found for one in _scored(reply)]
-        members.sort(key=lambda one: one[1])
-        return [urlsafe_b64decode(member + b"=") for member, _ in members]
+        return drive(self._exchanges.owned(owners), self._caller)
 
     def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
         """See :meth:`Revocations.revoke`."""
-        call = _REVOKE.call([self._prefix + b"revoked"], subject, keep_for, moment)
-        return int(self._run("revoke", [call])[0])
+        return drive(self._exchanges.revoke(subject, moment, keep_for), self._caller)
 
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
         """See :meth:`Revocations.revoked_since`."""
-        key = self._prefix + b"revoked"
-        (reply,) = self._run(
-            "revoked_since", [("ZRANGE", key, moment, "+inf", "BYSCORE", "WITHSCORES")]
-        )
-        return [(subject, int(changed)) for subject, changed in _scored(reply)]
+        return drive(self._exchanges.revoked_since(moment), self._caller)
 
     def statistics(self) -> StoreStatistics:
         """See :meth:`Maintained.statistics`."""
@@ -282,18 +176,18 @@ class RedisStore:
     def addresses(self) -> Iterator[bytes]:
         """See :meth:`Maintained.addresses`."""
         for key in self._keys():
-            yield urlsafe_b64decode(key[len(self._records) : -1] + b"=")
+            yield urlsafe_b64decode(key[len(self._exchanges.records) : -1] + b"=")
 
     def _keys(self) -> Iterator[bytes]:
         """The keys of all records."""
-        prefix = re.sub(r"([*?\[\]\\^])", r"\\\1", self._prefix.decode())
-        length = len(self._records) + 44
+        prefix = re.sub(r"([*?\[\]\\^])", r"\\\1", self._exchanges.prefix.decode())
+        length = len(self._exchanges.records) + 44
         try:
             for key in self._transport.scan(f"{prefix}s:{{*}}"):
                 if len(key) == length and key.endswith(b"}"):
                     yield key
-        except self._unavailable as error:
-            raise self._away("addresses", error) from None
+        except self._exchanges.unavailable as error:
+            raise self._exchanges.away("addresses", error) from None
 
     def purge(self, limit: int) -> int:
         """See :meth:`Maintained.purge`: the server removes expired records by itself."""
@@ -332,12 +226,18 @@ class RedisStore:
                 self.owned([owner])
                 self.delete(address, owner)
             self.revoked_since(int(time.time()))
-            (answer,) = self._run("check", [("TTL", self._prefix + b"revoked")], errors=True)
+            (answer,) = self._run(
+                "check", [("TTL", self._exchanges.prefix + b"revoked")], errors=True
+            )
             if isinstance(answer, Exception):
-                raise self._away("revoke", answer)
+                raise self._exchanges.away("revoke", answer)
         except StoreUnavailable as error:
             return Check(False, f"cannot {error.operation}: {error.problem}")
         return Check(True, "reads, creates, replaces and deletes")
+
+    def _run(self, operation: str, commands: list[Command], *, errors: bool = False) -> list[Any]:
+        """See :meth:`RedisExchanges.run`."""
+        return drive(self._exchanges.run(operation, commands, errors=errors), self._caller)
 
     def _configured(self, name: str) -> str | None:
         """A setting of the server; ``None`` if it may not be asked."""
@@ -347,76 +247,6 @@ class RedisStore:
         values = list(reply.values()) if isinstance(reply, dict) else list(reply)[1::2]
         value = values[0] if values else None
         return value.decode() if isinstance(value, bytes) else value
-
-    def _indexing(self, owner: bytes, address: bytes, expires: int) -> Command:
-        now = int(time.time() * 1000)
-        member = urlsafe_b64encode(address)[:43]
-        return _INDEX.call([self._index(owner)], expires * 1000, member, now)
-
-    def _run(self, operation: str, commands: list[Command], *, errors: bool = False) -> list[Any]:
-        """The replies to some commands.
-
-        :param errors: whether errors of the server are replies too.
-        :raises StoreUnavailable: if the server does not answer, or refuses a command.
-        """
-        try:
-            replies = self._transport.run(commands)
-        except self._unavailable as error:
-            if errors and isinstance(error, self._transport.module.exceptions.ResponseError):
-                return [error] * len(commands)
-            raise self._away(operation, error) from None
-        for position, reply in enumerate(replies):
-            if not isinstance(reply, Exception):
-                continue
-            if isinstance(reply, self._transport.module.exceptions.NoScriptError):
-                # The server was restarted, or is another one. What came behind is done again too.
-                again = [
-                    _SCRIPTS[command[1]].in_full(command) if command[0] == "EVALSHA" else command
-                    for command in commands[position:]
-                ]
-                return [*replies[:position], *self._run(operation, again, errors=errors)]
-            if not errors:
-                raise self._away(operation, reply) from None
-        return replies
-
-    def _away(self, operation: str, error: Exception) -> StoreUnavailable:
-        exceptions = self._transport.module.exceptions
-        is_outage = True
-        if isinstance(error, NoConnectionFree):
-            problem, is_outage = "every connection is in use", False
-        elif isinstance(error, (exceptions.TimeoutError, TimeoutError)):
-            problem = f"no answer within {self._timeout:g} s" if self._timeout else "no answer"
-        elif isinstance(error, exceptions.AuthenticationError):
-            problem = "it refuses the user name or password"
-        elif isinstance(error, exceptions.BusyLoadingError):
-            problem = "it is loading its data"
-        elif isinstance(error, exceptions.ReadOnlyError):
-            problem = "it is a replica, which only reads"
-        elif isinstance(error, exceptions.OutOfMemoryError):
-            problem = "it is out of memory"
-        elif isinstance(error, exceptions.NoPermissionError):
-            problem, is_outage = "it does not permit a command", False
-        elif isinstance(error, exceptions.ResponseError):
-            # The text may show keys; the first word is the kind of the error.
-            problem = f"it refuses a command ({str(error).partition(' ')[0]})"
-            is_outage = False
-        elif isinstance(error, (exceptions.ConnectionError, OSError)):
-            problem = "no connection"
-        else:
-            problem = type(error).__name__
-        return StoreUnavailable(operation, problem, is_outage=is_outage)
-
-
-def _milliseconds_until(expires: int) -> int:
-    """Milliseconds from now on, one at least. The server's clock does not matter then."""
-    return max(1, int((expires - time.time()) * 1000))
-
-
-def _scored(reply: Any) -> list[tuple[bytes, float]]:
-    """Members with their scores: a flat list in RESP2, pairs in RESP3."""
-    if reply and isinstance(reply[0], (list, tuple)):
-        return [(member, float(score)) for member, score in reply]
-    return [(reply[i], float(reply[i + 1])) for i in range(0, len(reply), 2)]
 
 
 def _batches(keys: Iterator[bytes]) -> Iterator[list[bytes]]:

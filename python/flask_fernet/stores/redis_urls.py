@@ -8,13 +8,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
 
 from ..errors import ConfigurationError
+from .async_redis import AsyncRedisStore, AsyncTransport
 from .connections import KeptConnections
-from .redis import PREFIX, ClientTransport, KeptTransport, RedisStore, Transport
+from .redis import ClientTransport, KeptTransport, RedisStore, Transport
+from .redis_exchanges import PREFIX, RedisExchanges
 
 #: The most connections of one process, unless the URL says otherwise.
 MAX_CONNECTIONS = 50
@@ -28,12 +31,114 @@ def is_redis(scheme: str) -> bool:
     return scheme.partition("+")[0] in _NAMES
 
 
+class _Place(NamedTuple):
+    """What a URL says."""
+
+    #: The module ``redis`` or ``valkey``.
+    module: Any
+    #: One of ``_KINDS``.
+    kind: str
+    parts: SplitResult
+    #: The options that are not ours.
+    query: dict[str, str]
+    is_tls: bool
+    prefix: str
+    #: Seconds that an operation may take.
+    timeout: float
+    #: The most connections of one process.
+    limit: int
+
+    def options(self) -> dict[str, Any]:
+        """The options of a connection that are ours to decide."""
+        return {
+            "socket_timeout": self.timeout,
+            "socket_connect_timeout": self.timeout,
+            "decode_responses": False,
+        }
+
+    def base(self) -> str:
+        """The URL of one server, in the words of redis-py."""
+        if self.kind == "unix" and not self.parts.path:
+            raise ValueError("no path")
+        scheme = "unix" if self.kind == "unix" else self.module.__name__ + "s" * self.is_tls
+        return f"{scheme}://{self.parts.netloc}{self.parts.path}?{urlencode(self.query)}"
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """Within this context, what redis-py says about an option is a :class:`ConfigurationError`."""
+    try:
+        yield
+    except ConfigurationError:
+        raise
+    except (TypeError, ValueError, AttributeError):
+        raise ConfigurationError(
+            "SESSION_STORE has an option, a port, a database or a prefix that cannot be used. "
+            "Options of ours are prefix, timeout and max_connections; all others are those of "
+            "redis-py's connections."
+        ) from None
+
+
 def open_redis(url: str, timeout: float) -> RedisStore:
     """The store at a URL. Nothing is connected yet.
 
     :raises ConfigurationError: if the URL cannot be used, or the package is missing. The message
         never shows the URL.
     """
+    place = _parsed(url, timeout)
+    module = place.module
+    retry = module.retry.Retry(module.backoff.NoBackoff(), 0)
+    options = {**place.options(), "retry": retry, "protocol": 2}
+    make = {"sentinel": _sentinel, "cluster": _cluster}.get(place.kind, _kept)
+    with _errors_named():
+        return RedisStore.over(make(place, options), place.prefix, place.timeout)
+
+
+def open_async_redis(url: str, timeout: float) -> AsyncRedisStore:
+    """The same for an app whose views are coroutines."""
+    place = _parsed(url, timeout)
+    module = place.module
+    for part in ("asyncio", "asyncio.retry", "asyncio.sentinel", "asyncio.cluster"):
+        importlib.import_module(f"{module.__name__}.{part}")
+    asynchronous = module.asyncio
+    retry = asynchronous.retry.Retry(module.backoff.NoBackoff(), 0)
+    options = {**place.options(), "retry": retry}
+    with _errors_named():
+        make = _async_maker(place, asynchronous, options)
+        # Tells wrong options now. It does not connect.
+        make()
+        exchanges = RedisExchanges(module, place.prefix, place.timeout)
+        return AsyncRedisStore.over(AsyncTransport(make, module), exchanges)
+
+
+def _async_maker(place: _Place, module: Any, options: dict[str, Any]) -> Callable[[], Any]:
+    """What makes a client for one event loop.
+
+    :param module: ``redis.asyncio`` or ``valkey.asyncio``.
+    """
+    if place.kind == "sentinel":
+        return lambda: _master(place, module.sentinel.Sentinel, options)
+    if place.kind == "cluster":
+        client = {"redis": "RedisCluster", "valkey": "ValkeyCluster"}[place.module.__name__]
+        nodes, arguments = _nodes(place, module.cluster.ClusterNode, options)
+        return lambda: getattr(module.cluster, client)(startup_nodes=nodes, **arguments)
+    found = module.ConnectionPool.from_url(place.base())
+    arguments = {**found.connection_kwargs, **options}
+
+    def make() -> Any:
+        found.connection_class(**arguments)
+        pool = module.BlockingConnectionPool(
+            max_connections=place.limit,
+            timeout=place.timeout,
+            connection_class=found.connection_class,
+            **arguments,
+        )
+        return getattr(module, place.module.__name__.title()).from_pool(pool)
+
+    return make
+
+
+def _parsed(url: str, timeout: float) -> _Place:
     scheme, _, kind = url.partition("://")[0].partition("+")
     tls = scheme in ("rediss", "valkeys")
     if kind not in _KINDS or (kind == "unix" and tls):
@@ -53,31 +158,7 @@ def open_redis(url: str, timeout: float) -> RedisStore:
     prefix = query.pop("prefix", PREFIX)
     timeout = _number(query, "timeout", timeout)
     limit = int(_number(query, "max_connections", MAX_CONNECTIONS, least=1))
-    module = _module(scheme)
-    options = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": timeout,
-        "retry": module.retry.Retry(module.backoff.NoBackoff(), 0),
-        "decode_responses": False,
-        "protocol": 2,
-    }
-    transport: Transport
-    try:
-        if kind == "sentinel":
-            transport = _sentinel(module, parts, query, tls, options, limit)
-        elif kind == "cluster":
-            transport = _cluster(module, parts, query, tls, options, limit)
-        else:
-            transport = _kept(module, parts, query, kind == "unix", tls, options, limit)
-        return RedisStore.over(transport, prefix, timeout)
-    except ConfigurationError:
-        raise
-    except (TypeError, ValueError, AttributeError):
-        raise ConfigurationError(
-            "SESSION_STORE has an option, a port, a database or a prefix that cannot be used. "
-            "Options of ours are prefix, timeout and max_connections; all others are those of "
-            "redis-py's connections."
-        ) from None
+    return _Place(_module(scheme), kind, parts, query, tls, prefix, timeout, limit)
 
 
 def _number(query: dict[str, str], name: str, default: float, least: float = 0.001) -> float:
@@ -110,24 +191,9 @@ def _module(scheme: str) -> Any:
     )
 
 
-def _base(module: Any, tls: bool) -> str:
-    return {"redis": "redis", "valkey": "valkey"}[module.__name__] + ("s" if tls else "")
-
-
-def _kept(
-    module: Any,
-    parts: Any,
-    query: Mapping[str, str],
-    is_unix: bool,
-    tls: bool,
-    options: dict[str, Any],
-    limit: int,
-) -> Transport:
-    place = f"{parts.netloc}{parts.path}"
-    base = "unix" if is_unix else _base(module, tls)
-    if is_unix and not parts.path:
-        raise ValueError("no path")
-    pool = module.ConnectionPool.from_url(f"{base}://{place}?{urlencode(query)}")
+def _kept(place: _Place, options: dict[str, Any]) -> Transport:
+    module = place.module
+    pool = module.ConnectionPool.from_url(place.base())
     # What the URL says comes last there, but not for what is ours to decide.
     arguments = {**pool.connection_kwargs, **options}
     connect = pool.connection_class
@@ -141,8 +207,8 @@ def _kept(
     lost = (exceptions.ConnectionError, exceptions.TimeoutError, OSError)
     timed_out = (exceptions.TimeoutError, TimeoutError)
     stale = (exceptions.ReadOnlyError, exceptions.MasterDownError)
-    timeout = options["socket_timeout"]
-    return KeptTransport(KeptConnections(make, limit, timeout, lost, timed_out, stale), module)
+    connections = KeptConnections(make, place.limit, place.timeout, lost, timed_out, stale)
+    return KeptTransport(connections, module)
 
 
 def _hosts(parts: Any, port: int) -> list[tuple[str, int]]:
@@ -161,52 +227,56 @@ def _credentials(parts: Any) -> dict[str, str]:
     return {name: value for name, value in found.items() if value}
 
 
-def _sentinel(
-    module: Any,
-    parts: Any,
-    query: Mapping[str, str],
-    tls: bool,
-    options: dict[str, Any],
-    limit: int,
-) -> Transport:
-    service, _, database = parts.path.strip("/").partition("/")
+def _sentinel(place: _Place, options: dict[str, Any]) -> Transport:
+    return ClientTransport(_master(place, place.module.sentinel.Sentinel, options), place.module)
+
+
+def _master(place: _Place, sentinel_class: Any, options: dict[str, Any]) -> Any:
+    """A client of the primary that Sentinel names."""
+    service, _, database = place.parts.path.strip("/").partition("/")
     if not service:
         raise ConfigurationError(
             "SESSION_STORE must name the service: redis+sentinel://host:26379/service/0."
         )
-    secure = {"ssl": True, **_ssl(query)} if tls else {}
-    if not tls and query:
-        raise ValueError("unknown options")
-    sentinel = module.sentinel.Sentinel(
-        _hosts(parts, 26379), sentinel_kwargs={**options, **secure}, **secure
+    secure = _secure(place)
+    sentinel = sentinel_class(
+        _hosts(place.parts, 26379), sentinel_kwargs={**options, **secure}, **secure
     )
-    client = sentinel.master_for(
+    return sentinel.master_for(
         unquote(service),
         db=int(database or 0),
-        max_connections=limit,
-        **_credentials(parts),
+        max_connections=place.limit,
+        **_credentials(place.parts),
         **options,
     )
-    return ClientTransport(client, module)
 
 
-def _cluster(
-    module: Any,
-    parts: Any,
-    query: Mapping[str, str],
-    tls: bool,
-    options: dict[str, Any],
-    limit: int,
-) -> Transport:
-    if parts.path.strip("/") not in ("", "0"):
-        raise ValueError("a cluster has one database")
-    nodes = [module.cluster.ClusterNode(*host) for host in _hosts(parts, 6379)]
-    secure = {"ssl": True, **_ssl(query)} if tls else {}
-    if not tls and query:
-        raise ValueError("unknown options")
-    arguments = {**options, **secure, **_credentials(parts), "max_connections": limit}
+def _cluster(place: _Place, options: dict[str, Any]) -> Transport:
+    module = place.module
+    nodes, arguments = _nodes(place, module.cluster.ClusterNode, options)
     client = {"redis": "RedisCluster", "valkey": "ValkeyCluster"}[module.__name__]
     return ClientTransport(_Cluster(getattr(module.cluster, client), nodes, arguments), module)
+
+
+def _nodes(
+    place: _Place, node_class: Any, options: dict[str, Any]
+) -> tuple[list[Any], dict[str, Any]]:
+    """The first nodes of a cluster that are asked, and the options of its client."""
+    if place.parts.path.strip("/") not in ("", "0"):
+        raise ValueError("a cluster has one database")
+    nodes = [node_class(*host) for host in _hosts(place.parts, 6379)]
+    credentials = _credentials(place.parts)
+    arguments = {**options, **_secure(place), **credentials, "max_connections": place.limit}
+    return nodes, arguments
+
+
+def _secure(place: _Place) -> dict[str, Any]:
+    """The options of TLS, of a client that takes no URL."""
+    if place.is_tls:
+        return {"ssl": True, **_ssl(place.query)}
+    if place.query:
+        raise ValueError("unknown options")
+    return {}
 
 
 def _ssl(query: Mapping[str, str]) -> dict[str, Any]:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import ConfigurationError, StoreUnavailable
 from .protocol import Check, Ownership, Replaced, StoreStatistics, version_of
 from .sql_errors import CONFLICTS, MISSING, Conflict, Exists, NoFile, codes_of, is_timeout
-from .sql_runners import Runner, SharedEngine
+from .sql_runners import OneConnection, Runner, SharedEngine
 from .sql_statements import Statements
 from .table import PREFIX, metadata, tables
 
@@ -58,6 +59,14 @@ class SQLStore:
         self = cls.__new__(cls)
         self._set_up(runner, prefix, schema)
         return self
+
+    def on(self, connection: Connection) -> tuple[SQLStore, OneConnection]:
+        """This store on one connection, which somebody else has taken out of a pool."""
+        runner = OneConnection(connection)
+        store = copy.copy(self)
+        store._runner = runner
+        store._compiled = self._statements(connection.dialect)
+        return store, runner
 
     def _set_up(self, runner: Runner, prefix: str, schema: str | None) -> None:
         self._runner = runner
@@ -204,7 +213,8 @@ class SQLStore:
         missing = self.missing_tables()
         try:
             self._runner.make_file()
-            self._metadata.create_all(self._runner.engine())
+            with self._runner.connection() as connection:
+                self._metadata.create_all(connection)
         except OSError as error:
             raise ConfigurationError(
                 f"SESSION_STORE names a file that cannot be made: {error.strerror}."
@@ -220,8 +230,9 @@ class SQLStore:
         """
         wanted = (self._sessions, self._revocations)
         try:
-            inspector = sa.inspect(self._runner.engine())
-            return [one.name for one in wanted if not inspector.has_table(one.name, one.schema)]
+            with self._runner.connection() as connection:
+                inspector = sa.inspect(connection)
+                return [one.name for one in wanted if not inspector.has_table(one.name, one.schema)]
         except NoFile:
             return [one.name for one in wanted]
         except SQLAlchemyError as error:
@@ -235,11 +246,25 @@ class SQLStore:
         """
         missing = self.missing_tables()
         if missing:
-            raise ConfigurationError(
-                f"SESSION_STORE has no table {' and no table '.join(missing)}: run "
-                "'flask fernet store create', or add flask_fernet.stores.sql.metadata to the "
-                "targets of Alembic."
-            )
+            raise self.without_tables(missing)
+
+    def without_tables(self, missing: Sequence[str]) -> ConfigurationError:
+        """The error of a database without some tables.
+
+        :param missing: their names.
+        """
+        return ConfigurationError(
+            f"SESSION_STORE has no table {' and no table '.join(missing)}: {self.how_to_create}, "
+            "or add flask_fernet.stores.sql.metadata to the targets of Alembic."
+        )
+
+    #: What makes the tables.
+    how_to_create = "run 'flask fernet store create'"
+
+    @property
+    def table_names(self) -> list[str]:
+        """The names of the tables."""
+        return [table.name for table in self._tables]
 
     def check(self) -> Iterator[Check]:
         """See :meth:`Maintained.check`."""
@@ -267,10 +292,9 @@ class SQLStore:
         """The database's URL. Its text hides the password."""
         return self._runner.engine().url
 
-    def _statements(self) -> Statements:
+    def _statements(self, dialect: Any = None) -> Statements:
         if self._compiled is None:
-            made = Statements(self._tables, self._runner.engine().dialect)
-            self._compiled = made
+            self._compiled = Statements(self._tables, dialect or self._runner.engine().dialect)
         return self._compiled
 
     def _insist(self, operation: str, statement: str, **values: Any) -> int:
@@ -302,7 +326,7 @@ class SQLStore:
     def _execute(self, operation: str, statement: Any) -> Any:
         """The rows of a query, or the number of rows that a statement concerned."""
         try:
-            with self._runner.engine().connect() as connection:
+            with self._runner.connection() as connection:
                 result = connection.execute(statement)
                 return list(result) if result.returns_rows else result.rowcount
         except (SQLAlchemyError, OSError) as error:
@@ -328,7 +352,7 @@ class SQLStore:
         elif is_timeout(error):
             problem = "no answer in time"
         elif codes_of(error) & MISSING or "no such table" in text or isinstance(error, NoFile):
-            problem = f"there is no table {self._sessions.name}: run 'flask fernet store create'"
+            problem = f"there is no table {self._sessions.name}: {self.how_to_create}"
         elif "database is locked" in text:
             problem, is_outage = "the database is locked", False
         elif "readonly database" in text:

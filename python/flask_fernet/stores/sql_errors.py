@@ -4,9 +4,9 @@ from __future__ import annotations
 
 #: What a database says when two statements are in each other's way: SQLSTATE of PostgreSQL, and
 #: the numbers of MySQL and MariaDB.
-CONFLICTS = {"40001", "40P01", 1213, 1205}
+CONFLICTS: set[object] = {"40001", "40P01", 1213, 1205}
 #: What it says of a table that is missing.
-MISSING = {"42P01", 1146}
+MISSING: set[object] = {"42P01", 1146}
 
 
 class NoFile(OSError):

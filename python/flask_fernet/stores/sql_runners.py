@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from .sql_errors import is_timeout
@@ -20,7 +21,10 @@ class Runner(Protocol):
         """The rows of a result, if there are any, and the number of rows concerned."""
 
     def engine(self) -> Engine:
-        """The engine, for what is not done by requests."""
+        """The engine. Its dialect says what kind of database it is."""
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """A connection, for what is not done by requests."""
 
     def make_file(self) -> None:
         """Makes the file of a SQLite database, readable for its owner alone, if it is missing."""
@@ -40,10 +44,13 @@ class OwnEngine:
         """See :class:`Runner`."""
         return self._engine
 
+    def connection(self) -> AbstractContextManager[Connection]:
+        """See :class:`Runner`."""
+        return self._engine.connect()
+
     def make_file(self) -> None:
         """See :class:`Runner`."""
-        if self._engine.dialect.name == "sqlite" and self._engine.url.database:
-            os.close(os.open(self._engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))
+        make_private_file(self._engine)
 
     def run(self, statement: Statement, values: Mapping[str, Any]) -> tuple[list[Any], int]:
         """See :class:`Runner`."""
@@ -94,6 +101,10 @@ class SharedEngine:
         engine = self._given if isinstance(self._given, Engine) else self._given()
         return engine.execution_options(isolation_level="AUTOCOMMIT")
 
+    def connection(self) -> AbstractContextManager[Connection]:
+        """See :class:`Runner`."""
+        return self.engine().connect()
+
     def make_file(self) -> None:
         """See :class:`Runner`: the app's database is made by the app."""
 
@@ -102,10 +113,7 @@ class SharedEngine:
         for attempt in (1, 2):
             try:
                 with self.engine().connect() as connection:
-                    arguments = statement.arguments(values)
-                    result = connection.exec_driver_sql(statement.text, arguments)
-                    rows = list(result) if result.returns_rows else []
-                    return rows, result.rowcount
+                    return _executed(connection, statement, values)
             except DBAPIError as error:
                 if attempt == 1 and error.connection_invalidated:
                     continue
@@ -113,3 +121,47 @@ class SharedEngine:
                     raise
                 raise error.orig from None
         raise AssertionError("unreachable")
+
+
+class OneConnection:
+    """Statements on one connection, which somebody else has taken out of a pool."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        #: Whether the connection was lost under a statement.
+        self.is_lost: bool = False
+
+    def engine(self) -> Engine:
+        """See :class:`Runner`."""
+        return self._connection.engine
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """See :class:`Runner`."""
+        return nullcontext(self._connection)
+
+    def make_file(self) -> None:
+        """See :class:`Runner`: there is a connection, and so a file."""
+
+    def run(self, statement: Statement, values: Mapping[str, Any]) -> tuple[list[Any], int]:
+        """See :class:`Runner`."""
+        try:
+            return _executed(self._connection, statement, values)
+        except DBAPIError as error:
+            self.is_lost = error.connection_invalidated
+            if error.orig is None:
+                raise
+            raise error.orig from None
+
+
+def _executed(
+    connection: Connection, statement: Statement, values: Mapping[str, Any]
+) -> tuple[list[Any], int]:
+    result = connection.exec_driver_sql(statement.text, statement.arguments(values))
+    rows = list(result) if result.returns_rows else []
+    return rows, result.rowcount
+
+
+def make_private_file(engine: Engine) -> None:
+    """Makes the file of a SQLite database, readable for its owner alone, if it is missing."""
+    if engine.dialect.name == "sqlite" and engine.url.database:
+        os.close(os.open(engine.url.database, os.O_CREAT | os.O_RDWR, 0o600))

@@ -15,7 +15,7 @@ class Statement:
 
     def __init__(self, statement: Any, dialect: Any) -> None:
         compiled = statement.compile(dialect=dialect)
-        self.text = str(compiled)
+        self.text: str = str(compiled)
         #: The names of the values in their order; ``None`` if they are passed by name.
         self._order: Sequence[str] | None = compiled.positiontup
 

@@ -10,16 +10,19 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..errors import ConfigurationError
+from .async_sql import AsyncSQLStore
 from .sql import SQLStore
 from .sql_errors import NoFile
 from .sql_runners import OwnEngine
@@ -28,7 +31,45 @@ from .table import PREFIX
 #: The most connections of one process, unless the URL says otherwise.
 MAX_CONNECTIONS = 20
 
+#: The drivers that do not block an event loop.
+ASYNC_DRIVERS = {
+    "sqlite": "aiosqlite",
+    "postgresql": "psycopg",
+    "mysql": "asyncmy",
+    "mariadb": "asyncmy",
+}
+_BLOCKING_DRIVERS = ("pysqlite", "psycopg2", "pymysql", "mysqldb")
+
 _engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+class _Place(NamedTuple):
+    """What a URL says."""
+
+    url: sa.URL
+    prefix: str
+    schema: str | None
+    #: Seconds that an operation may take.
+    timeout: float
+    #: The most connections of one process.
+    limit: int
+    #: Arguments of the driver's connections.
+    arguments: dict[str, Any]
+
+    @property
+    def kind(self) -> str:
+        """The kind of the database, as SQLAlchemy names it."""
+        return self.url.get_backend_name()
+
+    def pool(self) -> dict[str, Any]:
+        """The options of an engine's pool."""
+        return {
+            "pool_size": self.limit,
+            "max_overflow": 0,
+            "pool_timeout": self.timeout,
+            "pool_use_lifo": True,
+            "pool_reset_on_return": None,
+        }
 
 
 def open_sql(url: str, timeout: float) -> SQLStore:
@@ -37,6 +78,78 @@ def open_sql(url: str, timeout: float) -> SQLStore:
     :raises ConfigurationError: if the URL cannot be used, or a package is missing. The message
         never shows the URL.
     """
+    place = _parsed(url, timeout)
+    with _errors_named():
+        engine = sa.create_engine(
+            place.url,
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.pool.QueuePool,
+            connect_args=place.arguments,
+            **place.pool(),
+        )
+    if place.kind == "sqlite":
+        _set_up_sqlite(engine, str(place.url.database), place.timeout)
+    elif engine.dialect.driver == "psycopg":
+        _bound_psycopg(engine, place.timeout)
+    _engines.add(engine)
+    store = SQLStore.over(OwnEngine(engine), place.prefix, place.schema)
+    # Closes the connections of a store that is not used any more.
+    weakref.finalize(store, engine.dispose)
+    return store
+
+
+def open_async_sql(url: str, timeout: float) -> AsyncSQLStore:
+    """The same for an app whose views are coroutines. A URL that names no driver, or one that
+    blocks, is one of the driver of :data:`ASYNC_DRIVERS`.
+    """
+    place = _parsed(url, timeout)
+    driver = ASYNC_DRIVERS.get(place.kind)
+    named = place.url.drivername.partition("+")[2]
+    if driver is not None and named in ("", *_BLOCKING_DRIVERS):
+        place = place._replace(url=place.url.set(drivername=f"{place.kind}+{driver}"))
+    arguments = {
+        name: value
+        for name, value in place.arguments.items()
+        # It has other names in each driver, and the store bounds every operation itself.
+        if name not in ("connect_timeout", "read_timeout", "write_timeout")
+    }
+
+    def make() -> AsyncEngine:
+        engine = create_async_engine(
+            place.url,
+            isolation_level="AUTOCOMMIT",
+            connect_args=arguments,
+            poolclass=sa.pool.AsyncAdaptedQueuePool,
+            **place.pool(),
+        )
+        if place.kind == "sqlite":
+            _set_up_sqlite(engine.sync_engine, str(place.url.database), place.timeout)
+        return engine
+
+    with _errors_named():
+        # Tells wrong options now. It does not connect.
+        make()
+    return AsyncSQLStore.with_own_engines(make, place.prefix, place.schema, place.timeout)
+
+
+@contextmanager
+def _errors_named() -> Iterator[None]:
+    """Within this context, what SQLAlchemy says about a URL is a :class:`ConfigurationError`."""
+    try:
+        yield
+    except NoSuchModuleError:
+        raise ConfigurationError(
+            "SESSION_STORE names a database or a driver that SQLAlchemy does not have."
+        ) from None
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"SESSION_STORE needs the package {error.name!r}, which is not installed."
+        ) from None
+    except (SQLAlchemyError, TypeError, ValueError):
+        raise ConfigurationError("SESSION_STORE has an option that cannot be used.") from None
+
+
+def _parsed(url: str, timeout: float) -> _Place:
     try:
         parsed = sa.make_url(url)
     except (ArgumentError, ValueError):
@@ -61,37 +174,8 @@ def open_sql(url: str, timeout: float) -> SQLStore:
         if "prepare_threshold" in options:
             threshold = int(_number(options, "prepare_threshold", 0, least=0))
             arguments["prepare_threshold"] = threshold or None
-    pool = {"pool_size": limit, "max_overflow": 0, "pool_timeout": timeout, "pool_use_lifo": True}
-    try:
-        engine = sa.create_engine(
-            parsed,
-            isolation_level="AUTOCOMMIT",
-            pool_reset_on_return=None,
-            poolclass=sa.pool.QueuePool,
-            connect_args=arguments,
-            **pool,
-        )
-    except NoSuchModuleError:
-        raise ConfigurationError(
-            "SESSION_STORE names a database or a driver that SQLAlchemy does not have."
-        ) from None
-    except ModuleNotFoundError as error:
-        raise ConfigurationError(
-            f"SESSION_STORE needs the package {error.name!r}, which is not installed."
-        ) from None
-    except (SQLAlchemyError, TypeError, ValueError):
-        raise ConfigurationError("SESSION_STORE has an option that cannot be used.") from None
-    if kind == "sqlite":
-        _set_up_sqlite(engine, str(parsed.database), timeout)
-    elif engine.dialect.driver == "psycopg":
-        _bound_psycopg(engine, timeout)
-    _engines.add(engine)
-    store = SQLStore.over(
-        OwnEngine(engine), options.pop("prefix", PREFIX), options.pop("schema", None)
-    )
-    # Closes the connections of a store that is not used any more.
-    weakref.finalize(store, engine.dispose)
-    return store
+    prefix, schema = options.pop("prefix", PREFIX), options.pop("schema", None)
+    return _Place(parsed, prefix, schema, timeout, limit, arguments)
 
 
 def _options(url: sa.URL) -> tuple[sa.URL, dict[str, str]]:

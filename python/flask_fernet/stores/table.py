@@ -67,5 +67,5 @@ def tables(metadata: MetaData, prefix: str = PREFIX, schema: str | None = None) 
 
 
 #: The tables with their default names, as the target of Alembic.
-metadata = MetaData()
+metadata: MetaData = MetaData()
 tables(metadata)

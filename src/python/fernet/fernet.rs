@@ -32,7 +32,7 @@ pub(crate) struct Fernet {
 #[pymethods]
 impl Fernet {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(key, backend=None)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { key: OnceLock::new() }
     }

@@ -29,7 +29,7 @@ pub(crate) struct MultiFernet {
 #[pymethods]
 impl MultiFernet {
     #[new]
-    #[pyo3(signature = (*_args, **_kwargs))]
+    #[pyo3(signature = (*_args, **_kwargs), text_signature = "(fernets)")]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
         Self { fernets: OnceLock::new() }
     }

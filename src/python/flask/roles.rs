@@ -71,9 +71,10 @@ impl Role {
     pub(super) const fn flask_class(self) -> (&'static str, &'static str, &'static [&'static str]) {
         match self {
             Self::Interface => ("flask.sessions", "SecureCookieSessionInterface", &OF_INTERFACE),
+            // The base of Flask's apps and of Quart's.
             Self::App => (
-                "flask",
-                "Flask",
+                "flask.sansio.app",
+                "App",
                 &["secret_key", "permanent_session_lifetime", "config", "json", "__getattribute__"],
             ),
             Self::Config => {

@@ -1,4 +1,4 @@
-"""What tests of an app, and of a store of one's own, can use. It needs pytest.
+"""The tests that a store of sessions must pass.
 
 A store that implements :class:`~flask_fernet.SessionStore` passes :class:`StoreContract`::
 
@@ -14,13 +14,14 @@ line passes :class:`OwnedSessionsContract`, :class:`RevocationsContract` or
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from .stores.protocol import (
+from ..stores.protocol import (
     Maintained,
     OwnedSessions,
     Ownership,
@@ -29,14 +30,6 @@ from .stores.protocol import (
     SessionStore,
     version_of,
 )
-
-__all__ = [
-    "MaintainedContract",
-    "OwnedSessionsContract",
-    "RevocationsContract",
-    "StoreContract",
-    "new_record",
-]
 
 _OWNER = b"o" * 16
 
@@ -61,6 +54,45 @@ def _wait_until(moment: int) -> None:
 
 def _later(seconds: int = 3600) -> int:
     return int(time.time()) + seconds
+
+
+class BlockingStore:
+    """A store whose methods are coroutines, with ordinary methods: the contracts test both kinds::
+
+        class TestMyStore(StoreContract):
+            @pytest.fixture
+            def store(self):
+                with BlockingStore(MyAsyncStore()) as store:
+                    yield store
+
+    The coroutines run in an event loop of a thread of its own, in which the store is closed at the
+    end, if it has the method ``close``.
+
+    :param store: a store with the methods of :class:`~flask_fernet.AsyncSessionStore`.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store = store
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+
+    def __enter__(self) -> BlockingStore:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if hasattr(self._store, "close"):
+            self._wait(self._store.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(60)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        return lambda *arguments: self._wait(method(*arguments))
 
 
 class StoreContract:

@@ -1,0 +1,81 @@
+"""Quart apps behind a real ASGI server with two workers, and a real Redis."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.cookiejar import CookieJar
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
+
+import pytest
+
+from tests.servers import RedisServer, free_port, until
+
+ROOT = Path(__file__).parents[2]
+
+
+@contextmanager
+def served(store: str | None) -> Iterator[str]:
+    """The address of the app behind hypercorn."""
+    port = free_port()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if store is not None:
+        environment["QUART_STORE"] = store
+    command = [sys.executable, "-m", "hypercorn", "--workers", "2",
+               "--bind", f"127.0.0.1:{port}", "tests.quart.served_app:app"]  # fmt: skip
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        try:
+            return bool(build_opener().open(f"{url}/untouched", timeout=2).read())
+        except (URLError, OSError):
+            return False
+
+    try:
+        until(answers, 30)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def browser() -> OpenerDirector:
+    """A client with cookies of its own."""
+    return build_opener(HTTPCookieProcessor(CookieJar()))
+
+
+@pytest.mark.parametrize("kind", ["cookies", "redis"])
+def test_workers_of_a_server_share_sessions(kind: str, redis_server: RedisServer) -> None:
+    with served(redis_server.url if kind == "redis" else None) as url:
+        pids = set()
+
+        def visit(user: int) -> None:
+            client = browser()
+            client.open(f"{url}/set/_user_id/{user}").read()
+            for number in range(5):
+                client.open(f"{url}/set/n{number}/{number}").read()
+                pids.add(client.open(f"{url}/pid").read())
+                assert client.open(f"{url}/get/_user_id").read() == f"'{user}'".encode()
+            assert client.open(f"{url}/keys").read().count(b"'n") == 5
+
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(visit, range(24)))
+        assert len(pids) == 2
+
+
+def test_a_log_out_reaches_every_worker(redis_server: RedisServer) -> None:
+    with served(redis_server.url) as url:
+        clients = [browser() for _ in range(6)]
+        for client in clients:
+            client.open(f"{url}/set/_user_id/somebody").read()
+        assert browser().open(f"{url}/log-out-everywhere/somebody").read() == b"6"
+        for client in clients:
+            for _ in range(4):
+                assert client.open(f"{url}/get/_user_id").read() == b"None"

@@ -1,0 +1,1 @@
+"""Code that type checkers read. ``make lint`` checks it with mypy and pyright, both strict."""
