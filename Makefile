@@ -34,7 +34,7 @@ demo: $(VENV)/installed
 	@echo "The demo is at http://127.0.0.1:$(PORT)/ (stop it with Ctrl-C)"
 	@exec $(VENV)/bin/python -m examples.article.store "$(STORE)" \
 		$(VENV)/bin/gunicorn --workers 2 --bind 127.0.0.1:$(PORT) --log-level warning \
-		'examples.article.app:create_app()'
+		'examples.article.app:create_server()'
 
 ## test: the Rust tests and the Python tests
 .PHONY: test

@@ -3,118 +3,204 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import os
 import time
-import zlib
-from dataclasses import dataclass
-from datetime import datetime, timezone
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
-from flask import Flask, Response, flash, redirect, render_template, request, session, url_for
-from flask.sessions import SecureCookieSessionInterface
-from itsdangerous.encoding import base64_decode
+from flask import Flask, Response, flash, redirect, render_template, request, url_for
 from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as BaseResponse
 
-from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken
+from flask_fernet import (
+    EncryptedSessionInterface,
+    Fernet,
+    KeyRing,
+    Reason,
+    SessionTooLarge,
+    session,
+)
+from flask_fernet.sessions.inspection import inspect
 
-from . import article
-from .keys import ARTICLE, SESSIONS, read_key
+from . import article, controls, keys
+from .cookies import (
+    encrypted_cookie,
+    signed_cookie,
+    tampered_encrypted,
+    tampered_signed,
+    when,
+)
+from .users import USERS, current_user, log_in
 
-#: Seconds for which a log-in of the demo lasts.
-LIFETIME = 3600
-#: The demo's only user database. It has no passwords: the demo shows what happens after log-in.
-USERS = {
-    "ada": {"uid": 1, "email": "ada@example.org", "role": "admin"},
-    "grace": {"uid": 2, "email": "grace@example.org", "role": "editor"},
-    "margaret": {"uid": 3, "email": "margaret@example.org", "role": "reader"},
-}
-
-
-@dataclass(frozen=True)
-class User:
-    """The user who is logged in, from the article's token."""
-
-    uid: int
-    username: str
-    expires: int
-
-    @property
-    def expires_at(self) -> datetime:
-        """The end of the log-in as an aware time."""
-        return datetime.fromtimestamp(self.expires, tz=timezone.utc)
+#: Seconds after which a session ends that is not used.
+IDLE = 3600
 
 
-def current_user() -> User | None:
-    """The user whom the article's token in the session names, if it has not expired."""
-    token = session.get(article.SESSION_ID_KEY)
-    if token is None:
-        return None
-    try:
-        uid, rest = article.decrypt_data(token).split("_", 1)
-        username, expires = rest.rsplit("_", 1)
-    except (InvalidToken, ValueError):
-        return None
-    user = User(int(uid), username, int(expires))
-    return user if user.expires > time.time() else None
+def create_server() -> controls.Controlled:
+    """The app as the demo's server runs it."""
+    return controls.Controlled(create_app())
 
 
 def create_app() -> Flask:
     """The app, with the keys from the files that `keys.make_keys` has made."""
     app = Flask(__name__)
-    app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
-    # Without it sessions are in their cookies.
-    app.config["SESSION_STORE"] = os.environ.get("ARTICLE_STORE") or None
-    app.config["SESSION_USER_KEY"] = "uid"
-    sessions = EncryptedSessionInterface(app, keys=[read_key(SESSIONS)])
+    app.config.update(
+        PERMANENT_SESSION_LIFETIME=IDLE,
+        SESSION_COOKIE_SAMESITE="Lax",
+        SESSION_ENCRYPTION_KEYRING=str(keys.INSTANCE.resolve() / keys.RING),
+        # A session is sent again when a quarter of its hour is over, so that its age can be seen.
+        SESSION_REFRESH_AFTER=0.25,
+        # Without it sessions are in their cookies.
+        SESSION_STORE=os.environ.get("ARTICLE_STORE") or None,
+        SESSION_USER_KEY="uid",
+    )
+    controls.apply(app, controls.Controls())
+    sessions = EncryptedSessionInterface(app)
     # The article makes a key when it is imported. The demo's key outlives the process.
-    article.key = read_key(ARTICLE)
+    article.key = keys.read_key(keys.ARTICLE)
     article.fernet = Fernet(article.key)
     # Only shows what Flask's default cookie would look like. It is never sent.
     default = Flask("default")
     default.secret_key = os.urandom(32)
 
+    def logged_in(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs) if current_user() else redirect(url_for("login"))
+
+        return checked
+
+    @app.before_request
+    def say_why_a_session_is_new() -> None:
+        reason = getattr(session, "rejected", None)
+        if reason is not None and request.method == "GET" and request.endpoint != "icon":
+            flash(_WHY.get(reason, f"The session cookie was refused: {reason}."))
+
+    @app.context_processor
+    def for_every_page() -> dict[str, Any]:
+        is_stored = app.config["SESSION_STORE"] is not None
+        return {"user": current_user(), "is_stored": is_stored, "now": when(int(time.time()))}
+
     @app.get("/")
     def index() -> BaseResponse:
-        return redirect(url_for("profile" if current_user() else "login"))
+        return redirect(url_for("cookie" if current_user() else "login"))
 
     @app.route("/login", methods=["GET", "POST"])
     def login() -> str | BaseResponse:
         if request.method == "POST":
             username = request.form.get("username", "")
             if username in USERS:
-                session.permanent = True
-                user = USERS[username]
-                session["email"], session["role"] = user["email"], user["role"]
-                session["theme"] = request.form.get("theme", "light")
-                session["uid"], session["browser"] = user["uid"], request.user_agent.string
-                article.update_session(user["uid"], username, int(time.time()) + LIFETIME)
-                flash(f"Welcome, {username}.")
-                return redirect(url_for("profile"))
+                browser = request.user_agent.string or "unknown"
+                log_in(username, request.form.get("theme", "light"), browser)
+                return redirect(url_for("cookie"))
             flash("There is no such user.")
         return render_template("login.html", users=USERS)
-
-    @app.get("/profile")
-    def profile() -> str | BaseResponse:
-        user = current_user()
-        if user is None:
-            return redirect(url_for("login"))
-        return render_template("profile.html", user=user)
 
     @app.post("/logout")
     def logout() -> BaseResponse:
         session.clear()
         return redirect(url_for("login"))
 
+    @app.get("/cookie")
+    @logged_in
+    def cookie() -> str:
+        signed, ours = signed_cookie(default), encrypted_cookie(app, request)
+        position = request.args.get("letter", type=int)
+        tampered = None
+        if position is not None and ours is not None:
+            tampered = (
+                tampered_signed(default, signed, position * len(signed) // 100),
+                tampered_encrypted(app, ours, position * len(ours) // 100),
+            )
+        return render_template(
+            "cookie.html", signed=signed, ours=ours, tampered=tampered, position=position or 50
+        )
+
+    @app.get("/session")
+    @logged_in
+    def show_session() -> str:
+        value = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
+        found = inspect(sessions, app, value)
+        with_attributes = dump_cookie("session", value, max_size=0, expires="", samesite="Lax")
+        ring = KeyRing(keys.INSTANCE / keys.RING).load()
+        now = time.time()
+        return render_template(
+            "session.html",
+            found=found,
+            length=len(with_attributes),
+            limit=app.config["MAX_COOKIE_SIZE"],
+            ring=[(key, ring.state(key, now).value) for key in reversed(ring.keys)],
+            controls=controls.load(),
+            formats=controls.FORMATS,
+            compressions=controls.COMPRESSIONS,
+            when=when,
+        )
+
+    @app.post("/session/notes")
+    @logged_in
+    def notes() -> BaseResponse:
+        size = max(0, min(request.form.get("size", 0, type=int), 100_000))
+        # Text without repetitions, which hardly gets shorter by compression.
+        session["notes"] = base64.b64encode(hashlib.shake_128(b"notes").digest(size)).decode()[
+            :size
+        ]
+        return redirect(url_for("show_session"))
+
+    @app.post("/session/rotate")
+    @logged_in
+    def rotate() -> BaseResponse:
+        controls.rotate()
+        # The workers look at the ring once a second.
+        time.sleep(1.1)
+        return redirect(url_for("show_session"))
+
+    @app.post("/session/settings")
+    @logged_in
+    def settings() -> BaseResponse:
+        chosen = {
+            "format": (request.form.get("format"), controls.FORMATS),
+            "compression": (request.form.get("compression"), controls.COMPRESSIONS),
+        }
+        controls.change(
+            **{name: value for name, (value, known) in chosen.items() if value in known}
+        )
+        controls.apply(app, controls.load())
+        # So that the cookie is written again, as the new settings say.
+        session.regenerate()
+        return redirect(url_for("show_session"))
+
+    @app.post("/session/time")
+    @logged_in
+    def pass_time() -> BaseResponse:
+        minutes = request.form.get("minutes", 0, type=int)
+        ahead = 0 if minutes <= 0 else controls.load().ahead + min(minutes, 10_000) * 60
+        controls.change(ahead=ahead)
+        return redirect(url_for("show_session"))
+
     @app.get("/sessions")
+    @logged_in
     def list_sessions() -> str | BaseResponse:
         user = current_user()
-        if user is None:
-            return redirect(url_for("login"))
         is_stored = app.config["SESSION_STORE"] is not None
-        found = sessions.list(user.uid) if is_stored else None
+        found = sessions.list(user.uid) if is_stored and user is not None else None
         return render_template("sessions.html", found=found)
 
+    @app.post("/sessions/second")
+    @logged_in
+    def second_browser() -> BaseResponse:
+        user = current_user()
+        if user is not None:
+            # A browser of its own, which this one shares nothing with.
+            other = app.test_client()
+            form = {"username": user.username}
+            other.post("/login", data=form, headers={"User-Agent": "A second browser"})
+        return redirect(url_for("list_sessions"))
+
     @app.post("/sessions/end")
+    @logged_in
     def end_session() -> BaseResponse:
         user, handle = current_user(), request.form.get("handle", "")
         # A user may end no sessions but their own.
@@ -124,6 +210,7 @@ def create_app() -> Flask:
         return redirect(url_for("list_sessions"))
 
     @app.post("/sessions/end-others")
+    @logged_in
     def end_others() -> BaseResponse:
         user = current_user()
         if user is not None:
@@ -131,11 +218,13 @@ def create_app() -> Flask:
             flash(f"{count} other session{'' if count == 1 else 's'} ended.")
         return redirect(url_for("list_sessions"))
 
-    @app.get("/cookie")
-    def cookie() -> str:
-        return render_template(
-            "cookie.html", signed=signed_cookie(default), encrypted=encrypted_cookie(app)
-        )
+    @app.post("/sessions/end-all")
+    @logged_in
+    def end_all() -> BaseResponse:
+        user = current_user()
+        if user is not None:
+            sessions.revoke_user(user.uid)
+        return redirect(url_for("login"))
 
     @app.get("/favicon.ico")
     def icon() -> tuple[str, int]:
@@ -143,6 +232,10 @@ def create_app() -> Flask:
 
     @app.errorhandler(Exception)
     def explain(error: Exception) -> tuple[str, int]:
+        original = getattr(error, "original_exception", error)
+        if isinstance(original, SessionTooLarge):
+            page = render_template("error.html", name="Too large", description=str(original))
+            return page, 413
         if not isinstance(error, HTTPException):
             app.logger.error("A request failed.", exc_info=error)
             error = InternalServerError()
@@ -153,59 +246,16 @@ def create_app() -> Flask:
     def name_the_worker(response: Response) -> Response:
         # A test checks that one worker reads the session that the other made.
         response.headers["X-Worker"] = str(os.getpid())
+        response.headers["Cache-Control"] = "no-store"
         return response
 
     return app
 
 
-@dataclass(frozen=True)
-class Cookie:
-    """A session cookie as it looks to someone who has no key."""
-
-    value: str
-    #: The parts of the cookie, each with the text that can be read in it.
-    parts: list[tuple[str, str]]
-
-
-def signed_cookie(app: Flask) -> Cookie:
-    """The cookie that Flask's default would send for this session, decoded without a key."""
-    if not session:
-        return Cookie("", [])
-    serializer = SecureCookieSessionInterface().get_signing_serializer(app)
-    assert serializer is not None  # noqa: S101 - the app has a secret key
-    value = serializer.dumps(dict(session))
-    assert isinstance(value, str)  # noqa: S101 - for the type checker
-    payload, made, signature = value.rsplit(".", 2)
-    packed = payload.startswith(".")
-    data = base64_decode(payload.lstrip("."))
-    if packed:
-        data = zlib.decompress(data)
-    made_at = int.from_bytes(base64_decode(made), "big")
-    parts = [("Contents", data.decode()), ("Made", when(made_at)), ("Signature", signature)]
-    return Cookie(value, parts)
-
-
-def encrypted_cookie(app: Flask) -> Cookie:
-    """The cookie that this app sent, decoded as far as it can be without the key."""
-    if not session:
-        # There is no cookie, or it is not ours.
-        return Cookie("", [])
-    value = request.cookies.get(app.config["SESSION_COOKIE_NAME"], "")
-    # Some clients drop or escape the padding.
-    bare = value.replace("%3D", "").rstrip("=")
-    data = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
-    made_at = int.from_bytes(data[1:9], "big")
-    return Cookie(
-        value,
-        [
-            ("Contents", data[25:-32].hex(" ", 2)),
-            ("Made", when(made_at)),
-            ("Initialisation vector", data[9:25].hex()),
-            ("MAC", data[-32:].hex()),
-        ],
-    )
-
-
-def when(seconds: int) -> str:
-    """A time as text."""
-    return datetime.fromtimestamp(seconds, tz=timezone.utc).strftime("%d %B %Y, %H:%M:%S UTC")
+#: What a page says of a session that has begun anew.
+_WHY = {
+    Reason.EXPIRED: "Your session has expired. Please log in again.",
+    Reason.GONE: "This session was ended. Please log in again.",
+    Reason.REVOKED: "This session was ended. Please log in again.",
+    Reason.SUPERSEDED: "This browser has an old cookie. Please log in again.",
+}

@@ -1,7 +1,8 @@
-"""Makes the demo's two keys, once, before any worker starts: ``python -m examples.article.keys``.
+"""Makes the demo's keys, once, before any worker starts: ``python -m examples.article.keys``.
 
-One is for Flask's sessions and one for the article's own tokens, because whoever can have a text
-of their choice encrypted under the session key could make a session. Workers only read them.
+Flask's sessions have a key ring, and the article's own tokens a key of their own, because whoever
+can have a text of their choice encrypted under the session key could make a session. Workers only
+read them.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import time
 from pathlib import Path
 
-from flask_fernet import Fernet
+from flask_fernet import Fernet, KeyRing, new_ring
 
 INSTANCE = Path(os.environ.get("ARTICLE_INSTANCE", Path(__file__).parent / "instance"))
-SESSIONS = "sessions.key"
+RING = "session-keys.json"
 ARTICLE = "article.key"
 
 
@@ -32,15 +34,16 @@ def read_key(name: str) -> bytes:
 def make_keys() -> None:
     """Creates the files that do not exist yet, readable by their owner alone."""
     INSTANCE.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in (SESSIONS, ARTICLE):
-        if (INSTANCE / name).exists():
-            continue
-        # A temporary file has mode 0600 from the first moment; a link never replaces a key.
-        with tempfile.NamedTemporaryFile(dir=INSTANCE) as file:
-            file.write(Fernet.generate_key())
-            file.flush()
-            with contextlib.suppress(FileExistsError):
-                os.link(file.name, INSTANCE / name)
+    if not (INSTANCE / RING).exists():
+        KeyRing(INSTANCE / RING).create(new_ring("sessions", time.time()))
+    if (INSTANCE / ARTICLE).exists():
+        return
+    # A temporary file has mode 0600 from the first moment; a link never replaces a key.
+    with tempfile.NamedTemporaryFile(dir=INSTANCE) as file:
+        file.write(Fernet.generate_key())
+        file.flush()
+        with contextlib.suppress(FileExistsError):
+            os.link(file.name, INSTANCE / ARTICLE)
 
 
 if __name__ == "__main__":
