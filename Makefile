@@ -150,6 +150,14 @@ pins: $(VENV)/bin/python
 			--no-emit-package flask-fernet --output-file requirements/$$extra.txt pyproject.toml; \
 	done
 
+## docs: the documentation site in .cache/docs, with warnings as errors
+.PHONY: docs
+docs: $(VENV)/installed
+	@$(VENV)/bin/python $(PIP) install -r requirements/docs.txt
+	@$(VENV)/bin/python docs/generate.py
+	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b dirhtml docs $(CACHE)/docs
+	@echo "The site is in $(CACHE)/docs/index.html"
+
 ## wheel: an optimised wheel in dist/, good for every CPython from 3.10
 .PHONY: wheel
 wheel: dist/built

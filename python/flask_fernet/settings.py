@@ -7,7 +7,7 @@ wrong place.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import ConfigurationError
 
@@ -20,19 +20,121 @@ ENCRYPTION_SETTINGS = (
     "SESSION_ENCRYPTION_KEYRING_WRAPPING",
     "SESSION_ENCRYPTION_KEYS",
 )
-#: Every setting that this package adds to Flask's.
-SETTINGS = (
-    *ENCRYPTION_SETTINGS,
-    "SESSION_COMPRESSION",
-    "SESSION_OVERFLOW",
-    "SESSION_ABSOLUTE_LIFETIME",
-    "SESSION_REFRESH_AFTER",
-    "SESSION_STORE",
-    "SESSION_STORE_ERRORS",
-    "SESSION_STORE_TIMEOUT",
-    "SESSION_USER_KEY",
-    "SESSION_USER_LIMIT",
-)
+
+
+class Setting(NamedTuple):
+    """What the reference of settings says about one."""
+
+    #: The default, as code; ``None`` if the setting is not set.
+    default: str | None
+    #: The values that it may have.
+    values: str
+    #: What it does.
+    summary: str
+    #: The page and the section that have more.
+    more: str
+
+
+#: Every setting that this package adds to Flask's. The page of settings and the table of the README
+#: are made from it.
+SETTINGS = {
+    "SESSION_ENCRYPTION_KEYS": Setting(
+        None,
+        "a list of keys, or one comma-separated string",
+        "the keys, with the newest first: it encrypts, all of them open",
+        "keys.md#where-keys-come-from",
+    ),
+    "SESSION_ENCRYPTION_KEYRING": Setting(
+        None,
+        "a path, relative to the instance folder, or a `KeyRing`",
+        "the key ring that the workers follow",
+        "keys.md#a-key-ring",
+    ),
+    "SESSION_ENCRYPTION_KEYRING_WRAPPING": Setting(
+        '"plain"',
+        '`"plain"`, `"secret-key"`, `"command"`, or a list of them: the first is written',
+        'how the ring is stored: `"secret-key"` and `"command"` encrypt it',
+        "keys.md#wrapping-a-ring",
+    ),
+    "SESSION_ENCRYPTION_KEYRING_COMMAND": Setting(
+        None,
+        "a command line, or a list of a program and its arguments",
+        'the key command: a program that prints the secret of a ring wrapped with `"command"`',
+        "keys.md#wrapping-a-ring",
+    ),
+    "SESSION_ENCRYPTION_FORMAT": Setting(
+        '"fernet"',
+        '`"fernet"`, `"xaes-256-gcm"` or, in the first of two deploys, `"flask-signed"`',
+        "the format that is written",
+        "formats.md",
+    ),
+    "SESSION_ENCRYPTION_ACCEPT": Setting(
+        "[]",
+        'a list of `"keys"`, `"keyring"`, `"secret-key"`, the names of formats and, with a store, '
+        '`"cookie"` and `"store"`; or one comma-separated string',
+        "key sources, formats and places that also open",
+        "keys.md#moving-to-a-ring-without-a-log-out",
+    ),
+    "SESSION_STORE": Setting(
+        None,
+        'a URL, such as `"redis://host"` or `"sqlite:////path"`, or an object with the methods of '
+        "`SessionStore`",
+        "the store in which sessions lie, encrypted; their cookies hold a reference",
+        "stores.md#set-up",
+    ),
+    "SESSION_STORE_ERRORS": Setting(
+        '"raise"',
+        '`"raise"` or `"readonly"`',
+        'while the store is away: `"raise"` answers 503, `"readonly"` gives an empty session that '
+        "is not written",
+        "stores.md#when-the-store-is-away",
+    ),
+    "SESSION_STORE_TIMEOUT": Setting(
+        "1.0",
+        "a number of seconds above 0, at most 60",
+        "seconds that one operation of a store may take",
+        "stores.md#when-the-store-is-away",
+    ),
+    "SESSION_USER_KEY": Setting(
+        '"_user_id"',
+        "the name of a key of the session",
+        "the session key that says whose a stored session is; Flask-Login's by default",
+        "stores.md#users-and-log-out-everywhere",
+    ),
+    "SESSION_USER_LIMIT": Setting(
+        None,
+        "a whole number from 1 on",
+        "most stored sessions of one user: the one that was not refreshed for longest ends",
+        "stores.md#users-and-log-out-everywhere",
+    ),
+    "SESSION_ABSOLUTE_LIFETIME": Setting(
+        None,
+        "a `timedelta`, or a number of seconds above 0",
+        "a session ends this long after its creation or its last `regenerate()`, even if it is in "
+        "use",
+        "sessions.md#lifetimes",
+    ),
+    "SESSION_REFRESH_AFTER": Setting(
+        None,
+        "a number from 0 to less than 1",
+        "share of `PERMANENT_SESSION_LIFETIME` that must pass before an unchanged session is sent "
+        "again; 0.1 with a store",
+        "sessions.md#lifetimes",
+    ),
+    "SESSION_COMPRESSION": Setting(
+        '"fit"',
+        '`"fit"`, `"always"` or `"never"`',
+        '`"fit"` compresses only a session that would otherwise not fit into a cookie',
+        "sessions.md#compression",
+    ),
+    "SESSION_OVERFLOW": Setting(
+        '"error"',
+        '`"error"` or `"warn"`',
+        'what happens if a session is still too large: `"error"` raises `SessionTooLarge`, '
+        '`"warn"` does what Flask does',
+        "sessions.md#when-a-session-does-not-fit",
+    ),
+}
 #: The settings on which opening a session depends.
 OPENING_SETTINGS = (
     "SECRET_KEY",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import configparser
+import importlib.util
 import json
 import os
 import re
@@ -15,14 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from flask import Flask, session
 
 import flask_fernet
 from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, new_ring
+from flask_fernet.sessions import storage
 from flask_fernet.settings import SETTINGS
 from tests.strategies import EVERYTHING
 
 ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+assert _spec is not None
+assert _spec.loader is not None
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -49,7 +58,11 @@ def test_every_sample_of_a_page_runs(page: Path) -> None:
 def test_the_pages_for_users_have_samples() -> None:
     """These pages have samples, so the test above cannot pass because it found none."""
     names = {page.name for page in SAMPLED}
-    assert names >= {"README.md", "fernet.md", "keys.md", "sessions.md", "stores.md"}
+    assert names >= {
+        *("README.md", "index.md", "quickstart.md", "demo.md", "moving.md", "coming-from.md"),
+        *("deployment.md", "testing.md", "observability.md", "quart.md", "formats.md"),
+        *("fernet.md", "keys.md", "sessions.md", "stores.md"),
+    }
 
 
 def test_the_quick_start_encrypts_sessions_in_five_lines(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,10 +113,85 @@ def test_the_derivation_of_the_readme_gives_the_keys_of_the_vectors() -> None:
         assert key.decode() == vector["key"]
 
 
-def test_every_setting_is_in_the_readme() -> None:
+def test_the_pages_made_from_the_code_are_up_to_date() -> None:
+    """``make docs`` writes them."""
+    assert len(SETTINGS) >= 15
+    assert (ROOT / "docs" / "settings.md").read_text() == generate.settings_page()
     text = (ROOT / "README.md").read_text()
+    assert generate.readme(text) == text
     for name in SETTINGS:
-        assert f"| `{name}` |" in text
+        assert f"[`{name}`]({generate.SITE}settings/#{name.lower()})" in text
+
+
+def test_each_default_of_the_reference_is_what_is_in_force() -> None:
+    app = Flask(__name__)
+    app.secret_key = "the secret of the reference's test"
+    policy = EncryptedSessionInterface(app)._policy(app)
+    for name, value in (
+        ("SESSION_ENCRYPTION_FORMAT", policy.format),
+        ("SESSION_COMPRESSION", policy.compression),
+        ("SESSION_OVERFLOW", policy.overflow),
+        ("SESSION_ENCRYPTION_ACCEPT", policy.accepted),
+        ("SESSION_STORE_TIMEOUT", storage.TIMEOUT),
+        ("SESSION_USER_KEY", storage.USER_KEY),
+    ):
+        default = SETTINGS[name].default
+        assert default is not None
+        assert json.loads(default) == value
+
+
+def test_links_of_the_readme_lead_to_pages_of_the_site() -> None:
+    """They are absolute, because the README is also read where no page is beside it."""
+    links = re.findall(r"\]\(([^)\s]+)\)", (ROOT / "README.md").read_text())
+    assert len(links) > 10
+    for link in links:
+        assert link.startswith("https://"), link
+        if not link.startswith(generate.SITE):
+            continue
+        name, _, anchor = link.removeprefix(generate.SITE).partition("#")
+        page = ROOT / "docs" / f"{name.rstrip('/')}.md"
+        assert page.is_file(), link
+        headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+        assert not anchor or anchor in {generate.slug(one) for one in headings}, link
+
+
+def blocks(language: str) -> list[Any]:
+    """The blocks of a language in all pages."""
+    return [
+        pytest.param(block, id=f"{page.name}: {number}")
+        for page in PAGES
+        for number, block in enumerate(
+            re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
+        )
+    ]
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_every_yaml_is_well_formed(block: str) -> None:
+    assert isinstance(yaml.safe_load(block), dict)
+
+
+def test_the_mode_of_the_kubernetes_secret_is_one_that_a_ring_accepts() -> None:
+    (block,) = [one.values[0] for one in blocks("yaml") if "defaultMode" in one.values[0]]
+    (volume,) = yaml.safe_load(block)["spec"]["template"]["spec"]["volumes"]
+    # YAML 1.1 reads it as octal, as Kubernetes does.
+    assert volume["secret"]["defaultMode"] == 0o440
+
+
+@pytest.mark.parametrize("block", blocks("ini"))
+def test_every_unit_of_systemd_is_well_formed(block: str) -> None:
+    parser = configparser.ConfigParser(interpolation=None, strict=False)
+    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser.read_string(block)
+    assert parser.sections()
+
+
+def test_each_test_that_the_threat_model_names_exists() -> None:
+    text = (ROOT / "docs" / "threat-model.md").read_text()
+    named = re.findall(r"`((?:tests|src)/[\w/.]+)`", text)
+    assert len(named) > 15
+    for name in named:
+        assert (ROOT / name).is_file(), name
 
 
 def test_every_make_verb_of_the_readme_exists() -> None:
@@ -127,9 +215,7 @@ def test_links_between_pages_lead_somewhere() -> None:
             assert linked.is_file(), f"{page.name} links to {target}"
             if anchor:
                 headings = re.findall(r"^#+ (.*)$", linked.read_text(), re.M)
-                anchors = {
-                    re.sub(r"[^\w\- ]", "", text.lower()).replace(" ", "-") for text in headings
-                }
+                anchors = {generate.slug(text) for text in headings}
                 assert anchor in anchors, f"{page.name} links to {target}"
 
 
