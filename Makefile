@@ -83,6 +83,14 @@ coverage-rust: $(VENV)/tested
 		--deselect tests/system/test_instructions.py --deselect tests/system/test_memory.py; \
 	cargo llvm-cov report
 
+## test-ecosystem: the suites of extensions, with Flask's sessions and with ours
+.PHONY: test-ecosystem
+test-ecosystem: dist/built
+	@[ -x $(CACHE)/ecosystem/bin/python ] || $(PYTHON) -m venv $(CACHE)/ecosystem
+	@$(CACHE)/ecosystem/bin/python $(PIP) install -r requirements/ecosystem.txt
+	@$(CACHE)/ecosystem/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
+	@$(VENV)/bin/python -m tests.ecosystem $(CACHE)/extensions $(CACHE)/ecosystem/bin/python $(ARGS)
+
 ## test-pythons: the Python tests with the one wheel on every CPython from 3.10 that is found
 .PHONY: test-pythons
 test-pythons: wheel
