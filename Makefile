@@ -91,6 +91,20 @@ test-ecosystem: dist/built
 	@$(CACHE)/ecosystem/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl
 	@$(VENV)/bin/python -m tests.ecosystem $(CACHE)/extensions $(CACHE)/ecosystem/bin/python $(ARGS)
 
+## test-flasks: the tests of sessions with each version of Flask from 3.1.0, and its Werkzeug
+.PHONY: test-flasks
+test-flasks: $(VENV)/tested
+	@for pair in 3.1.0:3.1.0 3.1.1:3.1.3 3.1.2:3.1.5; do \
+		flask=$${pair%:*} werkzeug=$${pair#*:}; environment=$(CACHE)/flask-$$flask; \
+		echo "== Flask $$flask, Werkzeug $$werkzeug"; \
+		[ -x $$environment/bin/python ] || $(PYTHON) -m venv $$environment; \
+		$$environment/bin/python $(PIP) install -r requirements/test.txt; \
+		$$environment/bin/python $(PIP) install flask==$$flask werkzeug==$$werkzeug; \
+		$$environment/bin/python $(PIP) install --force-reinstall --no-deps dist/*.whl; \
+		$$environment/bin/python -m pytest -q -p no:cacheprovider tests/codec tests/sessions \
+			tests/parity tests/testing --deselect tests/parity/test_peer_suites.py; \
+	done
+
 ## test-pythons: the Python tests with the one wheel on every CPython from 3.10 that is found
 .PHONY: test-pythons
 test-pythons: wheel
@@ -136,6 +150,8 @@ lint: $(VENV)/installed
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
+	$(VENV)/bin/mypy --platform win32 python
+	$(VENV)/bin/mypy --platform darwin python
 	$(VENV)/bin/python -m mypy.stubtest flask_fernet._core
 	@export PATH="$$PWD/$(VENV)/bin:$$PATH" VIRTUAL_ENV="$$PWD/$(VENV)"; \
 		pyright; pyright --verifytypes flask_fernet --ignoreexternal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+from importlib.metadata import version
 
 from cryptography.exceptions import InvalidTag
 from cryptography.fernet import Fernet as OracleFernet
@@ -82,3 +83,8 @@ def maker_of(token: str, ring: KeyRing) -> str:
             continue
         return key.id
     raise AssertionError("no key of the ring made it")
+
+
+def release(package: str) -> tuple[int, ...]:
+    """The version of an installed package, for what its versions do differently."""
+    return tuple(int(part) for part in version(package).split(".")[:3])

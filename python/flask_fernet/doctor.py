@@ -18,6 +18,7 @@ from .keys.following import require_newest
 from .keys.ring import State
 from .keys.ring_file import RingFile
 from .keys.ring_store import newest_serial, where
+from .keys.system_files import mode_of
 from .keys.wrapping import WrappedStore, wrapping_form
 from .sessions.configuration import (
     NO_KEY,
@@ -340,7 +341,10 @@ def _wrapping(store: WrappedStore) -> Iterator[Check]:
 
 def _file(path: Path) -> Iterator[Check]:
     name = "SESSION_ENCRYPTION_KEYRING"
-    mode = stat.S_IMODE(os.stat(path).st_mode)
+    mode = mode_of(os.stat(path))
+    if mode is None:
+        yield Check("ok", name, f"{path.name}: who may read it is not looked at on this system")
+        return
     yield Check("ok", name, f"{path.name} has mode {mode:04o}")
     folder = os.stat(os.path.realpath(path.parent)).st_mode
     if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:

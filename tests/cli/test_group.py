@@ -52,31 +52,20 @@ def test_an_unknown_command_is_an_error(app: Flask) -> None:
     assert "No such command 'unknown'" in run(app, "unknown").stderr
 
 
-WITHOUT_FCNTL = """
+HELP = """
 import sys
-sys.modules["fcntl"] = None
-sys.path.insert(0, ".")
 from flask.cli import cli
 try:
     cli(["--help"], standalone_mode=False)
 finally:
     print(sorted(name for name in sys.modules if name.startswith("flask_fernet.cli")))
-from tests.apps import add_views, encrypted_app, works
-from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, KeyRingError
-works(add_views(encrypted_app(EncryptedSessionInterface(keys=[Fernet.generate_key()]))))
-try:
-    KeyRing("ring.json")
-except KeyRingError as error:
-    print(error)
 """
 
 
-def test_without_fcntl_everything_but_rings_in_files_works() -> None:
-    """As on Windows. Flask loads this group for every command of every app."""
-    command = [sys.executable, "-c", WITHOUT_FCNTL]
+def test_no_command_is_imported_before_it_is_used() -> None:
+    """Flask loads this group for every command of every app."""
+    command = [sys.executable, "-c", HELP]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "fernet" in done.stdout
-    assert done.stdout.endswith(
-        "['flask_fernet.cli']\nA key ring in a file needs a POSIX system. Use another RingStore.\n"
-    )
+    assert done.stdout.endswith("['flask_fernet.cli']\n")

@@ -154,7 +154,8 @@ class TestFile:
             for name in ("open", "fsync", "fchmod", "replace", "close", "unlink", "fdopen"):
                 setattr(module.os, name, dying(getattr(os, name)))
             module.tempfile.mkstemp = dying(module.tempfile.mkstemp)
-            module.fcntl.flock = dying(module.fcntl.flock)
+            fcntl = module.system_files.fcntl
+            fcntl.flock = dying(fcntl.flock)
             KeyRing(sys.argv[1]).change(lambda ring: ring.rotated(time.time(), force=True))
             """
         )

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 
 from flask_fernet import EncryptedSessionInterface
 from tests.apps import SECRET, MakeApp, add_views, without_values
+from tests.oracles import release
 from tests.strategies import EVERYTHING
 
 
@@ -94,8 +95,11 @@ PATHS = [
     "/items", "/nothing", "/write/a", "/write/é", "/permanent/1", "/permanent/0", "/nested", "/pop",
     "/clear", "/everything", "/vary/Cookie", "/vary/cookie", "/vary/Accept-Encoding", "/vary/*",
     "/vary/accept, cookie", '/vary/"odd", x', "/vary-and-write/Cookie", "/vary-and-write/X",
-    "/cookie", "/stream", "/error", "/missing",
+    "/cookie", "/error", "/missing",
 ]  # fmt: skip
+if release("Flask") >= (3, 1, 2):
+    # Before, Flask itself leaves the context of such a response behind.
+    PATHS.append("/stream")
 
 
 class Pair:

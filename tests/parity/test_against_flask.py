@@ -20,6 +20,7 @@ from werkzeug.local import LocalProxy
 from flask_fernet import EncryptedSessionInterface
 from tests.apps import SECRET, MakeApp, opened, set_cookie, token_of
 from tests.clock import Clock
+from tests.oracles import release
 from tests.parity.pairs import PATHS, ComplexTag, Pair, add_compared_views, compare, seen
 
 pytestmark = pytest.mark.usefixtures("frozen")
@@ -109,8 +110,10 @@ def test_secrets_changed_in_place_are_seen(make_placed: MakeApp) -> None:
         pair.both(change)
         results.append([client.get("/items").text for client in (signed, encrypted)])
     assert results[0] == ["[('value', 'kept')]"] * 2
-    # Our interface reissued the session under the new secret, so it survives the old one.
-    assert results[1] == ["[]", "[('value', 'kept')]"]
+    # Our interface reissued the session under the new secret, so it survives the old one. Before
+    # Flask 3.1.3, `items()` does not count as a use of the session.
+    if release("Flask") >= (3, 1, 3):
+        assert results[1] == ["[]", "[('value', 'kept')]"]
 
 
 class Hooks:

@@ -128,7 +128,7 @@ def test_a_short_secret_that_makes_no_keys_is_not_warned_of(
     [
         ({"SECRET_KEY": None}, "There is no key: set SECRET_KEY"),
         ({"SESSION_COOKIE_SAMESITE": "lose"}, "SESSION_COOKIE_SAMESITE must be 'Strict'"),
-        ({"SESSION_COOKIE_NAME": "a b"}, "SESSION_COOKIE_NAME must be a name that can be read"),
+        ({"SESSION_COOKIE_NAME": "a;b"}, "SESSION_COOKIE_NAME must be a name that can be read"),
         ({"MAX_COOKIE_SIZE": "4093"}, "MAX_COOKIE_SIZE must be a number of bytes"),
         ({"MAX_COOKIE_SIZE": 100}, "MAX_COOKIE_SIZE must be at least"),
     ],

@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import subprocess
+import sys
 import threading
 
 from ..errors import ConfigurationError
@@ -87,10 +88,11 @@ def _read(process: subprocess.Popen[bytes], output: list[bytes]) -> None:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
+    if sys.platform == "win32":
+        # Its children go on: a job object would be needed to end them.
         process.kill()
+    else:
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _name(command: tuple[str, ...]) -> str:

@@ -11,13 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..errors import KeyRingError
+from . import system_files
 from .ring import MAX_SERIAL
-
-try:
-    import fcntl
-except ImportError:
-    # Windows: sessions and tokens work there; only key rings in files do not.
-    fcntl = None  # type: ignore[assignment]
 
 #: Maximum length of a document, in bytes.
 MAX_DOCUMENT = 1 << 20
@@ -34,12 +29,10 @@ class RingFile:
 
     :param path: the file. Writers lock a file beside it, whose name ends with ``.lock`` and which
         keeps the highest serial of a ring that was written.
-    :raises KeyRingError: if the operating system is not a POSIX system.
+    :raises KeyRingError: if the path has a NUL character.
     """
 
     def __init__(self, path: str | Path) -> None:
-        if fcntl is None:
-            raise KeyRingError("A key ring in a file needs a POSIX system. Use another RingStore.")
         if "\0" in str(path):
             raise KeyRingError("The path of a key ring must not contain a NUL character.")
         self.path: Path = Path(path)
@@ -50,16 +43,15 @@ class RingFile:
     def load(self) -> bytes:
         """See :class:`~flask_fernet.RingStore`."""
         try:
-            # Non-blocking: a named pipe at this path would otherwise block the worker.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            descriptor = system_files.open_to_read(self.path)
             with os.fdopen(descriptor, "rb") as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode):
                     raise KeyRingError(
                         f"The key ring at {self.path} cannot be read: it must be a regular file."
                     )
-                mode = stat.S_IMODE(status.st_mode)
-                if mode & stat.S_IRWXO:
+                mode = system_files.mode_of(status)
+                if mode is not None and mode & stat.S_IRWXO:
                     raise KeyRingError(
                         f"The key ring at {self.path} is open to everybody: its mode must be 0600 "
                         f"or 0640, not {mode:04o}. Change the mode, and replace the keys: others "
@@ -113,10 +105,9 @@ class RingFile:
         path = Path(os.path.realpath(self.path))
         # If it cannot be remembered, running workers still know it.
         with contextlib.suppress(OSError, KeyRingError), _locked(path) as descriptor:
-            newest = max(serial, _serial_in(os.pread(descriptor, 32, 0)))
+            newest = max(serial, _serial_in(system_files.read_start(descriptor, 32)))
             # As long as the former one: a reader, who takes no lock, finds one or the other.
-            os.pwrite(descriptor, b"%020d\n" % newest, 0)
-            os.ftruncate(descriptor, 21)
+            system_files.write_whole(descriptor, b"%020d\n" % newest)
 
     def fingerprint(self) -> object:
         """See :class:`~flask_fernet.RingStore`."""
@@ -135,14 +126,13 @@ def _locked(path: Path) -> Iterator[int]:
     :raises KeyRingError: if another writer does not release it.
     """
     lock = _lock_of(path)
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-    descriptor = os.open(lock, flags, 0o600)
+    descriptor = system_files.open_lock(lock)
     try:
         # The lock belongs to the owner of the ring, or else of the folder: a job that runs as root
         # must not lock the server's user out.
         owner = os.stat(path if os.path.exists(path) else path.parent)
-        if os.geteuid() == 0 and os.fstat(descriptor).st_uid != owner.st_uid:
-            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+        if system_files.is_root() and os.fstat(descriptor).st_uid != owner.st_uid:
+            system_files.give_to(descriptor, owner)
         _acquire(descriptor, lock)
         yield descriptor
     finally:
@@ -165,14 +155,12 @@ def _acquire(descriptor: int, lock: Path) -> None:
     :raises KeyRingError: if another writer does not release it.
     """
     deadline = time.monotonic() + LOCK_TIMEOUT
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.01)
+    while not system_files.try_lock(descriptor):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.01)
+    else:
+        return
     raise KeyRingError(f"Another writer has held {lock} for {LOCK_TIMEOUT} seconds.")
 
 
@@ -200,23 +188,16 @@ def _replace(path: Path, document: bytes) -> None:
         with os.fdopen(descriptor, "wb") as file:
             # The file keeps its owner; a new one made by root belongs to the folder's owner. A job
             # that runs as root must not lock the server's user out.
-            owner = before or (os.stat(path.parent) if os.geteuid() == 0 else None)
-            made = os.fstat(file.fileno())
-            if owner and (owner.st_uid, owner.st_gid) != (made.st_uid, made.st_gid):
-                os.fchown(file.fileno(), owner.st_uid, owner.st_gid)
+            owner = before or (os.stat(path.parent) if system_files.is_root() else None)
+            if owner is not None:
+                system_files.give_to(file.fileno(), owner)
             if before is not None:
-                os.fchmod(file.fileno(), stat.S_IMODE(before.st_mode))
+                system_files.copy_mode(file.fileno(), before)
             file.write(document)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        system_files.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        # Flush the folder too, so that the new name survives a loss of power.
-        os.fsync(folder)
-    finally:
-        os.close(folder)
