@@ -23,13 +23,14 @@ autodoc_preserve_defaults = True
 
 html_theme = "flask"
 html_static_path = ["_static"]
+templates_path = ["_templates"]
 html_css_files = ["site.css"]
 html_title = f"flask-fernet {version}"
 html_show_copyright = False
 html_copy_source = False
 html_sidebars = {
-    "**": ["localtoc.html", "relations.html", "searchbox.html", "globaltoc.html"],
-    "index": ["globaltoc.html", "searchbox.html"],
+    "**": ["localtoc.html", "relations.html", "searchbox.html", "pages.html"],
+    "index": ["pages.html", "searchbox.html"],
 }
 html_context: dict[str, list[object]] = {"project_links": []}
 
