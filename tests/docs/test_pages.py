@@ -24,6 +24,7 @@ import flask_fernet
 from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, new_ring
 from flask_fernet.sessions import storage
 from flask_fernet.settings import SETTINGS
+from flask_fernet.testing import SessionTester
 from tests.strategies import EVERYTHING
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +102,31 @@ def test_the_reader_of_the_readme_reads_every_session(source: str, compression: 
 
     cookie = app.test_client().get("/").headers["Set-Cookie"].partition(";")[0].partition("=")[2]
     assert set(readme["read_session"](cookie, key)) == set(EVERYTHING)
+
+
+def test_the_readers_of_the_formats_read_what_is_written() -> None:
+    module = run(ROOT / "docs" / "formats.md")
+    secret = "the secret of the formats' test"
+    for name, reader in (("fernet", "read_fernet"), ("xaes-256-gcm", "read_xaes")):
+        for compression in ("never", "always"):
+            app = Flask(__name__)
+            app.config.update(
+                SECRET_KEY=secret, SESSION_ENCRYPTION_FORMAT=name, SESSION_COMPRESSION=compression
+            )
+            EncryptedSessionInterface(app)
+            cookie = SessionTester(app).forge(EVERYTHING)
+            found = module[reader](cookie, module["derived_key"](secret))
+            assert set(found) == set(EVERYTHING)
+            assert found["bytes"] == EVERYTHING["bytes"]
+
+
+def test_the_reader_of_a_wrapped_ring_reads_it(tmp_path: Path) -> None:
+    secret = b"the secret of a wrapped ring"
+    ring = KeyRing(tmp_path / "ring.json", secrets=[secret])
+    ring.create(new_ring("sessions", time.time()))
+    module = run(ROOT / "docs" / "formats.md")
+    found = module["read_wrapped_ring"]((tmp_path / "ring.json").read_bytes(), secret)
+    assert [key["id"] for key in found["keys"]] == [key.id for key in ring.load().keys]
 
 
 def test_the_derivation_of_the_readme_gives_the_keys_of_the_vectors() -> None:

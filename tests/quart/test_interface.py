@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import traceback
+from abc import ABCMeta
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +146,73 @@ def test_a_session_in_a_cookie_cannot_be_ended() -> None:
         assert await text(app.test_client(), "/end") == "None"
         with pytest.raises(ConfigurationError, match="SESSION_STORE"):
             await with_sessions(app).list("1", app=app)
+
+    run(main)
+
+
+def test_a_new_session_of_an_app_with_a_store_is_not_there_to_end() -> None:
+    async def main() -> None:
+        app = quart_app(SESSION_STORE="memory://")
+
+        @app.get("/end")
+        async def end() -> str:
+            session["key"] = 1
+            assert list(session.values()) == [1]
+            assert list(session.items()) == [("key", 1)]
+            assert list(session.keys()) == ["key"]
+            return f"{await session.revoke()} {dict(session)}"  # type: ignore[attr-defined]
+
+        assert await text(app.test_client(), "/end") == "False {}"
+
+    run(main)
+
+
+def test_the_store_of_a_session_class_without_ghosts_may_be_away() -> None:
+    class Meta(ABCMeta):
+        pass
+
+    class Odd(EncryptedSession, metaclass=Meta):
+        """No ghost can be made of it."""
+
+    class Interface(EncryptedSessionInterface):
+        session_class = Odd
+
+    async def main() -> None:
+        store = Store()
+        app = quart_app(Interface(), SESSION_STORE=store, PROPAGATE_EXCEPTIONS=False)
+        client = app.test_client()
+        await client.get("/set/key/value")
+        assert await text(client, "/get/key") == "'value'"
+        store.is_away = True
+        # Quart answers with an error of its own; its test client raises this one.
+        with pytest.raises(StoreUnavailable):
+            await client.get("/untouched")
+        store.is_away = False
+        await asyncio.sleep(1.1)
+        assert await text(client, "/get/key") == "'value'"
+
+    run(main)
+
+
+def test_a_web_socket_of_a_session_that_cannot_be_read_keeps_nothing() -> None:
+    async def main() -> None:
+        store = Store()
+        app = quart_app(SESSION_STORE=store)
+
+        @app.websocket("/quiet")
+        async def quiet() -> None:
+            from quart import websocket
+
+            await websocket.accept()
+            await websocket.send("ok")
+
+        client = app.test_client()
+        await client.get("/set/key/value")
+        store.is_away = True
+        assert await talk(client, "/quiet") == "ok"
+        store.is_away = False
+        await asyncio.sleep(1.1)
+        assert await text(client, "/get/key") == "'value'"
 
     run(main)
 

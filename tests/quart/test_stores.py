@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from flask_fernet import ConfigurationError, StoreUnavailable
 from flask_fernet.stores.async_redis import AsyncRedisStore
 from flask_fernet.stores.async_sql import AsyncSQLStore
 from flask_fernet.stores.memory import AsyncMemoryStore
+from flask_fernet.stores.protocol import Replaced
 from flask_fernet.stores.urls import open_async_store
 from flask_fernet.testing import (
     BlockingStore,
@@ -110,6 +112,38 @@ def test_a_server_that_restarts_is_found_again() -> None:
             await store.close()
 
         run(main)
+
+
+def test_a_client_whose_connections_are_all_in_use_says_so(redis_server: RedisServer) -> None:
+    async def main() -> None:
+        store: Any = open_async_store(f"{redis_server.url}?max_connections=1", 0.3)
+        pool = store._transport._clients.get().connection_pool
+        held = await pool.get_connection()
+        with pytest.raises(StoreUnavailable, match="every connection is in use") as caught:
+            await store.read(b"c" * 32)
+        # The server is not away, so that others may go on asking.
+        assert not caught.value.is_outage
+        await pool.release(held)
+        assert await store.read(b"c" * 32) is None
+        await store.close()
+
+    run(main)
+
+
+def test_a_script_that_the_server_has_forgotten_is_sent_again(redis_server: RedisServer) -> None:
+    async def main() -> None:
+        store: Any = open_async_store(redis_server.url, 5)
+        for owner in (None, b"o" * 16):
+            address, record, newer = os.urandom(32), new_record(), new_record()
+            await store.create(address, record, 2_000_000_000, owner)
+            with redis_server.client() as client:
+                client.script_flush()
+            answer = await store.replace(address, record[13:37], newer, None)
+            assert answer is Replaced.DONE
+            assert await store.read(address) == newer
+        await store.close()
+
+    run(main)
 
 
 def test_a_database_that_restarts_is_found_again(postgres_server: PostgresServer) -> None:

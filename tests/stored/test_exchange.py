@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from flask_fernet import Fernet, SessionRejected
 from flask_fernet._core import RecordKeys, SessionKeys
-from flask_fernet.driver import Methods, Operation, drive_async
+from flask_fernet.driver import Methods, Operation, Wait, drive, drive_async
 from flask_fernet.stored import changes, exchange
 from flask_fernet.stored.changes import Change, Identity, Outcome
 from flask_fernet.stored.exchange import Terms
@@ -205,3 +205,30 @@ def test_a_renewal_does_not_revive_what_was_ended(identity: Identity) -> None:
     assert result.outcome is Outcome.GONE
     assert store.read(ADDRESS) is None
     assert store.owned(KEYS.owner_tags(ord("s"), b"1")) == []
+
+
+def test_what_a_pause_or_a_call_gives_reaches_the_exchange_in_both_drivers() -> None:
+    class Methods_:
+        def twice(self, number: int) -> int:
+            return 2 * number
+
+        def fail(self) -> None:
+            raise KeyError("named")
+
+    class Coroutines:
+        async def twice(self, number: int) -> int:
+            return 2 * number
+
+        async def fail(self) -> None:
+            raise KeyError("named")
+
+    def asked() -> Any:
+        yield Wait(0.001)
+        try:
+            yield Operation("fail", ())
+        except KeyError as error:
+            caught = error.args[0]
+        return caught, (yield Operation("twice", (21,)))
+
+    assert drive(asked(), Methods(Methods_())) == ("named", 42)
+    assert asyncio.run(drive_async(asked(), Methods(Coroutines()))) == ("named", 42)

@@ -32,11 +32,10 @@ def keys_of(*keys: str | bytes, salt: str = "cookie-session") -> RecordKeys:
 
 def reader() -> dict[str, Any]:
     """The reader in plain Python that docs/formats.md shows."""
-    (sample,) = re.findall(
-        r"```python\n(.*?)```", (ROOT / "docs/formats.md").read_text(), re.DOTALL
-    )
+    samples = re.findall(r"```python\n(.*?)```", (ROOT / "docs/formats.md").read_text(), re.DOTALL)
     module: dict[str, Any] = {}
-    exec(sample, module)
+    for sample in samples:
+        exec(sample, module)
     return module
 
 

@@ -18,8 +18,11 @@ from typing import Any
 #: A command and its arguments.
 Command = tuple[Any, ...]
 
-#: Seconds between two looks for a free connection.
-_LOOK_EVERY = 0.002
+#: Seconds until the second look for a free connection. Each further one comes later: thousands of
+#: greenlets that looked as often as this would keep those with a connection from working.
+_LOOK_AGAIN = 0.002
+#: Most seconds between two looks.
+_LOOK_EVERY = 0.05
 
 _all: weakref.WeakSet[KeptConnections] = weakref.WeakSet()
 
@@ -115,6 +118,7 @@ class KeptConnections:
 
     def _open(self) -> Any:
         deadline = time.monotonic() + self._timeout
+        pause = _LOOK_AGAIN
         while True:
             with self._lock:
                 if self._opened < self._limit:
@@ -125,7 +129,8 @@ class KeptConnections:
             except IndexError:
                 if time.monotonic() > deadline:
                     raise NoConnectionFree from None
-                time.sleep(_LOOK_EVERY)
+                time.sleep(pause)
+                pause = min(2 * pause, _LOOK_EVERY)
         connection = None
         try:
             connection = self._make()
