@@ -73,6 +73,15 @@ def create_app() -> Flask:
 
         return checked
 
+    def with_store(view: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(view)
+        def checked(*args: Any, **kwargs: Any) -> Any:
+            if app.config["SESSION_STORE"] is None:
+                return redirect(url_for("list_sessions"))
+            return view(*args, **kwargs)
+
+        return logged_in(checked)
+
     @app.before_request
     def say_why_a_session_is_new() -> None:
         reason = getattr(session, "rejected", None)
@@ -189,7 +198,7 @@ def create_app() -> Flask:
         return render_template("sessions.html", found=found)
 
     @app.post("/sessions/second")
-    @logged_in
+    @with_store
     def second_browser() -> BaseResponse:
         user = current_user()
         if user is not None:
@@ -200,7 +209,7 @@ def create_app() -> Flask:
         return redirect(url_for("list_sessions"))
 
     @app.post("/sessions/end")
-    @logged_in
+    @with_store
     def end_session() -> BaseResponse:
         user, handle = current_user(), request.form.get("handle", "")
         # A user may end no sessions but their own.
@@ -210,7 +219,7 @@ def create_app() -> Flask:
         return redirect(url_for("list_sessions"))
 
     @app.post("/sessions/end-others")
-    @logged_in
+    @with_store
     def end_others() -> BaseResponse:
         user = current_user()
         if user is not None:
@@ -219,7 +228,7 @@ def create_app() -> Flask:
         return redirect(url_for("list_sessions"))
 
     @app.post("/sessions/end-all")
-    @logged_in
+    @with_store
     def end_all() -> BaseResponse:
         user = current_user()
         if user is not None:

@@ -185,6 +185,17 @@ def test_no_page_of_the_demo_is_missing_or_bare(
         assert "Back to the start" in response.text
         assert "a detail" not in response.text
     client.post("/login", data={"username": "ada"})
+    for method, path, data in (
+        ("GET", "/cookie?letter=-5", {}), ("GET", "/cookie?letter=999999", {}),
+        ("GET", "/cookie?letter=x", {}), ("POST", "/session/notes", {"size": "many"}),
+        ("POST", "/session/notes", {"size": "-1"}), ("POST", "/session/settings", {"format": "x"}),
+        ("POST", "/session/time", {"minutes": "x"}), ("POST", "/sessions/end", {"handle": "x"}),
+        ("POST", "/sessions/second", {}), ("POST", "/sessions/end-others", {}),
+        ("POST", "/sessions/end-all", {}),
+    ):  # fmt: skip
+        response = client.open(path, method=method, data=data, follow_redirects=True)
+        assert response.status_code == 200, path
+    assert client.post("/session/notes", data={"size": "99999"}).status_code == 413
     cookie = client.get_cookie("session")
     assert cookie is not None
     for value in (cookie.value.rstrip("="), cookie.value.replace("=", "%3D")):

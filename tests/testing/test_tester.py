@@ -78,6 +78,27 @@ def test_a_forged_session_is_the_apps(config: dict[str, Any]) -> None:
     assert tester.read(client) == {**data, "visits": 42}
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SESSION_COOKIE_PATH": "/read"},
+        {"SESSION_COOKIE_DOMAIN": "example.org", "SERVER_NAME": "www.example.org"},
+        {"SERVER_NAME": "example.org:5000"},
+        {"APPLICATION_ROOT": "/read"},
+        {"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_PARTITIONED": True},
+    ],
+)
+def test_a_session_is_where_the_app_would_set_it(config: dict[str, Any]) -> None:
+    app = make(**config)
+    tester = SessionTester(app)
+    client = app.test_client()
+    url = f"https://{config.get('SERVER_NAME', 'localhost')}/read"
+    tester.log_in(client, {"a": 1})
+    assert tester.read(client) == {"a": 1}
+    with tester.accepts():
+        assert client.get("/read", base_url=url.removesuffix("/read")).text == "{'a': 1}"
+
+
 def test_a_forged_session_has_the_age_that_is_asked_for() -> None:
     app = make(PERMANENT_SESSION_LIFETIME=3600)
     tester, client = SessionTester(app), app.test_client()

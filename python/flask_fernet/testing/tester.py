@@ -69,7 +69,8 @@ class SessionTester:
         """
         name = self.cookie_name
         if isinstance(source, FlaskClient):
-            found = source.get_cookie(name)
+            domain, path, _ = self._place()
+            found = source.get_cookie(name, domain, path)
             return None if found is None else found.decoded_value
         for header in reversed(source.headers.getlist("Set-Cookie")):
             pair = parse_cookie(header.partition(";")[0])
@@ -142,8 +143,21 @@ class SessionTester:
         :param options: those of :meth:`forge`.
         """
         cookie = self.forge(data, **options)
-        client.set_cookie(self.cookie_name, cookie)
+        domain, path, is_for_one_host = self._place()
+        client.set_cookie(
+            self.cookie_name, cookie, domain=domain, origin_only=is_for_one_host, path=path
+        )
         return cookie
+
+    def _place(self) -> tuple[str, str, bool]:
+        """The domain and the path under which a client keeps the session cookie, and whether it is
+        sent to this host alone.
+        """
+        with self.app.test_request_context():
+            domain = self.interface.get_cookie_domain(self.app)
+            host = flask.request.host.partition(":")[0]
+            path = self.interface.get_cookie_path(self.app)
+            return (domain or host).lstrip("."), path, domain is None
 
     @staticmethod
     def tampered(cookie: str) -> str:
