@@ -21,6 +21,7 @@ from flask_fernet import (
     KeyRing,
     Reason,
     SessionTooLarge,
+    StoreUnavailable,
     session,
 )
 from flask_fernet.sessions.inspection import inspect
@@ -91,7 +92,12 @@ def create_app() -> Flask:
     @app.context_processor
     def for_every_page() -> dict[str, Any]:
         is_stored = app.config["SESSION_STORE"] is not None
-        return {"user": current_user(), "is_stored": is_stored, "now": when(int(time.time()))}
+        try:
+            user = current_user()
+        except StoreUnavailable:
+            # The page that says so needs no user.
+            user = None
+        return {"user": user, "is_stored": is_stored, "now": when(int(time.time()))}
 
     @app.get("/")
     def index() -> BaseResponse:
@@ -263,6 +269,7 @@ def create_app() -> Flask:
 
 #: What a page says of a session that has begun anew.
 _WHY = {
+    Reason.FROM_FUTURE: "This session began while the demo's clock was ahead. Please log in again.",
     Reason.EXPIRED: "Your session has expired. Please log in again.",
     Reason.GONE: "This session was ended. Please log in again.",
     Reason.REVOKED: "This session was ended. Please log in again.",

@@ -68,9 +68,13 @@ def encrypted_cookie(app: Flask, request: Request) -> Cookie | None:
     if not value or not session:
         return None
     bare = value.rstrip("=")
-    raw = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
-    at = 1 if raw[0] == 0x80 else 5
-    made_at = when(int.from_bytes(raw[at : at + 8], "big"))
+    try:
+        raw = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
+        at = 1 if raw[0] == 0x80 else 5
+        made_at = when(int.from_bytes(raw[at : at + 8], "big"))
+    except (ValueError, IndexError, OverflowError, OSError):
+        # Another cookie of this name came first, which is none of ours.
+        return None
     return Cookie(value, None, [("Issued", made_at), ("Length", f"{len(raw)} bytes of data")])
 
 

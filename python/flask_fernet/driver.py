@@ -61,7 +61,7 @@ def drive(exchange: Exchange[T], caller: Caller) -> T:
                 continue
             try:
                 answer = caller.call(*asked)
-            except Exception as error:  # noqa: BLE001 - raised in the exchange
+            except BaseException as error:  # noqa: BLE001 - raised in the exchange
                 asked = exchange.throw(error)
             else:
                 asked = exchange.send(answer)
@@ -80,7 +80,7 @@ async def drive_async(exchange: Exchange[T], caller: Caller) -> T:
                 continue
             try:
                 answer = await caller.call(*asked)
-            except Exception as error:  # noqa: BLE001 - raised in the exchange
+            except BaseException as error:  # noqa: BLE001 - raised in the exchange
                 asked = exchange.throw(error)
             else:
                 asked = exchange.send(answer)

@@ -116,7 +116,7 @@ def openmetrics(app: Flask | Any, found: Mapping[str, Any] | None = None) -> str
     """The counters of ``app`` in this process as OpenMetrics text.
 
     :param app: a Flask app, or a Quart app.
-    :param found: the result of :func:`state`, to show it too.
+    :param found: the result of :func:`state`, to show that in place of the counters.
     :raises TypeError: if the app has another session interface.
     """
     lines = [line for family in _families(app, found) for line in family.lines()]
@@ -126,7 +126,10 @@ def openmetrics(app: Flask | Any, found: Mapping[str, Any] | None = None) -> str
 def _families(app: Flask | Any, found: Mapping[str, Any] | None) -> Iterator[_Family]:
     pid = {"pid": str(os.getpid())}
     release = {"version": version("flask-fernet")}
-    yield _Family("flask_fernet", "info", "The package.", [("_info", release, 1)])
+    yield _Family("flask_fernet_release", "gauge", "The package.", [("", release, 1)])
+    if found is not None:
+        yield from _gauges(found)
+        return
     counted = counters(app)
     for name, label, text in (
         ("rejections", "reason", "Session cookies that were refused."),
@@ -137,8 +140,9 @@ def _families(app: Flask | Any, found: Mapping[str, Any] | None) -> Iterator[_Fa
             ("_total", {label: kind, **pid}, float(count)) for kind, count in counted[name].items()
         ]
         yield _Family(f"flask_fernet_{name}", "counter", text, samples)
-    if found is None:
-        return
+
+
+def _gauges(found: Mapping[str, Any]) -> Iterator[_Family]:
     yield _gauge("keys", "Keys that open sessions.", found["keys"])
     ring = found["ring"]
     if ring is not None:

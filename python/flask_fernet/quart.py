@@ -62,6 +62,24 @@ class _NotesAccess(SecureCookieSession):
         self.accessed = True
         return super().__contains__(key)
 
+    def __eq__(self, other: object) -> bool:
+        self.accessed = True
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        self.accessed = True
+        return super().__ne__(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        self.accessed = True
+        return super().__repr__()
+
+    def __reversed__(self) -> Any:
+        self.accessed = True
+        return super().__reversed__()
+
     def __iter__(self) -> Any:
         self.accessed = True
         return super().__iter__()
@@ -275,7 +293,9 @@ class EncryptedSessionInterface(FlasksInterface, QuartsInterface):  # type: igno
             session.accessed = True
         if response is None:
             if not self._is_kept_without_cookie(app, session):
-                if session.modified:
+                note = note_of(session)
+                has_ended = note is not None and note.revoked and not session
+                if session.modified and not has_ended:
                     log_event(
                         logging.ERROR,
                         "session.changes_lost",

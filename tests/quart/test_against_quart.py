@@ -170,6 +170,17 @@ def test_a_session_comes_back_as_quarts_does(data: dict[str, Any]) -> None:
     run(main)
 
 
+@pytest.mark.parametrize(
+    "use", [lambda one: one == {}, lambda one: one != {}, repr, lambda one: list(reversed(one)),
+            lambda one: one.copy(), lambda one: one | {}, lambda one: dict(one.items()), bool]
+)  # fmt: skip
+def test_any_use_of_a_session_counts(use: Callable[[Any], object]) -> None:
+    session = EncryptedSession({"key": "value"})
+    assert not session.accessed
+    use(session)
+    assert session.accessed
+
+
 def test_a_session_of_quarts_own_class_is_saved() -> None:
     async def main() -> None:
         app = quart_app()

@@ -409,6 +409,55 @@ def test_what_a_web_socket_cannot_keep_is_logged(
     run(main)
 
 
+def test_a_session_is_ended_in_a_web_socket(caplog: pytest.LogCaptureFixture) -> None:
+    async def main() -> None:
+        app = quart_app(SESSION_STORE="memory://")
+
+        @app.websocket("/end")
+        async def end() -> None:
+            from quart import websocket
+
+            await websocket.accept()
+            await websocket.send(str(await session.revoke()))  # type: ignore[attr-defined]
+
+        client = app.test_client()
+        await client.get("/set/key/value")
+        assert await talk(client, "/end") == "True"
+        assert await text(client, "/keys") == "[]"
+        assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+    run(main)
+
+
+def test_a_cancelled_request_leaves_the_look_at_revocations_to_the_next() -> None:
+    class Slow(Store):
+        looks = 0
+
+        async def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
+            self.looks += 1
+            await asyncio.sleep(0.05)
+            return await super().revoked_since(moment)
+
+    async def main() -> None:
+        store = Slow()
+        app = quart_app(SESSION_STORE=store)
+        client = app.test_client()
+        await client.get("/set/key/value")
+        await asyncio.sleep(1.1)
+        before = store.looks
+        headers = {"Cookie": f"session={cookie_of(client)}"}
+        request = app.test_request_context("/", headers=headers).request
+        asked = asyncio.ensure_future(with_sessions(app).open_session(app, request))
+        await asyncio.sleep(0.02)
+        asked.cancel()
+        await asyncio.gather(asked, return_exceptions=True)
+        assert store.looks == before + 1
+        await client.get("/get/key")
+        assert store.looks == before + 2
+
+    run(main)
+
+
 def test_a_web_socket_without_a_session_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
         app = quart_app()

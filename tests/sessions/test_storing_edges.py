@@ -458,3 +458,15 @@ def test_the_error_of_an_outage_can_be_pickled() -> None:
 
     error = pickle.loads(pickle.dumps(StoreUnavailable("read", "no connection")))
     assert str(error) == "The session store does not answer (read: no connection)."
+
+
+def test_a_log_out_without_the_store_is_never_hidden(
+    store: RecordingStore, make: MakeStoring
+) -> None:
+    app = make(SESSION_STORE_ERRORS="readonly", PROPAGATE_EXCEPTIONS=False)
+    client = app.test_client()
+    client.get("/login/1")
+    store.is_away = True
+    assert client.get("/read").status_code == 200
+    assert client.get("/clear").status_code in (500, 503)
+    store.is_away = False

@@ -17,13 +17,12 @@ from .output import json_option
 def metrics(ctx: click.Context, json_: bool) -> None:
     """Print the number and the age of the keys, and how much the store holds, as OpenMetrics text.
 
-    The counters in it are those of this command alone: mount flask_fernet.metrics.metrics_view for
-    those of the workers.
+    Mount flask_fernet.metrics.metrics_view for the counters of the workers.
     """
     app = load_app(ctx)
     interface_of(app)
     found = metrics_module.state(app)
     if json_:
-        click.echo(json.dumps({"counters": metrics_module.counters(app), **found}))
+        click.echo(json.dumps(found))
     else:
         click.echo(metrics_module.openmetrics(app, found), nl=False)

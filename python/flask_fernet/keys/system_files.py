@@ -130,6 +130,7 @@ def replace(temporary: str, path: Path) -> None:
             # A worker reads it at this moment.
             if time.monotonic() > deadline:
                 os.replace(temporary, path)
+                return
             time.sleep(0.01)
     os.replace(temporary, path)
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)

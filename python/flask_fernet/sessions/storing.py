@@ -117,7 +117,13 @@ class StoringInterface(ReadingInterface):
     def _saving_stored(self, save: StoredSave) -> Exchange[None]:
         """Saves a session whose cookie referred to the store."""
         note = note_of(save.session)
-        if note is None or note.failure is not None or note.has_ended:
+        if note is None or note.has_ended:
+            return
+        if note.failure is not None:
+            if vars(save.session).get(CLEARED):
+                # Without the store the session was empty, and the log-out cannot be made.
+                note.has_ended = True
+                raise note.failure
             return
         if note.revoked:
             if save.session and self.should_set_cookie(save.app, save.session):

@@ -155,7 +155,8 @@ def follow_revocations(terms: Terms, *, now: bool = False) -> Exchange[None]:
     try:
         feed.learn((yield Operation("revoked_since", (feed.since,))))
         feed.forget(int(terms.now) - max(terms.lifetime, KEPT_FOR))
-    except StoreUnavailable:
+    except BaseException:
+        # Also when a request is cancelled: nobody else would ask for a second.
         feed.ask_again()
         raise
 

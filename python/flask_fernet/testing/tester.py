@@ -37,6 +37,8 @@ class SessionTester:
 
     def __init__(self, app: Flask) -> None:
         EncryptedSessionInterface.of(app)
+        if not isinstance(app, Flask):
+            raise TypeError(f"SessionTester is for Flask apps, not for {type(app).__name__}.")
         self.app: Flask = app
         self._stack = contextlib.ExitStack()
         #: Seconds by which the clock of the test is ahead.
