@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, Reason, new_ring
-from flask_fernet.testing import SessionTester
+from flask_fernet.testing import SessionTester, plugin
 from tests.servers import RedisServer
 
 pytest_plugins = ["pytester"]
@@ -274,3 +274,33 @@ def test_the_plugin_gives_the_fixture(pytester: pytest.Pytester) -> None:
     """)
     result = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+
+
+def test_the_fixture_ends_what_the_test_has_begun() -> None:
+    app, real = make(), time.time
+    fixture: Any = plugin.session_tester
+    given = fixture.__wrapped__(app)
+    tester = next(given)
+    tester.travel(60)
+    assert time.time is not real
+    assert list(given) == []
+    assert time.time is real
+
+
+def test_it_is_for_flask_alone() -> None:
+    from tests.quart.apps import quart_app
+
+    with pytest.raises(TypeError, match="for Flask apps, not for Quart"):
+        SessionTester(quart_app())  # type: ignore[arg-type]
+
+
+def test_a_response_without_the_cookie_has_none() -> None:
+    app = make()
+
+    @app.get("/other")
+    def other() -> Any:
+        response = app.response_class()
+        response.set_cookie("another", "1")
+        return response
+
+    assert SessionTester(app).cookie(app.test_client().get("/other")) is None
