@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from datetime import datetime
 from typing import Any
 
 import pytest
+
+from flask_fernet.testing.tester import FollowingDatetime
 
 #: The initial time of the clock, in seconds since the epoch: 21 September 2026.
 NOW = 1_790_000_000
@@ -46,13 +47,7 @@ class Clock:
 
     def freeze_flask(self) -> None:
         """Makes ``datetime.now`` in Flask follow this clock, for the expiry of cookies."""
-
-        class Frozen(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> Any:
-                return datetime.fromtimestamp(time.time(), tz)
-
-        self._patches.setattr("flask.sessions.datetime", Frozen)
+        self._patches.setattr("flask.sessions.datetime", FollowingDatetime)
 
 
 def until(happens: Callable[[], object]) -> None:

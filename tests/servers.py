@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,14 @@ def until(happens: Callable[[], object], seconds: float) -> None:
     while not happens():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.02)
+
+
+def answers(url: str) -> bool:
+    """Whether an HTTP server answers at an address."""
+    try:
+        return bool(urllib.request.urlopen(url, timeout=2).read())
+    except OSError:
+        return False
 
 
 AnyServer = TypeVar("AnyServer", bound=Server)

@@ -159,9 +159,8 @@ def create_app() -> Flask:
     def notes() -> BaseResponse:
         size = max(0, min(request.form.get("size", 0, type=int), 100_000))
         # Text without repetitions, which hardly gets shorter by compression.
-        session["notes"] = base64.b64encode(hashlib.shake_128(b"notes").digest(size)).decode()[
-            :size
-        ]
+        text = base64.b64encode(hashlib.shake_128(b"notes").digest(size)).decode()
+        session["notes"] = text[:size]
         return redirect(url_for("show_session"))
 
     @app.post("/session/rotate")

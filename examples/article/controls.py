@@ -13,11 +13,12 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime, tzinfo
 from typing import Any
 
 import flask.sessions
 from flask import Flask
+
+from flask_fernet.testing.tester import FollowingDatetime
 
 from . import keys
 
@@ -59,14 +60,6 @@ def rotate() -> None:
     subprocess.run(command, check=True, timeout=30)  # noqa: S603
 
 
-class _Datetime(datetime):
-    """``datetime`` by the clock of ``time.time``."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> Any:
-        return datetime.fromtimestamp(time.time(), tz)
-
-
 class Controlled:
     """A WSGI app that follows the controls, with a clock that may be ahead."""
 
@@ -76,7 +69,7 @@ class Controlled:
         real = time.time
         time.time = lambda: real() + self._ahead
         # The expiry of cookies is reckoned from it, and browsers compare it with the server's Date.
-        flask.sessions.datetime = _Datetime  # type: ignore[attr-defined]
+        flask.sessions.datetime = FollowingDatetime  # type: ignore[attr-defined]
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]

@@ -12,13 +12,14 @@ import os
 import re
 import subprocess
 import sys
-import tarfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from tests.sources import fetch
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -71,22 +72,6 @@ SUITES = [
     ),
     Suite("Flask-SocketIO", "flask_socketio-5.7.0", 100, ["test_socketio.py"]),
 ]  # fmt: skip
-
-
-def fetch(folder: Path, python: str) -> None:
-    """Fetches the source distributions, checks them against their hashes, and unpacks them."""
-    if all((folder / suite.folder).is_dir() for suite in SUITES):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    # Suites without a configuration of their own must not find that of this project.
-    (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [python, "-m", "pip", "--disable-pip-version-check", "download", "--quiet",
-               "--no-deps", "--no-binary", ":all:", "--require-hashes", "--dest", str(folder),
-               "-r", str(HERE / "sources.txt")]  # fmt: skip
-    subprocess.run(command, check=True)
-    for archive in folder.glob("*.tar.gz"):
-        with tarfile.open(archive) as opened:
-            opened.extractall(folder, filter="data")
 
 
 def run(suite: Suite, side: str, folder: Path, python: str) -> tuple[dict[str, Any], float]:
@@ -157,7 +142,10 @@ def written(text: str, rows: list[str]) -> str:
 
 def main(folder: Path, python: str, names: list[str]) -> Iterator[str]:
     """Runs the suites. Yields what is wrong."""
-    fetch(folder, python)
+    folder.mkdir(parents=True, exist_ok=True)
+    # Suites without a configuration of their own must not find that of this project.
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    fetch(folder, HERE / "sources.txt", [suite.folder for suite in SUITES], python)
     rows = []
     for suite in SUITES:
         if not names or suite.name in names:

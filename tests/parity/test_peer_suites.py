@@ -6,11 +6,12 @@ import json
 import os
 import subprocess
 import sys
-import tarfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from tests.sources import fetch
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "peers"
@@ -53,16 +54,8 @@ SUITES = {
 @pytest.fixture(scope="session")
 def sources() -> Path:
     """The unpacked source distributions, fetched once and checked against their hashes."""
-    wanted = [CACHE / suite.archive for suite in SUITES.values()]
-    if not all(path.is_dir() for path in wanted):
-        CACHE.mkdir(parents=True, exist_ok=True)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary",
-                   ":all:", "--require-hashes", "--dest", str(CACHE),
-                   "-r", str(ROOT / "tests" / "parity" / "sources.txt")]  # fmt: skip
-        subprocess.run(command, check=True, env={**os.environ, "PIP_REQUIRE_HASHES": ""})
-        for suite in SUITES.values():
-            with tarfile.open(CACHE / f"{suite.archive}.tar.gz") as archive:
-                archive.extractall(CACHE, filter="data")
+    listed = ROOT / "tests" / "parity" / "sources.txt"
+    fetch(CACHE, listed, [suite.archive for suite in SUITES.values()], sys.executable)
     return CACHE
 
 

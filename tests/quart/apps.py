@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from quart import Quart, session, websocket
@@ -76,17 +76,9 @@ def quart_app(interface: Any = None, **config: Any) -> Quart:
     return app
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
+def run(main: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Runs a coroutine in an event loop of its own."""
-
-    async def bounded() -> None:
-        await asyncio.wait_for(_awaited(main), 60)
-
-    asyncio.run(bounded())
-
-
-async def _awaited(main: Callable[[], Awaitable[None]]) -> None:
-    await main()
+    asyncio.run(asyncio.wait_for(main(), 60))
 
 
 async def text(client: Any, path: str) -> str:

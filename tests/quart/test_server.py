@@ -8,14 +8,14 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.error import URLError
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 import pytest
 
-from tests.servers import RedisServer, free_port, until
+from tests.servers import RedisServer, answers, free_port, until
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,15 +31,8 @@ def served(store: str | None) -> Iterator[str]:
                "--bind", f"127.0.0.1:{port}", "tests.quart.served_app:app"]  # fmt: skip
     server = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.DEVNULL)
     url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return bool(build_opener().open(f"{url}/untouched", timeout=2).read())
-        except (URLError, OSError):
-            return False
-
     try:
-        until(answers, 30)
+        until(partial(answers, f"{url}/untouched"), 30)
         yield url
     finally:
         server.terminate()

@@ -11,15 +11,15 @@ import venv
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.cookiejar import CookieJar
 from pathlib import Path
-from urllib.error import URLError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
-from tests.servers import free_port, until
+from tests.servers import answers, free_port, until
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
@@ -63,16 +63,10 @@ def demo(python: Path, instance: Path) -> Iterator[str]:
                "--port", str(port)]  # fmt: skip
     server = subprocess.Popen(command, env=environment, cwd=ROOT, stderr=subprocess.DEVNULL,
                               stdout=subprocess.DEVNULL)  # fmt: skip
-
-    def answers() -> bool:
-        try:
-            return bool(build_opener().open(f"http://127.0.0.1:{port}/login", timeout=2).read())
-        except (URLError, OSError):
-            return False
-
+    url = f"http://127.0.0.1:{port}"
     try:
-        until(answers, 30)
-        yield f"http://127.0.0.1:{port}"
+        until(partial(answers, f"{url}/login"), 30)
+        yield url
     finally:
         server.terminate()
         server.wait(30)

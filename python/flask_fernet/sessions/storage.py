@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from inspect import getattr_static, iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -52,7 +52,10 @@ class Stores:
 
     #: The protocol of a store that an app gives.
     _PROTOCOL = "SessionStore"
+    #: Whether its methods are coroutines.
+    _IS_ASYNC = False
     _GUARDED = GuardedStore
+    _open_url: Callable[[str, float], Any] = staticmethod(open_store)
 
     def __init__(self) -> None:
         self._opened: AppMemory[tuple[object, GuardedStore, Feed | None]] = AppMemory()
@@ -108,36 +111,20 @@ class Stores:
         self._opened.set(app, ((configured, timeout), *opened))
         return opened
 
-    @staticmethod
-    def _open_url(url: str, timeout: float) -> Any:
-        return open_store(url, timeout)
-
-    @staticmethod
-    def _is_store(configured: object) -> bool:
-        return (
-            isinstance(configured, SessionStore)
-            and not isinstance(configured, type)
-            and not iscoroutinefunction(getattr_static(configured, "read"))
-        )
+    def _is_store(self, configured: object) -> bool:
+        if not isinstance(configured, SessionStore) or isinstance(configured, type):
+            return False
+        # Both protocols have the same methods. The attribute of an instance is not asked for.
+        return iscoroutinefunction(getattr_static(configured, "read")) is self._IS_ASYNC
 
 
 class AsyncStores(Stores):
     """The same for apps whose views are coroutines."""
 
     _PROTOCOL = "AsyncSessionStore"
+    _IS_ASYNC = True
     _GUARDED = AsyncGuardedStore
-
-    @staticmethod
-    def _open_url(url: str, timeout: float) -> Any:
-        return open_async_store(url, timeout)
-
-    @staticmethod
-    def _is_store(configured: object) -> bool:
-        return (
-            isinstance(configured, SessionStore)
-            and not isinstance(configured, type)
-            and iscoroutinefunction(getattr_static(configured, "read"))
-        )
+    _open_url = staticmethod(open_async_store)
 
 
 def _timeout(config: Mapping[str, Any]) -> float:

@@ -84,7 +84,7 @@ def open_sql(url: str, timeout: float) -> SQLStore:
             place.url,
             isolation_level="AUTOCOMMIT",
             poolclass=sa.pool.QueuePool,
-            connect_args=place.arguments,
+            connect_args={**place.arguments, **_bounds(place)},
             **place.pool(),
         )
     if place.kind == "sqlite":
@@ -107,18 +107,12 @@ def open_async_sql(url: str, timeout: float) -> AsyncSQLStore:
     named = place.url.drivername.partition("+")[2]
     if driver is not None and named in ("", *_BLOCKING_DRIVERS):
         place = place._replace(url=place.url.set(drivername=f"{place.kind}+{driver}"))
-    arguments = {
-        name: value
-        for name, value in place.arguments.items()
-        # It has other names in each driver, and the store bounds every operation itself.
-        if name not in ("connect_timeout", "read_timeout", "write_timeout")
-    }
 
     def make() -> AsyncEngine:
         engine = create_async_engine(
             place.url,
             isolation_level="AUTOCOMMIT",
-            connect_args=arguments,
+            connect_args=place.arguments,
             poolclass=sa.pool.AsyncAdaptedQueuePool,
             **place.pool(),
         )
@@ -166,16 +160,21 @@ def _parsed(url: str, timeout: float) -> _Place:
                 "begin an absolute path."
             )
         arguments = {"timeout": timeout}
-    elif kind in ("mysql", "mariadb"):
-        seconds = max(1, math.ceil(timeout))
-        arguments = {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
-    elif kind == "postgresql":
-        arguments = {"connect_timeout": max(1, math.ceil(timeout))}
-        if "prepare_threshold" in options:
-            threshold = int(_number(options, "prepare_threshold", 0, least=0))
-            arguments["prepare_threshold"] = threshold or None
+    elif kind == "postgresql" and "prepare_threshold" in options:
+        threshold = int(_number(options, "prepare_threshold", 0, least=0))
+        arguments = {"prepare_threshold": threshold or None}
     prefix, schema = options.pop("prefix", PREFIX), options.pop("schema", None)
     return _Place(parsed, prefix, schema, timeout, limit, arguments)
+
+
+def _bounds(place: _Place) -> dict[str, Any]:
+    """The arguments that bound the waits of a driver which blocks. The asynchronous store bounds
+    its operations itself.
+    """
+    seconds = max(1, math.ceil(place.timeout))
+    if place.kind in ("mysql", "mariadb"):
+        return {"connect_timeout": seconds, "read_timeout": seconds, "write_timeout": seconds}
+    return {"connect_timeout": seconds} if place.kind == "postgresql" else {}
 
 
 def _options(url: sa.URL) -> tuple[sa.URL, dict[str, str]]:

@@ -6,7 +6,7 @@ import contextlib
 import copy
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from unittest import mock
 
@@ -126,9 +126,10 @@ class SessionTester:
             changed.setdefault("SESSION_ENCRYPTION_KEYS", None)
             changed.setdefault("SESSION_ENCRYPTION_KEYRING", None)
         response = self.app.response_class()
+        issued_at = time.time() - _seconds(age)
         with (
             self._configured(changed),
-            self._at(time.time() - _seconds(age)),
+            _clock(lambda: issued_at),
             self.app.test_request_context(),
         ):
             session = interface.session_class(data)
@@ -205,11 +206,6 @@ class SessionTester:
         self._ahead += _seconds(by)
 
     @contextlib.contextmanager
-    def _at(self, moment: float) -> Iterator[None]:
-        with _clock(lambda: moment):
-            yield
-
-    @contextlib.contextmanager
     def _recorded(self) -> Iterator[list[Reason]]:
         reasons: list[Reason] = []
 
@@ -230,16 +226,24 @@ class SessionTester:
             self.app.config.update(before)
 
 
+class FollowingDatetime(datetime):
+    """``datetime`` by the clock of ``time.time``, which a test may have replaced. In the place of
+    ``flask.sessions.datetime`` it makes the expiry of cookies follow that clock too.
+    """
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Any:
+        """See ``datetime.now``."""
+        return datetime.fromtimestamp(time.time(), tz)
+
+
 @contextlib.contextmanager
 def _clock(now: Callable[[], float]) -> Iterator[None]:
     """Replaces the clock that sessions and the expiry of cookies are judged by."""
-
-    class Clock(datetime):
-        @classmethod
-        def now(cls, tz: Any = None) -> Any:
-            return datetime.fromtimestamp(now(), tz)
-
-    with mock.patch("time.time", now), mock.patch.object(flask.sessions, "datetime", Clock):
+    with (
+        mock.patch("time.time", now),
+        mock.patch.object(flask.sessions, "datetime", FollowingDatetime),
+    ):
         yield
 
 
