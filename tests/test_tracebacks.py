@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 from flask import Flask, session
+from quart import Quart
 
 from flask_fernet import EncryptedSessionInterface, Fernet, KeyRing, new_ring
+from flask_fernet.metrics import counters, openmetrics, state
+from flask_fernet.quart import EncryptedSessionInterface as QuartsInterface
+from flask_fernet.testing import SessionTester
 from flask_fernet.tracebacks import frameless, hide_frames
 from tests.apps import MakeApp, add_views
 
@@ -99,9 +104,22 @@ class TestRequests:
         assert_clean(error)
 
 
-def calls(tmp_path: Path) -> dict[str, Callable[[], Any]]:
+def app_of_wrong_key() -> Flask:
     app = Flask(__name__)
     app.config.update(SECRET_KEY=SECRET, SESSION_ENCRYPTION_KEYS=[KEY + "x"])
+    app.session_interface = EncryptedSessionInterface()
+    return app
+
+
+def quart_without_tables(tmp_path: Path) -> Quart:
+    app = Quart(__name__)
+    app.config.update(SECRET_KEY=SECRET, SESSION_STORE=f"sqlite:///{tmp_path}/missing.db")
+    QuartsInterface(app)
+    return app
+
+
+def calls(tmp_path: Path) -> dict[str, Callable[[], Any]]:
+    app = app_of_wrong_key()
     ring = KeyRing(tmp_path / "ring", secrets=[SECRET])
     ring.create(new_ring("data", time.time()))
     (tmp_path / "broken").write_text(KEY)
@@ -128,13 +146,19 @@ def calls(tmp_path: Path) -> dict[str, Callable[[], Any]]:
         "encrypt": lambda: ring.fernet().encrypt(CONTENTS),  # type: ignore[arg-type]
         "decrypt": lambda: ring.fernet().decrypt(CONTENTS),
         "rotate": lambda: ring.fernet().rotate(CONTENTS),
+        "metrics": lambda: counters(Flask(__name__)),
+        "metrics text": lambda: openmetrics(Flask(__name__)),
+        "metrics state": lambda: state(app_of_wrong_key()),
+        "forge": lambda: SessionTester(good).forge({"a": [CONTENTS, object()]}),
+        "quart start": lambda: asyncio.run(quart_without_tables(tmp_path).startup()),
     }
 
 
 CALLS = [
     "interface", "interface with an app", "init_app", "keys_in_use", "serializer", "dumps", "loads",
     "ring secrets", "ring load", "ring unwrap", "ring create", "ring change", "ring fernet",
-    "encrypt", "decrypt", "rotate",
+    "encrypt", "decrypt", "rotate", "metrics", "metrics text", "metrics state", "forge",
+    "quart start",
 ]  # fmt: skip
 
 

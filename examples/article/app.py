@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import time
@@ -10,7 +11,16 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
-from flask import Flask, Response, flash, redirect, render_template, request, url_for
+from flask import (
+    Flask,
+    Response,
+    flash,
+    get_flashed_messages,
+    redirect,
+    render_template,
+    request,
+    url_for,
+)
 from werkzeug.exceptions import HTTPException, InternalServerError
 from werkzeug.http import dump_cookie
 from werkzeug.wrappers import Response as BaseResponse
@@ -91,13 +101,18 @@ def create_app() -> Flask:
 
     @app.context_processor
     def for_every_page() -> dict[str, Any]:
-        is_stored = app.config["SESSION_STORE"] is not None
-        try:
+        user, messages = None, list[Any]()
+        # Without a store that answers there is neither, and the page that says so needs none.
+        with contextlib.suppress(StoreUnavailable):
             user = current_user()
-        except StoreUnavailable:
-            # The page that says so needs no user.
-            user = None
-        return {"user": user, "is_stored": is_stored, "now": when(int(time.time()))}
+            if user or request.endpoint == "login":
+                messages = get_flashed_messages()
+        return {
+            "user": user,
+            "messages": messages,
+            "is_stored": app.config["SESSION_STORE"] is not None,
+            "now": when(int(time.time())),
+        }
 
     @app.get("/")
     def index() -> BaseResponse:
@@ -190,8 +205,8 @@ def create_app() -> Flask:
     @logged_in
     def pass_time() -> BaseResponse:
         minutes = request.form.get("minutes", 0, type=int)
-        ahead = 0 if minutes <= 0 else controls.load().ahead + min(minutes, 10_000) * 60
-        controls.change(ahead=ahead)
+        ahead = 0 if minutes <= 0 else controls.load().ahead + minutes * 60
+        controls.change(ahead=min(ahead, controls.LONGEST))
         return redirect(url_for("show_session"))
 
     @app.get("/sessions")

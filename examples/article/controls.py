@@ -24,6 +24,8 @@ from . import keys
 
 FORMATS = ("fernet", "xaes-256-gcm")
 COMPRESSIONS = ("fit", "always", "never")
+#: Seconds by which the demo's clock can be ahead at most: about three years.
+LONGEST = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -37,11 +39,16 @@ class Controls:
 
 
 def load() -> Controls:
-    """The controls as they were set last, by any worker."""
+    """The controls as they were set last, by any worker. A file that no worker can have written
+    counts as none: a demo that was changed by hand goes on.
+    """
     try:
-        return Controls(**json.loads((keys.INSTANCE / "controls.json").read_text()))
+        found = Controls(**json.loads((keys.INSTANCE / "controls.json").read_text()))
     except (FileNotFoundError, ValueError, TypeError):
         return Controls()
+    is_known = found.format in FORMATS and found.compression in COMPRESSIONS
+    is_time = type(found.ahead) is int and 0 <= found.ahead <= LONGEST
+    return found if is_known and is_time else Controls()
 
 
 def change(**changed: Any) -> None:

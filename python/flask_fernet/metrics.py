@@ -18,6 +18,7 @@ from .errors import KeyRingError
 from .sessions.interface import EncryptedSessionInterface
 from .sessions.key_sources import configured_ring
 from .stores.protocol import Maintained
+from .tracebacks import frameless
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -29,6 +30,7 @@ __all__ = ["MEDIA_TYPE", "counters", "metrics_view", "openmetrics", "state"]
 MEDIA_TYPE = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
 
+@frameless
 def counters(app: Flask | Any) -> dict[str, dict[str, int]]:
     """What this process has counted for ``app``:
 
@@ -48,6 +50,7 @@ def counters(app: Flask | Any) -> dict[str, dict[str, int]]:
     }
 
 
+@frameless
 def state(app: Flask) -> dict[str, Any]:
     """The keys and the stored sessions of ``app`` as they are now, which take time to find out:
 
@@ -112,6 +115,7 @@ class _Family(NamedTuple):
             yield f"{self.name}{end}{{{shown}}} {value}"
 
 
+@frameless
 def openmetrics(app: Flask | Any, found: Mapping[str, Any] | None = None) -> str:
     """The counters of ``app`` in this process as OpenMetrics text.
 

@@ -190,9 +190,11 @@ class EncryptedSessionInterface(FlasksInterface, QuartsInterface):  # type: igno
         """
         super().init_app(app, null_sessions=null_sessions)  # type: ignore[arg-type]
 
+        @frameless_async
         async def start() -> None:
             await self._start(app)
 
+        @frameless_async
         async def stop() -> None:
             await self.close(app)
 
@@ -235,6 +237,7 @@ class EncryptedSessionInterface(FlasksInterface, QuartsInterface):  # type: igno
             raise ConfigurationError("SESSION_STORE is a store without tables.")
         return await create()  # type: ignore[no-any-return]
 
+    @frameless_async
     async def close(self, app: Quart) -> None:
         """Closes the connections to the app's store of the running event loop, once what is being
         written after WebSockets has been written.

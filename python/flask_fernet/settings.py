@@ -85,8 +85,8 @@ SETTINGS = {
     "SESSION_STORE_ERRORS": Setting(
         '"raise"',
         '`"raise"` or `"readonly"`',
-        'while the store is away: `"raise"` answers 503, `"readonly"` gives an empty session that '
-        "is not written",
+        'while the store is away: `"raise"` answers 503 where a session is used and 500 where one '
+        'is saved, `"readonly"` gives an empty session that is not written',
         "stores.md#when-the-store-is-away",
     ),
     "SESSION_STORE_TIMEOUT": Setting(

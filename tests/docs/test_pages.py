@@ -284,10 +284,15 @@ def shell(tmp_path: Path) -> Callable[[str], subprocess.CompletedProcess[str]]:
     (tmp_path / "yourapp.env").write_text("export FLASK_DEBUG=0\n")
     binaries = tmp_path / ".venv" / "bin"
     binaries.mkdir(parents=True)
-    for name, module in (("flask", "flask"), ("python3", "")):
+    for name, script in {
+        "flask": f'exec "{sys.executable}" -m flask "$@"',
+        "python3": f'exec "{sys.executable}" "$@"',
+        # These need a cluster and root. They look at what they would get.
+        "kubectl": f'exec "{sys.executable}" -c "import json; json.load(open(\'ring.json\'))"',
+        "systemd-creds": "grep -Eqx '[A-Za-z0-9_-]{43}='",
+    }.items():
         program = binaries / name
-        argument = f"-m {module}" if module else ""
-        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" {argument} "$@"\n')
+        program.write_text(f"#!/bin/sh\n{script}\n")
         program.chmod(0o755)
 
     def run_shell(text: str) -> subprocess.CompletedProcess[str]:
@@ -318,6 +323,8 @@ def test_every_command_of_a_page_runs(
     lines = [line for line in block.splitlines() if not line.startswith(NOT_RUN)]
     if "ring" in block and "ring init" not in block:
         make_ring(tmp_path)
+        if "--path ring.json" in block:
+            lines.insert(0, "flask fernet ring init --path ring.json")
     if "fernet store" in block:
         # The app of docs/stores.md.
         lines.insert(0, f"export FLASK_SESSION_STORE=sqlite:///{tmp_path}/sessions.db")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import sqlalchemy as sa
 from flask_fernet import ConfigurationError, StoreUnavailable
 from flask_fernet.stores.async_redis import AsyncRedisStore
 from flask_fernet.stores.async_sql import AsyncSQLStore
+from flask_fernet.stores.by_loop import ByLoop
 from flask_fernet.stores.memory import AsyncMemoryStore
 from flask_fernet.stores.protocol import Replaced
 from flask_fernet.stores.urls import open_async_store
@@ -95,6 +98,32 @@ def test_each_event_loop_has_connections_of_its_own(
 
         for _ in range(3):
             asyncio.run(use())
+
+
+def test_what_belongs_to_a_closed_loop_is_let_go() -> None:
+    class Engine:
+        pass
+
+    engines = ByLoop(Engine)
+    seen = []
+
+    async def use() -> None:
+        engine = engines.get()
+        assert engines.get() is engine
+        seen.append(weakref.ref(engine))
+
+    for _ in range(10):
+        asyncio.run(use())
+    gc.collect()
+    assert [one() is not None for one in seen] == [False] * 9 + [True]
+
+    async def take() -> tuple[object, object]:
+        engines.get()
+        return engines.take(), engines.take()
+
+    taken, after = asyncio.run(take())
+    assert isinstance(taken, Engine)
+    assert after is None
 
 
 def test_a_server_that_restarts_is_found_again() -> None:

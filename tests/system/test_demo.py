@@ -16,12 +16,14 @@ import urllib.parse
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet as OracleFernet
+from flask import Flask
 
 from flask_fernet import KeyRing
-from tests.servers import program
+from tests.servers import RedisServer, program, running
 
 ROOT = Path(__file__).parents[2]
 
@@ -159,16 +161,18 @@ def test_nothing_secret_is_in_the_repository() -> None:
         assert not re.search(r"(?<![A-Za-z0-9_-])[A-Za-z0-9_-]{43}=(?![A-Za-z0-9_=-])", text), name
 
 
-def test_no_page_of_the_demo_is_missing_or_bare(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from examples.article import keys
+@pytest.fixture
+def demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The module of the demo's app, with keys of its own."""
+    from examples.article import app, keys
 
     monkeypatch.setattr(keys, "INSTANCE", tmp_path / "instance")
     keys.make_keys()
-    from examples.article.app import create_app
+    return app
 
-    app = create_app()
+
+def test_no_page_of_the_demo_is_missing_or_bare(demo: Any) -> None:
+    app: Flask = demo.create_app()
 
     @app.get("/broken")
     def broken() -> str:
@@ -206,6 +210,43 @@ def test_no_page_of_the_demo_is_missing_or_bare(
         client.set_cookie("session", value)
         page = client.get("/cookie")
         assert (page.status_code, "bytes of data" in page.text) == (200, True)
+
+
+def test_no_page_of_the_demo_is_bare_if_its_store_is_away(
+    demo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running(RedisServer) as redis:
+        monkeypatch.setenv("ARTICLE_STORE", redis.url)
+        app = demo.create_app()
+        known, unknown = app.test_client(), app.test_client()
+        assert known.post("/login", data={"username": "ada"}).headers["Location"] == "/cookie"
+    for path, data in (
+        ("/", None), ("/login", None), ("/login", {"username": "ada"}), ("/login", {}),
+        ("/cookie", None), ("/sessions", None), ("/logout", {}), ("/missing", None),
+    ):  # fmt: skip
+        method = "GET" if data is None else "POST"
+        response = known.open(path, method=method, data=data)
+        assert response.status_code in (500, 503, 404), path
+        assert "Back to the start" in response.text, path
+        # A browser without a cookie needs no store before it logs in.
+        response = unknown.open(path, method=method, data=data)
+        assert response.status_code in (200, 302, 404, 500), path
+        assert response.status_code != 500 or "Back to the start" in response.text, path
+
+
+def test_the_demo_does_not_believe_its_controls(demo: Any) -> None:
+    from examples.article import controls, keys
+
+    client = demo.create_app().test_client()
+    client.post("/login", data={"username": "ada"})
+    for wrong in ("[]", "{", '{"format": "x"}', '{"ahead": "soon"}', '{"ahead": -1}', '{"b": 1}'):
+        (keys.INSTANCE / "controls.json").write_text(wrong)
+        assert controls.load() == controls.Controls()
+        assert client.get("/session").status_code == 200
+    for _ in range(3):
+        client.post("/session/time", data={"minutes": 10**12})
+        assert controls.load().ahead == controls.LONGEST
+        assert client.get("/session").status_code == 200
 
 
 def test_a_port_in_use_is_said_in_one_line(port: int) -> None:

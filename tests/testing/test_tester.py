@@ -84,6 +84,9 @@ def test_a_forged_session_is_the_apps(config: dict[str, Any]) -> None:
         {"SESSION_COOKIE_PATH": "/read"},
         {"SESSION_COOKIE_DOMAIN": "example.org", "SERVER_NAME": "www.example.org"},
         {"SERVER_NAME": "example.org:5000"},
+        {"SERVER_NAME": "example.org", "TRUSTED_HOSTS": ["example.org"]},
+        {"TRUSTED_HOSTS": ["www.example.org", "example.org"]},
+        {"TRUSTED_HOSTS": [".example.org"]},
         {"APPLICATION_ROOT": "/read"},
         {"SESSION_COOKIE_SECURE": True, "SESSION_COOKIE_PARTITIONED": True},
     ],
@@ -92,7 +95,8 @@ def test_a_session_is_where_the_app_would_set_it(config: dict[str, Any]) -> None
     app = make(**config)
     tester = SessionTester(app)
     client = app.test_client()
-    url = f"https://{config.get('SERVER_NAME', 'localhost')}/read"
+    trusted = config.get("TRUSTED_HOSTS", ["localhost"])[0].lstrip(".")
+    url = f"https://{config.get('SERVER_NAME', trusted)}/read"
     tester.log_in(client, {"a": 1})
     assert tester.read(client) == {"a": 1}
     with tester.accepts():
@@ -130,6 +134,8 @@ def test_a_session_is_forged_under_other_keys_and_in_other_formats() -> None:
     tester.log_in(client, {"a": 1}, SESSION_ENCRYPTION_FORMAT="flask-signed")
     with tester.accepts():
         assert client.get("/read").text == "{'a': 1}"
+    with pytest.raises(ValueError, match="whose key is secret_key"):
+        tester.forge({"a": 1}, keys=[OTHER], SESSION_ENCRYPTION_FORMAT="flask-signed")
     assert app.config["SESSION_ENCRYPTION_KEYS"] == [KEY]
 
 

@@ -6,7 +6,6 @@ import asyncio
 import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
 
@@ -19,7 +18,7 @@ class ByLoop(Generic[T]):
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
-        self._made: WeakKeyDictionary[asyncio.AbstractEventLoop, T] = WeakKeyDictionary()
+        self._made: dict[asyncio.AbstractEventLoop, T] = {}
         self._lock = threading.Lock()
 
     def get(self) -> T:
@@ -29,6 +28,8 @@ class ByLoop(Generic[T]):
         if found is None:
             # Loops of other threads share the dictionary.
             with self._lock:
+                # What belongs to a closed loop cannot be closed any more, only let go.
+                self._made = {one: its for one, its in self._made.items() if not one.is_closed()}
                 found = self._made[loop] = self._make()
         return found
 

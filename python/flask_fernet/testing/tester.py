@@ -14,12 +14,15 @@ import flask.sessions
 from flask import Flask, Response
 from flask.testing import FlaskClient
 from werkzeug.http import parse_cookie
+from werkzeug.sansio.utils import host_is_trusted
+from werkzeug.wsgi import get_host
 
 from ..errors import Reason
 from ..sessions.interface import EncryptedSessionInterface
 from ..sessions.key_sources import KeySources
 from ..settings import named_keys
 from ..signals import session_rejected
+from ..tracebacks import frameless
 
 #: What tells an app that a session is old, in seconds or as a ``timedelta``.
 Age = float | timedelta
@@ -96,6 +99,7 @@ class SessionTester:
         assert not reasons, f"The app refused the session cookie: {reasons[0]}."
         return data
 
+    @frameless
     def forge(
         self,
         data: Mapping[str, Any],
@@ -114,7 +118,14 @@ class SessionTester:
         :param secret_key: another ``SECRET_KEY`` than the app's.
         :param config: settings that differ when the cookie is made, such as
             ``SESSION_ENCRYPTION_FORMAT="flask-signed"`` or ``SESSION_STORE=None``.
+        :raises ValueError: if ``data`` is empty, or if ``keys`` are given for a signed session,
+            whose key is ``secret_key``.
         """
+        settings = {**self.app.config, **config}
+        if keys is not None and settings.get("SESSION_ENCRYPTION_FORMAT") == "flask-signed":
+            raise ValueError(
+                "keys must be None for the format flask-signed, whose key is secret_key."
+            )
         interface = copy.copy(self.interface)
         interface._stores = self.interface._stores
         changed: dict[str, Any] = dict(config)
@@ -158,9 +169,13 @@ class SessionTester:
         """
         with self.app.test_request_context():
             domain = self.interface.get_cookie_domain(self.app)
-            host = flask.request.host.partition(":")[0]
+            # Not `request.host`, which refuses a host that the app does not trust.
+            host = get_host(flask.request.environ)
+            trusted = self.app.config.get("TRUSTED_HOSTS")
+            if trusted and not host_is_trusted(host, trusted):
+                host = trusted[0]
             path = self.interface.get_cookie_path(self.app)
-            return (domain or host).lstrip("."), path, domain is None
+            return (domain or host.partition(":")[0]).lstrip("."), path, domain is None
 
     @staticmethod
     def tampered(cookie: str) -> str:
