@@ -25,6 +25,8 @@ html_theme = "flask"
 html_static_path = ["_static"]
 templates_path = ["_templates"]
 html_css_files = ["site.css"]
+# The API page lists the modules.
+html_domain_indices = False
 html_title = f"flask-fernet {version}"
 html_show_copyright = False
 html_copy_source = False

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 
-from quart import Quart
+from quart import Quart, websocket
 
-from flask_fernet.quart import EncryptedSessionInterface
+from flask_fernet.quart import EncryptedSessionInterface, session
 from tests.quart.apps import quart_app
 
 
@@ -22,6 +23,18 @@ def create_app() -> Quart:
     @app.get("/log-out-everywhere/<user>")
     async def log_out(user: str) -> str:
         return str(await sessions.revoke_user(user))
+
+    @app.websocket("/listen/<kind>")
+    async def listen(kind: str) -> None:
+        await websocket.accept()
+        session["heard"] = kind
+        try:
+            await websocket.receive()
+        except asyncio.CancelledError:
+            if kind == "aborted":
+                raise
+            if kind == "revoked":
+                await session.revoke()
 
     return app
 

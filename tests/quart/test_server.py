@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,6 +16,8 @@ from pathlib import Path
 from urllib.request import HTTPCookieProcessor, OpenerDirector, build_opener
 
 import pytest
+from wsproto import ConnectionType, WSConnection
+from wsproto.events import AcceptConnection, Event, Request
 
 from tests.servers import RedisServer, answers, free_port, until
 
@@ -39,6 +43,21 @@ def served(store: str | None) -> Iterator[str]:
         server.wait(30)
 
 
+def open_web_socket(url: str, path: str, cookie: str) -> socket.socket:
+    """The connection of an open WebSocket."""
+    _, _, port = url.rpartition(":")
+    connection = socket.create_connection(("127.0.0.1", int(port)), timeout=10)
+    client = WSConnection(ConnectionType.CLIENT)
+    headers = [(b"Cookie", cookie.encode())]
+    connection.sendall(client.send(Request(f"127.0.0.1:{port}", path, extra_headers=headers)))
+    events: list[Event] = []
+    while not events:
+        client.receive_data(connection.recv(4096))
+        events += client.events()
+    assert isinstance(events[0], AcceptConnection)
+    return connection
+
+
 def browser() -> OpenerDirector:
     """A client with cookies of its own."""
     return build_opener(HTTPCookieProcessor(CookieJar()))
@@ -61,6 +80,35 @@ def test_workers_of_a_server_share_sessions(kind: str, redis_server: RedisServer
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(visit, range(24)))
         assert len(pids) == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_kept"), [("aborted", False), ("caught", True), ("revoked", None)]
+)
+def test_a_client_closes_its_web_socket(
+    redis_server: RedisServer, kind: str, is_kept: bool | None
+) -> None:
+    with served(redis_server.url) as url:
+        jar = CookieJar()
+        client = build_opener(HTTPCookieProcessor(jar))
+        client.open(f"{url}/set/before/1").read()
+        (cookie,) = jar
+        open_web_socket(url, f"/listen/{kind}", f"{cookie.name}={cookie.value}").close()
+
+        def found() -> tuple[bytes, bytes]:
+            return (
+                client.open(f"{url}/get/before").read(),
+                client.open(f"{url}/get/heard").read(),
+            )
+
+        if is_kept is None:
+            until(lambda: found() == (b"None", b"None"), 10)
+        elif is_kept:
+            until(lambda: found() == (b"'1'", f"'{kind}'".encode()), 10)
+        else:
+            # Longer than the others take until they are seen.
+            time.sleep(2)
+            assert found() == (b"'1'", b"None")
 
 
 def test_a_log_out_reaches_every_worker(redis_server: RedisServer) -> None:

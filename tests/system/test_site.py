@@ -1,0 +1,64 @@
+"""Looks at the site, as `make docs` makes it, in Debian's Chromium."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser
+
+SITE = Path(__file__).parents[2] / ".cache" / "docs"
+#: WCAG 2.2, success criterion 1.4.3: the contrast of text.
+CONTRAST = 4.5
+#: The least contrast of a page's paragraphs, cells and code with what is behind them.
+LEAST_CONTRAST = """() => {
+    const light = text => {
+        const [r, g, b] = text.match(/[\\d.]+/g).map(Number).map(one => {
+            const part = one / 255;
+            return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+        });
+        return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    const behind = element => {
+        for (let one = element; one; one = one.parentElement) {
+            const colour = getComputedStyle(one).backgroundColor;
+            if (!/, 0\\)$/.test(colour)) return colour;
+        }
+        return "rgb(255, 255, 255)";
+    };
+    let least = 21;
+    for (const one of document.querySelectorAll("main p, main td, main pre, main code, p, td")) {
+        const [a, b] = [light(getComputedStyle(one).color), light(behind(one))];
+        least = Math.min(least, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05));
+    }
+    return least;
+}"""
+
+
+@pytest.fixture(scope="module")
+def pages() -> list[Path]:
+    found = sorted(SITE.glob("*/index.html"))
+    if not found:
+        if os.environ.get("CI"):
+            pytest.fail("The site must have been made by `make docs`.")
+        pytest.skip("`make docs` makes the site.")
+    return [SITE / "index.html", *found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_every_page_of_the_site_fits_and_can_be_read(
+    chromium: Browser, pages: list[Path], width: int, scheme: str
+) -> None:
+    assert len(pages) >= 20
+    with chromium.new_context(
+        viewport={"width": width, "height": 800},
+        color_scheme="dark" if scheme == "dark" else "light",
+    ) as context:
+        page = context.new_page()
+        for path in pages:
+            page.goto(path.as_uri())
+            name = path.relative_to(SITE)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert page.evaluate(LEAST_CONTRAST) >= CONTRAST, name
