@@ -6,6 +6,8 @@ import os
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -535,3 +537,29 @@ class TestDetails:
             assert store.read(b"a" * 32) is None
         with store._runner.engine().raw_connection() as connection:
             assert connection.driver_connection.prepare_threshold is None
+
+
+def test_a_flask_app_needs_no_greenlet(tmp_path: Path) -> None:
+    """SQLAlchemy 2.1 does not bring it."""
+    code = """
+import sys
+sys.modules["greenlet"] = None
+from flask_fernet import ConfigurationError
+from flask_fernet.stores.urls import open_async_store, open_store
+store = open_store(sys.argv[1], 5)
+store.create_tables()
+print(store.read(bytes(32)))
+try:
+    open_async_store(sys.argv[1], 5)
+except ConfigurationError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, f"sqlite:///{tmp_path}/sessions.db"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == [
+        "None",
+        "SESSION_STORE needs greenlet in a Quart app: pip install 'SQLAlchemy[asyncio]'.",
+    ]

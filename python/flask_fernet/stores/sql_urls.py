@@ -13,20 +13,23 @@ import weakref
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from ..errors import ConfigurationError
-from .async_sql import AsyncSQLStore
 from .sql import SQLStore
 from .sql_errors import NoFile
 from .sql_runners import OwnEngine
 from .table import PREFIX
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine
+
+    from .async_sql import AsyncSQLStore
 
 #: The most connections of one process, unless the URL says otherwise.
 MAX_CONNECTIONS = 20
@@ -102,6 +105,15 @@ def open_async_sql(url: str, timeout: float) -> AsyncSQLStore:
     """The same for an app whose views are coroutines. A URL that names no driver, or one that
     blocks, is one of the driver of :data:`ASYNC_DRIVERS`.
     """
+    try:
+        # It needs greenlet, which SQLAlchemy brings only when it is asked for it.
+        from sqlalchemy.ext.asyncio import create_async_engine
+
+        from .async_sql import AsyncSQLStore
+    except ImportError:
+        raise ConfigurationError(
+            "SESSION_STORE needs greenlet in a Quart app: pip install 'SQLAlchemy[asyncio]'."
+        ) from None
     place = _parsed(url, timeout)
     driver = ASYNC_DRIVERS.get(place.kind)
     named = place.url.drivername.partition("+")[2]
