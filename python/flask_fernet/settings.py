@@ -319,11 +319,19 @@ def reject_unknown(config: Mapping[str, Any]) -> None:
 
     :raises ConfigurationError: with the names that there are.
     """
-    for name in list(config):
+    for name in names_in(config):
         ours = isinstance(name, str) and name.startswith("SESSION_ENCRYPTION_")
         if ours and name not in ENCRYPTION_SETTINGS:
             known = ", ".join(ENCRYPTION_SETTINGS)
             raise ConfigurationError(f"Unknown setting {name}; known: {known}.")
+
+
+def names_in(config: Mapping[Any, Any]) -> list[Any]:
+    """The names in a configuration at one moment: other threads may be changing it. On a
+    free-threaded Python only ``dict.copy`` reads a subclass of ``dict``, such as Flask's, as a
+    whole.
+    """
+    return list(dict.copy(config) if isinstance(config, dict) else config)
 
 
 def one_of(valid: tuple[str, ...]) -> str:

@@ -192,7 +192,7 @@ def _refused_by_browsers(attributes: dict[str, Any]) -> Iterator[Problem]:
 
 def misspelt(app: Flask) -> Iterator[Problem]:
     """Names in the configuration that are one letter away from a setting of ours."""
-    for name in list(app.config):
+    for name in settings.names_in(app.config):
         if not isinstance(name, str) or name in Flask.default_config or name in settings.SETTINGS:
             continue
         for close in difflib.get_close_matches(name, settings.SETTINGS, 1, _ONE_LETTER):
