@@ -126,8 +126,10 @@ impl<'a> Rest<'a> {
                     self.eat(b'"');
                     return Value::Quoted;
                 }
-                [b'\\', next, ..] if next.is_ascii() && !differs_by_version(*next) => {
-                    self.0 = &self.0[2..]
+                [b'\\', next, ..] if !differs_by_version(*next) => {
+                    let mut after = self.0.chars();
+                    after.nth(1);
+                    self.0 = after.as_str();
                 }
                 [b'\t', ..] => {
                     self.eat(b'\t');
@@ -182,6 +184,8 @@ mod tests {
             ("session=\"abc\"", Lookup::LeaveToWerkzeug),
             ("a=\"session=abc\"", Lookup::Absent),
             ("a=\"b;c\\\"d\"; session=abc", Lookup::Value("abc")),
+            ("a=\"b\\é\"; session=abc", Lookup::Value("abc")),
+            ("a=\"b\\é\"", Lookup::Absent),
             ("a=\"b; session=abc", Lookup::Value("abc")),
             ("a=\"b\"c; session=abc", Lookup::Value("abc")),
             ("a=\"b\nc\"; session=abc", Lookup::LeaveToWerkzeug),
