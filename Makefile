@@ -4,6 +4,8 @@
 PYTHON ?= python3
 PORT ?= 8000
 STORE ?=
+SECONDS ?= 60
+TARGETS ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -149,6 +151,8 @@ lint: $(VENV)/installed
 	cargo fmt --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	cargo clippy --locked --all-targets --no-default-features -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --locked --bins -- -D warnings
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
@@ -163,8 +167,21 @@ lint: $(VENV)/installed
 format: $(VENV)/installed
 	@$(VENV)/bin/python $(PIP) install -r requirements/lint.txt
 	cargo fmt
+	cargo fmt --manifest-path fuzz/Cargo.toml
 	$(VENV)/bin/ruff check --fix-only
 	$(VENV)/bin/ruff format
+
+## fuzz: each target of fuzz/ for SECONDS=60 with AddressSanitizer; TARGETS=cookies for one
+.PHONY: fuzz
+fuzz: tools
+	@$(PYTHON) fuzz/run.py --seconds $(SECONDS) $(TARGETS)
+
+## evidence: fuzzing, differential tests, side channels and threads, and docs/evidence.md from them
+.PHONY: evidence
+evidence: $(VENV)/tested
+	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt
+	@$(VENV)/bin/python -m evidence
+	@$(VENV)/bin/python docs/generate.py
 
 ## audit: licences, sources and advisories of crates and packages
 .PHONY: audit
@@ -208,7 +225,7 @@ wheel: dist/built
 ## clean: removes everything that was made here, except the demo's keys
 .PHONY: clean
 clean:
-	rm -rf $(CACHE) dist target
+	rm -rf $(CACHE) dist target fuzz/target fuzz/corpus fuzz/artifacts
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: tools

@@ -1,6 +1,6 @@
 //! Dicts read without creating references, at about half of what the ordinary calls cost.
 //!
-//! This file and `token/fork.rs` hold all of the package's `unsafe` code.
+//! This file and `token/fork.rs` hold all of the package's `unsafe` code, tests aside.
 
 use pyo3::ffi;
 use pyo3::prelude::*;

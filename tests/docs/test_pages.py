@@ -145,6 +145,8 @@ def test_the_pages_made_from_the_code_are_up_to_date() -> None:
     assert (ROOT / "docs" / "settings.md").read_text() == generate.settings_page()
     text = (ROOT / "README.md").read_text()
     assert generate.readme(text) == text
+    evidence = (ROOT / "docs" / "evidence.md").read_text()
+    assert generate.evidence(evidence) == evidence
     for name in SETTINGS:
         assert f"[`{name}`]({generate.SITE}settings/#{name.lower()})" in text
 
@@ -212,9 +214,19 @@ def test_every_unit_of_systemd_is_well_formed(block: str) -> None:
     assert parser.sections()
 
 
+def test_every_dependency_is_argued_for() -> None:
+    text = (ROOT / "docs" / "dependencies.md").read_text()
+    manifest = (ROOT / "Cargo.toml").read_text()
+    crates = set()
+    for table in re.findall(r"^\[(?:target\S*\.)?dependencies\]\n(.*?)\n\n", manifest, re.M | re.S):
+        crates |= set(re.findall(r"^([\w-]+) = ", table, re.M))
+    assert len(crates) > 15
+    assert {crate for crate in crates if f"`{crate}`" not in text} == set()
+
+
 def test_each_test_that_the_threat_model_names_exists() -> None:
     text = (ROOT / "docs" / "threat-model.md").read_text()
-    named = re.findall(r"`((?:tests|src)/[\w/.]+)`", text)
+    named = re.findall(r"`((?:tests|src|fuzz)/[\w/.]+)`", text)
     assert len(named) > 15
     for name in named:
         assert (ROOT / name).is_file(), name

@@ -134,6 +134,7 @@ def test_a_session_is_forged_under_other_keys_and_in_other_formats() -> None:
     tester.log_in(client, {"a": 1}, SESSION_ENCRYPTION_FORMAT="flask-signed")
     with tester.accepts():
         assert client.get("/read").text == "{'a': 1}"
+    assert tester.forge({"a": 1}, SESSION_COOKIE_NAME="other", SESSION_STORE=None)
     with pytest.raises(ValueError, match="whose key is secret_key"):
         tester.forge({"a": 1}, keys=[OTHER], SESSION_ENCRYPTION_FORMAT="flask-signed")
     assert app.config["SESSION_ENCRYPTION_KEYS"] == [KEY]

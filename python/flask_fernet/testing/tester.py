@@ -146,7 +146,8 @@ class SessionTester:
             session = interface.session_class(data)
             session.modified = True
             interface.save_session(self.app, session, response)
-        cookie = self.cookie(response)
+            # Its name may be among the settings that differ.
+            cookie = self.cookie(response)
         if not cookie:
             raise ValueError("data must not be empty: an empty session has no cookie.")
         return cookie

@@ -1,0 +1,1 @@
+"""What was tried, how much of it, and what happened: ``make evidence``."""

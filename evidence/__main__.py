@@ -1,0 +1,82 @@
+"""Runs what the page of evidence reports, and writes ``evidence/record.json``:
+``python -m evidence [PART…]``. `make evidence` runs all of it and writes the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import date
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from . import differential, sanitizer, side_channels
+
+ROOT = Path(__file__).parents[1]
+RECORD = Path(__file__).parent / "record.json"
+#: Cycles of each of the eight threads in each test of what threads share.
+THREAD_CYCLES = 2000
+
+
+def _threads(_: argparse.Namespace) -> Any:
+    environment = {**os.environ, "THREAD_CYCLES": str(THREAD_CYCLES)}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header",
+               "tests/test_threads.py"]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    summary = done.stdout.strip().splitlines()[-1]
+    print(summary, flush=True)
+    if done.returncode:
+        raise SystemExit(done.stdout)
+    passed = int(re.findall(r"(\d+) passed", summary)[0])
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return {"tests": passed, "cycles": THREAD_CYCLES, "gil": gil}
+
+
+def _fuzz(options: argparse.Namespace) -> Any:
+    command = [sys.executable, "fuzz/run.py", "--record", "--seconds", str(options.fuzz_seconds)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    # Its own record adds up over all runs.
+    return {"seconds": options.fuzz_seconds}
+
+
+PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
+    "differential": lambda options: differential.run(options.share, options.seed),
+    "side_channels": lambda options: side_channels.run(int(200_000 * options.share)),
+    "threads": _threads,
+    "sanitizer": lambda _: sanitizer.run(),
+    "fuzz": _fuzz,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m evidence", description=__doc__)
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    parser.add_argument("--share", type=float, default=1.0, help="of what is compared (1.0)")
+    parser.add_argument("--seed", type=int, default=int(date.today().strftime("%Y%m%d")))
+    parser.add_argument("--fuzz-seconds", type=int, default=120, help="for each target (120)")
+    options = parser.parse_args()
+    unknown = ", ".join(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"PART must be one of {', '.join(PARTS)}, not {unknown}.")
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for name in options.parts or PARTS:
+        record[name] = {
+            "result": PARTS[name](options),
+            "date": date.today().isoformat(),
+            "python": platform.python_version(),
+            "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+            "version": version("flask-fernet"),
+        }
+        RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
+
+
+if __name__ == "__main__":
+    main()

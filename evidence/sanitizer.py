@@ -1,0 +1,53 @@
+"""The tests of the boundary to Python, with the extension under AddressSanitizer.
+
+The sanitizer's runtime is GCC's, which Python must load first. Python's own allocator is off, so
+that objects count too. Leaks are not looked for: Python never frees what lives as long as it does.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+TARGET = ROOT / "target" / "sanitizer"
+TESTS = ("tests/codec", "tests/sessions", "tests/stored", "tests/test_fernet.py",
+         "tests/parity/test_implementations.py", "tests/test_threads.py")  # fmt: skip
+
+
+def run() -> dict[str, Any]:
+    """Builds the extension and runs the tests.
+
+    :raises SystemExit: with the output, if a test fails or the sanitizer reports something.
+    """
+    rustc = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
+    host: str = re.findall(r"^host: (.*)$", rustc, re.M)[0]
+    # Lets a stable compiler have the sanitizer, for this build alone.
+    environment = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address"}
+    build = ["cargo", "build", "--locked", "--quiet", "--lib", "--target", host,
+             "--target-dir", str(TARGET)]  # fmt: skip
+    subprocess.run(build, check=True, cwd=ROOT, env=environment)
+    found = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True, capture_output=True,
+                           text=True)  # fmt: skip
+    runtime = Path(found.stdout.strip()).resolve()
+    with tempfile.TemporaryDirectory() as folder:
+        package = Path(folder) / "flask_fernet"
+        shutil.copytree(ROOT / "python" / "flask_fernet", package)
+        shutil.copy(TARGET / host / "debug" / "libflask_fernet.so", package / "_core.abi3.so")
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
+            cwd=ROOT, capture_output=True, text=True, check=False,
+            env={**os.environ, "LD_PRELOAD": str(runtime), "PYTHONPATH": folder,
+                 "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"},
+        )  # fmt: skip
+    summary = (done.stdout.strip().splitlines() or [""])[-1]
+    print(summary, flush=True)
+    if done.returncode or "AddressSanitizer" in done.stderr:
+        raise SystemExit(done.stdout + done.stderr)
+    return {"tests": int(re.findall(r"(\d+) passed", summary)[0]), "reports": 0}
