@@ -1,6 +1,8 @@
 //! Each layer without Python, and the primitives below it: nanoseconds per call, as JSON for the
 //! program behind `make bench`. Run alone: `cargo bench --no-default-features`.
 
+#![allow(clippy::expect_used, reason = "a program for developers")]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

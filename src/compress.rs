@@ -101,6 +101,11 @@ impl<T> Kept<T> {
 /// # Panics
 /// Never: there is room for the longest stream.
 #[must_use]
+#[expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "one byte for the mark and as many as the compressor's own bound are there"
+)]
 pub fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
     let state = match effort {
         Effort::Fast => &FAST,

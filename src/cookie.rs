@@ -87,6 +87,7 @@ impl<'a> Rest<'a> {
         self.0 = self.0.trim_start_matches([' ', '\t']);
     }
 
+    #[expect(clippy::string_slice, reason = "one byte is cut off only if it is there and is ASCII")]
     fn eat(&mut self, byte: u8) -> bool {
         let here = self.0.as_bytes().first() == Some(&byte);
         self.0 = &self.0[usize::from(here)..];
@@ -100,6 +101,10 @@ impl<'a> Rest<'a> {
         taken
     }
 
+    #[expect(
+        clippy::string_slice,
+        reason = "what is left of a text is at most as long as the text, and begins at a character of it"
+    )]
     fn value(&mut self) -> Value<'a> {
         if !self.0.starts_with('"') {
             // Below `#` are only blanks, control characters, the exclamation mark and the quote.

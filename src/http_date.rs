@@ -2,6 +2,7 @@
 
 /// Appends an IMF-fixdate, `Sun, 06 Nov 1994 08:49:37 GMT`, for `time` seconds since the epoch.
 /// Returns `false`, with nothing written, outside the years 1 to 9999 of Python's `datetime`.
+#[expect(clippy::indexing_slicing, reason = "a weekday is below 7 and a month below 12")]
 pub fn append_date(time: i64, out: &mut Vec<u8>) -> bool {
     const FIRST: i64 = -62_135_596_800;
     const LAST: i64 = 253_402_300_799;
@@ -33,6 +34,7 @@ pub fn append_date(time: i64, out: &mut Vec<u8>) -> bool {
 /// `None` for every other form, and for years before 1000, which Python's parser takes for
 /// abbreviated ones. The caller must check that the day exists.
 #[must_use]
+#[expect(clippy::indexing_slicing, reason = "the length is checked first")]
 pub fn parse_date(text: &str) -> Option<[u16; 6]> {
     const MONTHS: &[u8; 36] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
     const DAYS: &[u8; 21] = b"SunMonTueWedThuFriSat";

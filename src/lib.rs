@@ -4,6 +4,11 @@
 //! bytes in, bytes out, built and tested without the `python` feature. `python` is the only
 //! folder that names PyO3. docs/architecture.md shows how a cookie travels through these files.
 
+#![cfg_attr(
+    test,
+    allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, clippy::unwrap_used)
+)]
+
 pub mod compress;
 pub mod cookie;
 pub mod http_date;

@@ -37,6 +37,7 @@ impl Word {
 
 /// Position of the first byte that `matches` reports.
 #[inline]
+#[expect(clippy::indexing_slicing, reason = "`clear` is at most the length")]
 pub fn position(bytes: &[u8], matches: impl Fn(Word) -> u64) -> Option<usize> {
     /// Most texts end within these bytes.
     const START: usize = 2 * WORD;
@@ -58,6 +59,10 @@ pub fn position(bytes: &[u8], matches: impl Fn(Word) -> u64) -> Option<usize> {
 
 /// [`position`], one word after the other.
 #[inline]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "there are at most seven bytes, and at least one where one is read"
+)]
 fn find_by_word(bytes: &[u8], matches: impl Fn(Word) -> u64) -> Option<usize> {
     let first = |mask: u64| mask.trailing_zeros() as usize / 8;
     let (words, rest) = bytes.as_chunks::<WORD>();

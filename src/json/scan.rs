@@ -79,6 +79,7 @@ impl<'a> Scanner<'a> {
 
     /// Skips blanks and tells whether the next key can be a tag: every tag begins with a blank,
     /// and an escape sequence may stand for one.
+    #[expect(clippy::indexing_slicing, reason = "the scanner is never beyond the text")]
     pub fn next_is_tag(&mut self) -> bool {
         self.skip_blanks();
         matches!(self.text.as_bytes()[self.at..], [b'"', b' ' | b'\\', ..])
@@ -86,6 +87,7 @@ impl<'a> Scanner<'a> {
 
     /// Consumes `text`, without skipping blanks; `false` if other text comes next.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "the scanner is never beyond the text")]
     pub fn eat_text(&mut self, text: &str) -> bool {
         let here = self.text.as_bytes()[self.at..].starts_with(text.as_bytes());
         self.at += if here { text.len() } else { 0 };
@@ -100,6 +102,10 @@ impl<'a> Scanner<'a> {
 
     /// The text from an earlier position to this one.
     #[must_use]
+    #[expect(
+        clippy::string_slice,
+        reason = "both positions are of this scanner, which stops between characters"
+    )]
     pub fn since(&self, start: usize) -> &'a str {
         &self.text[start..self.at]
     }
@@ -137,6 +143,10 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// [`Unsupported`] if it does not end, or holds a control character or a lone surrogate.
+    #[expect(
+        clippy::string_slice,
+        reason = "the scanner stops at ASCII bytes, which are characters of their own"
+    )]
     pub fn string(&mut self, scratch: &mut String) -> Result<Option<&'a str>, Unsupported> {
         self.at += 1;
         let start = self.at;
@@ -149,6 +159,10 @@ impl<'a> Scanner<'a> {
     }
 
     /// Moves to the next quote or backslash and returns it.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the scanner is never beyond the text, and `stop` is a position in what is left"
+    )]
     fn unescaped_run(&mut self) -> Result<u8, Unsupported> {
         let rest = &self.text.as_bytes()[self.at..];
         let stop = position(rest, |word| word.below(b' ') | word.equal(b'"') | word.equal(b'\\'));
@@ -161,6 +175,10 @@ impl<'a> Scanner<'a> {
     }
 
     #[cold]
+    #[expect(
+        clippy::string_slice,
+        reason = "the scanner stops at ASCII bytes, which are characters of their own"
+    )]
     fn escaped_string(&mut self, start: usize, scratch: &mut String) -> Result<(), Unsupported> {
         scratch.clear();
         scratch.push_str(&self.text[start..self.at]);
@@ -219,6 +237,11 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// [`Unsupported`] if it is not written as JSON requires.
+    #[expect(
+        clippy::indexing_slicing,
+        clippy::string_slice,
+        reason = "the scanner has just read these digits, which are ASCII"
+    )]
     pub fn number(&mut self) -> Result<Number<'a>, Unsupported> {
         let start = self.at;
         let negative = self.peek() == Some(b'-');

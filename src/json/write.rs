@@ -5,6 +5,11 @@ use crate::search::{Word, position};
 /// Appends `text` as a JSON string, escaped like `json.dumps`. With `ensure_ascii` everything but
 /// printable ASCII becomes `\uXXXX`, a surrogate pair beyond the Basic Multilingual Plane; without
 /// it only quotes, backslashes and control characters are escaped.
+#[expect(
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "each position is one that `position` found in what is left, at the beginning of a character: `append_escape` gives the length of one"
+)]
 pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     out.push(b'"');
     let bytes = text.as_bytes();
@@ -32,6 +37,7 @@ const fn special(word: Word) -> u64 {
 
 /// Appends the escape for the first character and returns that character's length in bytes.
 #[cold]
+#[expect(clippy::indexing_slicing, reason = "a number of four bits is below 16")]
 fn append_escape(text: &str, out: &mut Vec<u8>) -> usize {
     let Some(character) = text.chars().next() else { return 0 };
     let short = match character {
@@ -85,6 +91,7 @@ pub fn append_float(value: f64, out: &mut Vec<u8>) {
 
 /// Rewrites 0.0000123, the form of the shortest-digits writer, as Python's 1.23e-05.
 #[cold]
+#[expect(clippy::indexing_slicing, reason = "there is at least one digit")]
 fn append_small(text: &str, out: &mut Vec<u8>) {
     let digits = text.trim_start_matches(['-', '0', '.']);
     if text.starts_with('-') {

@@ -108,6 +108,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`NoRandomness`] when the operating system has none to give.
+    #[expect(clippy::indexing_slicing, reason = "a set has at least one key")]
     pub fn seal(
         &self,
         payload: &[u8],
@@ -145,6 +146,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`TokenError`]. The token's age is judged only after it is authenticated.
+    #[expect(clippy::indexing_slicing, reason = "the position is one of a key that was found")]
     pub fn open(
         &self,
         token: &[u8],
@@ -206,6 +208,7 @@ impl KeySet {
     ///
     /// # Errors
     /// [`NoRandomness`] when the operating system has none to give.
+    #[expect(clippy::indexing_slicing, reason = "a set has at least one key")]
     pub fn seal_record(
         &self,
         content: Content<'_>,

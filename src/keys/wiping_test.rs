@@ -3,6 +3,8 @@
 //! A program of its own, because it replaces the allocator: each block is searched when it is
 //! freed.
 
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test")]
+
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

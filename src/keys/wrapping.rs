@@ -52,6 +52,7 @@ pub fn wrap(secret: &[u8], document: &[u8]) -> Result<Vec<u8>, NoRandomness> {
     Ok(wrap_with(secret, document, nonce))
 }
 
+#[expect(clippy::expect_used, reason = "only a document of 64 GiB is too long")]
 fn wrap_with(secret: &[u8], document: &[u8], nonce: [u8; 12]) -> Vec<u8> {
     let key = WrappingKey::derive(secret);
     let mut wrapped = vec![VERSION];
@@ -68,6 +69,7 @@ fn wrap_with(secret: &[u8], document: &[u8], nonce: [u8; 12]) -> Vec<u8> {
 
 /// Decrypts a text that [`wrap`] made under `secret`; `None` for any other text.
 #[must_use]
+#[expect(clippy::indexing_slicing, reason = "the header was cut off at its fixed length")]
 pub fn unwrap(secret: &[u8], text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     let wrapped = Zeroizing::new(base64::decode(text)?);
     let (header, rest) = wrapped.split_at_checked(CIPHERTEXT)?;

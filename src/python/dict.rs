@@ -140,6 +140,7 @@ impl<'py> LockedDict<'_, 'py> {
     /// Appends the values as JSON, each preceded by its text, in the order of `members`: pairs of a
     /// position among `keys` and the text. Returns `false`, with `out` in any state, unless the dict
     /// has exactly these key objects in this order and each value is a scalar.
+    #[expect(clippy::indexing_slicing, reason = "as many values were read as there are keys")]
     pub(crate) fn append_scalars<'k>(
         &self,
         keys: &[Py<PyString>],

@@ -32,6 +32,10 @@ pub fn encode_slice(data: &[u8], out: &mut [u8]) {
 
 /// Replaces the bytes of `buffer` from `start` on with their URL-safe encoding, which must fill the
 /// whole buffer. Writing never overtakes reading, because each three bytes read become four.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "`read` stays below the length, and `written` is never ahead of it"
+)]
 pub fn encode_in_place(buffer: &mut [u8], start: usize) {
     debug_assert_eq!(buffer.len(), encoded_len(buffer.len() - start));
     let mut chunk = [0; 768];
@@ -56,6 +60,7 @@ pub fn encode_standard_append(data: &[u8], out: &mut Vec<u8>) {
     append(&STANDARD, data, out);
 }
 
+#[expect(clippy::indexing_slicing, reason = "the vector was just made longer than `start`")]
 fn append(engine: &Simd, data: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + encoded_len(data.len()), 0);
@@ -73,6 +78,7 @@ pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
 /// anything else. Clients and proxies send `%3D`, `\\075` or nothing for `=`.
 #[cold]
 #[must_use]
+#[expect(clippy::indexing_slicing, reason = "two letters are there, and no more are asked for")]
 pub fn decode_repadded(text: &[u8]) -> Option<Vec<u8>> {
     const SPELLINGS: [&[u8]; 4] = [b"=", b"%3D", b"%3d", b"\\075"];
     let (mut bare, mut found) = (text, 0);

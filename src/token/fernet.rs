@@ -92,6 +92,10 @@ const fn raw_len(plaintext: usize) -> usize {
 impl FernetKey {
     /// Takes the signing key first and the encryption key second, as the specification does.
     #[must_use]
+    #[expect(
+        clippy::expect_used,
+        reason = "a half of 32 bytes has 16, and HMAC takes a key of any length"
+    )]
     pub fn new(key: &[u8; 32]) -> Self {
         let (signing, encryption) = key.split_at(16);
         let encryption: &[u8; 16] = encryption.first_chunk().expect("half of 32 bytes");
@@ -104,6 +108,7 @@ impl FernetKey {
 
     /// Fills `raw`, which must be [`raw_len`] bytes, with the token over `plaintext`, before
     /// base64.
+    #[expect(clippy::indexing_slicing, reason = "the caller gives as many bytes as `raw_len` says")]
     fn seal_raw(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], raw: &mut [u8]) {
         let (authenticated, end) = raw.split_at_mut(raw_len(plaintext.len()) - MAC);
         authenticated[0] = VERSION;
@@ -120,6 +125,10 @@ impl FernetKey {
     ///
     /// Each stretch is hashed while the next is encrypted. CBC must wait for one block before it
     /// begins the next, so the processor has room to execute both at once.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "each end is at most the length, and each beginning at most the end"
+    )]
     fn encrypt_and_mac(&self, raw: &mut [u8], iv: &[u8; 16]) -> Hmac<Sha256> {
         let mut encryptor = cbc::Encryptor::inner_iv_init(&self.0.encrypt, iv.into());
         let mut mac = self.0.signing.clone();
@@ -141,6 +150,10 @@ impl FernetKey {
 
     /// Fills `out`, which must be [`token_len`] bytes, with the token over `plaintext`. The raw
     /// token is made at the end of `out` and encoded in place.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the caller gives as many bytes as `token_len` says"
+    )]
     pub fn seal_slice(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut [u8]) {
         let start = out.len() - raw_len(plaintext.len());
         self.seal_raw(plaintext, issued_at, iv, &mut out[start..]);
@@ -148,6 +161,7 @@ impl FernetKey {
     }
 
     /// Appends the token over `plaintext` to `out`.
+    #[expect(clippy::indexing_slicing, reason = "the vector was just made longer than `start`")]
     pub fn seal_append(&self, plaintext: &[u8], issued_at: u64, iv: &[u8; 16], out: &mut Vec<u8>) {
         let start = out.len();
         out.resize(start + token_len(plaintext.len()), 0);

@@ -46,6 +46,10 @@ impl Drop for Message<'_> {
 
 impl<'a> Message<'a> {
     /// For a text of `length` bytes.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`blocks` is at least one and at most the length of the array"
+    )]
     pub(super) fn new(key: &[u8; 32], nonce: &'a [u8; 12], length: usize) -> Self {
         let cipher = Aes256Enc::new(key.into());
         let mut head = [[0; BLOCK]; HEAD_BLOCKS];
@@ -83,6 +87,7 @@ impl<'a> Message<'a> {
     }
 
     #[cold]
+    #[expect(clippy::indexing_slicing, reason = "`blocks` is at most the length of the array")]
     fn apply_later_key_stream(&self, text: &mut [u8]) {
         let mut stream = [[0; BLOCK]; CHUNK_BLOCKS];
         let mut counter = u32::try_from(HEAD_BLOCKS).unwrap_or_default();
@@ -96,6 +101,10 @@ impl<'a> Message<'a> {
     }
 
     /// Section 7.1, steps 5 and 6.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the buffer has room for all that was counted, in whole blocks"
+    )]
     fn tag(&self, associated: Associated<'_>, text: &[u8]) -> [u8; TAG] {
         let length = associated.iter().map(|part| part.len()).sum::<usize>();
         let lengths = u128::from(bits(length)) << 64 | u128::from(bits(text.len()));

@@ -18,6 +18,7 @@ impl Plaintext {
 impl Deref for Plaintext {
     type Target = [u8];
 
+    #[expect(clippy::indexing_slicing, reason = "the range is where the text was decrypted")]
     fn deref(&self) -> &[u8] {
         &self.data[self.range.clone()]
     }

@@ -80,6 +80,10 @@ fn draw<const N: usize>() -> Result<[u8; N], NoRandomness> {
 }
 
 impl Pool {
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the pool is filled again if fewer bytes are left, and no draw is longer than it"
+    )]
     fn draw(
         &mut self,
         generation: u64,

@@ -128,6 +128,7 @@ impl RecordKey {
     /// The tag of a user: the beginning of HMAC-SHA256 over a byte for the type of the user's id,
     /// and the id.
     #[must_use]
+    #[expect(clippy::expect_used, reason = "HMAC takes a key of any length and gives 32 bytes")]
     pub fn owner_tag(&self, kind: u8, user: &[u8]) -> [u8; OWNER_TAG] {
         let mac = Hmac::<Sha256>::new_from_slice(&*self.owner).expect("any length is a key");
         let mac = mac.chain_update([kind]).chain_update(user).finalize().into_bytes();
@@ -148,12 +149,20 @@ impl Unverified {
 
     /// Whether the hint in this record is that of `key`.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` takes no record that is shorter than its header"
+    )]
     pub fn has_hint_of(&self, key: &RecordKey) -> bool {
         self.0[HINT] == key.xaes.hint()
     }
 
     /// The contents, if one of the keys made this record for this context.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` takes no record that is shorter than header, generation, time and tag"
+    )]
     pub fn open<'k>(
         mut self,
         keys: impl Iterator<Item = (usize, &'k RecordKey)>,

@@ -115,6 +115,7 @@ impl XaesKey {
     }
 
     /// A message of `length` bytes. Its key is derived from the first half of the nonce.
+    #[expect(clippy::expect_used, reason = "two blocks of 16 bytes are 32, and a nonce has 24")]
     pub(super) fn message<'n>(&self, nonce: &'n [u8; NONCE_LEN], length: usize) -> Message<'n> {
         let mut key = Zeroizing::new([[0; 16]; 2]);
         for (half, number) in key.iter_mut().zip(1_u8..) {
@@ -129,6 +130,10 @@ impl XaesKey {
     }
 
     /// Appends the token over `payload` to `out`.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "the vector was just made long enough for the whole token"
+    )]
     pub fn seal_append(
         &self,
         payload: &[u8],
@@ -167,12 +172,20 @@ impl Unverified {
 
     /// Whether one of the keys has the hint in this token.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` takes no token that is shorter than its header"
+    )]
     pub fn is_known_to<'k>(&self, mut keys: impl Iterator<Item = &'k XaesKey>) -> bool {
         keys.any(|key| key.0.hint == self.0[HINT])
     }
 
     /// The plaintext and its issue time, if `key` made this token for this context.
     #[must_use]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "`parse` takes no token that is shorter than header and tag"
+    )]
     pub fn open<'k>(
         mut self,
         keys: impl Iterator<Item = (usize, &'k XaesKey)>,

@@ -180,6 +180,10 @@ impl Encoder<'_, '_> {
     }
 
     /// Appends a dict that has no member, or several.
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "a layout has the positions of as many members as it was found for"
+    )]
     fn members(&mut self, members: &[Member<'_>], depth: usize) -> Result<(), Unhandled> {
         // Taken out of the cache, because the members may be dicts that use it.
         let mut layout = match self.layouts.take(members, self.style, depth - 1) {

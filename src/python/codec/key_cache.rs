@@ -37,6 +37,10 @@ impl KeyCache {
     /// Consumes a cached key, at or after position `from`, that comes next in the text. Returns the
     /// key and the position at which to look for the next one.
     #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "both are positions in what is there, or its length"
+    )]
     pub(super) fn eat<'py>(
         &self,
         py: Python<'py>,

@@ -88,6 +88,7 @@ impl DictLayout {
     }
 
     #[cold]
+    #[expect(clippy::indexing_slicing, reason = "the positions are those of these very members")]
     pub(super) fn new(members: &[Member<'_>], style: Style) -> Result<Self, Unhandled> {
         let keys = members.iter().map(|(key, _)| utf8(key)).collect::<Result<Vec<_>, _>>()?;
         let mut order: Vec<_> = (0..keys.len()).map(|position| (position, 0)).collect();
@@ -110,6 +111,10 @@ impl DictLayout {
 
     /// In the order of writing: the position of each member, and the text before its value.
     #[inline]
+    #[expect(
+        clippy::indexing_slicing,
+        reason = "each end is the length that the text had when the next key was appended"
+    )]
     pub(super) fn segments(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let mut start = 0;
         self.order.iter().map(move |(member, end)| {

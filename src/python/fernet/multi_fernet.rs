@@ -59,6 +59,7 @@ impl MultiFernet {
     }
 
     /// A token over ``msg`` under the first key, dated ``current_time`` seconds since the epoch.
+    #[expect(clippy::indexing_slicing, reason = "a MultiFernet has at least one Fernet")]
     fn encrypt_at_time<'py>(
         &self,
         msg: &Bound<'py, PyAny>,
@@ -75,6 +76,7 @@ impl MultiFernet {
     /// The same plaintext under the first key. The issue time stays.
     ///
     /// :raises InvalidToken: if the token opens under no key.
+    #[expect(clippy::indexing_slicing, reason = "a MultiFernet has at least one Fernet")]
     fn rotate<'py>(&self, msg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
         let py = msg.py();
         let token = arguments::token(msg)?;

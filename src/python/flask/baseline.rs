@@ -71,6 +71,7 @@ static FLASK_CLASSES: PyOnceLock<FlaskClasses> = PyOnceLock::new();
 
 impl FlaskClasses {
     /// The classes, looked up at the first call.
+    #[expect(clippy::unreachable, reason = "there are as many baselines as roles, one for each")]
     pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Self> {
         FLASK_CLASSES.get_or_try_init(py, || {
             let role = |role: &Role| {

@@ -46,6 +46,7 @@ impl ClassCache {
 
     /// Fills in the overrides of each object's class; `false` unless all of them are in the cache.
     #[inline]
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each role")]
     fn find_all(&self, subjects: &[(Role, &Bound<'_, PyAny>)], all: &mut [Overrides]) -> bool {
         // Never block here: this thread holds the interpreter, and in a forked child the lock's
         // owner may not exist. If the lock is taken, examine the class again.
@@ -58,6 +59,7 @@ impl ClassCache {
     }
 
     /// The overrides of one class.
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each role")]
     pub(crate) fn overrides_of_class(
         &self,
         role: Role,
@@ -72,6 +74,7 @@ impl ClassCache {
     }
 
     #[cold]
+    #[expect(clippy::indexing_slicing, reason = "there is an entry for each role")]
     fn examine(&self, role: Role, class: &Bound<'_, PyType>) -> PyResult<Overrides> {
         let overrides = examine(role, class)?;
         let mut evicted = Vec::new();
@@ -100,6 +103,7 @@ impl ClassCache {
 }
 
 /// Compares a class with Flask's in the attributes that matter.
+#[expect(clippy::indexing_slicing, reason = "there is an entry for each role")]
 fn examine(role: Role, class: &Bound<'_, PyType>) -> PyResult<Overrides> {
     let py = class.py();
     let baseline = &FlaskClasses::get(py)?.roles[role as usize];

@@ -52,6 +52,7 @@ impl<const N: usize> Counters<N> {
     }
 
     /// Counts one more of a name. Returns how many were counted so far; `None` for an unknown name.
+    #[expect(clippy::indexing_slicing, reason = "the position is that of a name that was found")]
     pub(super) fn count(&self, name: &str) -> Option<u64> {
         let position = self.names.iter().position(|known| *known == name)?;
         Some(self.counts[position].fetch_add(1, Ordering::Relaxed) + 1)
@@ -80,6 +81,7 @@ impl Migrations {
 
     /// Counts a session that came at `now`, in seconds since the epoch. `None` for an unknown
     /// format.
+    #[expect(clippy::indexing_slicing, reason = "the position is that of a name that was found")]
     pub(super) fn count(&self, format: &str, now: i64) -> Option<()> {
         let position = Self::FORMATS.iter().position(|name| *name == format)?;
         let migration = &self.0[position];

@@ -97,6 +97,7 @@ impl CookieBudget<'_> {
     }
 
     /// The finished `Set-Cookie` value over `payload`.
+    #[expect(clippy::indexing_slicing, reason = "a template is cut behind the equals sign")]
     pub(super) fn set_cookie<'py>(
         &self,
         py: Python<'py>,

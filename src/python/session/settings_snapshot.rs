@@ -137,6 +137,7 @@ impl SettingsSnapshot {
     }
 
     /// Whether the relevant settings are unchanged.
+    #[expect(clippy::indexing_slicing, reason = "the positions are those of these very names")]
     pub(super) fn is_unchanged(&self, watched: Watched<'_, '_>) -> bool {
         let Watched { config, names, relevant, .. } = watched;
         let name = |position: usize| names[position].bind(config.py());
