@@ -176,7 +176,7 @@ format: $(VENV)/installed
 fuzz: tools
 	@$(PYTHON) fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
-## evidence: fuzzing, differential tests, side channels and threads, and docs/evidence.md from them
+## evidence: fuzzing, differential tests, side channels, threads, AddressSanitizer, and the page
 .PHONY: evidence
 evidence: $(VENV)/tested
 	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt

@@ -142,7 +142,8 @@ def _evidence_tables() -> dict[str, list[str]]:
     found = record["threads"]["result"]
     tables["threads"].append(
         f"All {found['tests']} tests passed with eight threads of {found['cycles']:,} cycles each, "
-        f"on a Python {'with' if found['gil'] else 'without'} a GIL."
+        "that of the ring with 200 and those of stores with 25, on a Python "
+        f"{'with' if found['gil'] else 'without'} a GIL."
     )
     return tables
 

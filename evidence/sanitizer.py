@@ -43,7 +43,7 @@ def run() -> dict[str, Any]:
         done = subprocess.run(
             [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
             cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "LD_PRELOAD": str(runtime), "PYTHONPATH": folder,
+            env={**os.environ, "CI": "true", "LD_PRELOAD": str(runtime), "PYTHONPATH": folder,
                  "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"},
         )  # fmt: skip
     summary = (done.stdout.strip().splitlines() or [""])[-1]

@@ -1,8 +1,8 @@
 """Builds the fuzz targets and runs each of them for a time: ``python3 fuzz/run.py``.
 
-It needs nothing but Rust: the targets are built with the flags that ``cargo fuzz`` would use, with
-AddressSanitizer, by the installed compiler. A target that finds something leaves the input in
-``fuzz/artifacts`` and makes the command fail.
+It needs Rust and a C++ compiler: the targets are built with AddressSanitizer and the flags of
+``cargo fuzz --no-cfg-fuzzing``, by the installed compiler. A target that finds something leaves the
+input in ``fuzz/artifacts`` and makes the command fail.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ pub fn position(bytes: &[u8], matches: impl Fn(Word) -> u64) -> Option<usize> {
 #[inline]
 #[expect(
     clippy::indexing_slicing,
-    reason = "there are at most seven bytes, and at least one where one is read"
+    reason = "one to three bytes are left where they are read one by one, and a mask has eight bytes"
 )]
 fn find_by_word(bytes: &[u8], matches: impl Fn(Word) -> u64) -> Option<usize> {
     let first = |mask: u64| mask.trailing_zeros() as usize / 8;

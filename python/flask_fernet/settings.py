@@ -86,7 +86,7 @@ SETTINGS = {
         '"raise"',
         '`"raise"` or `"readonly"`',
         'while the store is away: `"raise"` answers 503 where a session is used and 500 where one '
-        'is saved, `"readonly"` gives an empty session that is not written',
+        'is saved; `"readonly"` gives an empty session that is not written',
         "stores.md#when-the-store-is-away",
     ),
     "SESSION_STORE_TIMEOUT": Setting(

@@ -34,7 +34,7 @@ pub fn encode_slice(data: &[u8], out: &mut [u8]) {
 /// whole buffer. Writing never overtakes reading, because each three bytes read become four.
 #[expect(
     clippy::indexing_slicing,
-    reason = "`read` stays below the length, and `written` is never ahead of it"
+    reason = "`read` is at most the length, and `written` never ahead of it if the caller gives room as documented"
 )]
 pub fn encode_in_place(buffer: &mut [u8], start: usize) {
     debug_assert_eq!(buffer.len(), encoded_len(buffer.len() - start));

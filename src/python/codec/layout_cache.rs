@@ -113,7 +113,7 @@ impl DictLayout {
     #[inline]
     #[expect(
         clippy::indexing_slicing,
-        reason = "each end is the length that the text had when the next key was appended"
+        reason = "each end is the length that the text had when its key was appended"
     )]
     pub(super) fn segments(&self) -> impl Iterator<Item = (usize, &[u8])> {
         let mut start = 0;
