@@ -8,7 +8,6 @@ import argparse
 import json
 import os
 import platform
-import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,9 +16,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import differential, sanitizer, side_channels
+from . import differential, sanitizer, side_channels, suite
+from .suite import ROOT
 
-ROOT = Path(__file__).parents[1]
 RECORD = Path(__file__).parent / "record.json"
 #: Cycles of each of the eight threads in the tests of what threads share, those of the ring and of
 #: stores excepted.
@@ -27,17 +26,7 @@ THREAD_CYCLES = 2000
 
 
 def _threads(_: argparse.Namespace) -> Any:
-    # Nothing may be skipped.
-    environment = {**os.environ, "CI": "true", "THREAD_CYCLES": str(THREAD_CYCLES)}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--no-header",
-               "tests/test_threads.py"]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True,
-                          check=False)  # fmt: skip
-    summary = done.stdout.strip().splitlines()[-1]
-    print(summary, flush=True)
-    if done.returncode:
-        raise SystemExit(done.stdout)
-    passed = int(re.findall(r"(\d+) passed", summary)[0])
+    passed = suite.passed("tests/test_threads.py", THREAD_CYCLES=str(THREAD_CYCLES))
     gil = getattr(sys, "_is_gil_enabled", lambda: True)()
     return {"tests": passed, "cycles": THREAD_CYCLES, "gil": gil}
 

@@ -10,12 +10,13 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from . import suite
+from .suite import ROOT
+
 TARGET = ROOT / "target" / "sanitizer"
 TESTS = ("tests/codec", "tests/sessions", "tests/stored", "tests/test_fernet.py",
          "tests/parity/test_implementations.py", "tests/test_threads.py")  # fmt: skip
@@ -40,14 +41,8 @@ def run() -> dict[str, Any]:
         package = Path(folder) / "flask_fernet"
         shutil.copytree(ROOT / "python" / "flask_fernet", package)
         shutil.copy(TARGET / host / "debug" / "libflask_fernet.so", package / "_core.abi3.so")
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
-            cwd=ROOT, capture_output=True, text=True, check=False,
-            env={**os.environ, "CI": "true", "LD_PRELOAD": str(runtime), "PYTHONPATH": folder,
-                 "PYTHONMALLOC": "malloc", "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"},
+        passed = suite.passed(
+            *TESTS, LD_PRELOAD=str(runtime), PYTHONPATH=folder, PYTHONMALLOC="malloc",
+            ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
         )  # fmt: skip
-    summary = (done.stdout.strip().splitlines() or [""])[-1]
-    print(summary, flush=True)
-    if done.returncode or "AddressSanitizer" in done.stderr:
-        raise SystemExit(done.stdout + done.stderr)
-    return {"tests": int(re.findall(r"(\d+) passed", summary)[0]), "reports": 0}
+    return {"tests": passed, "reports": 0}

@@ -105,6 +105,25 @@ def opened(app: Flask, cookie: str) -> dict[str, Any]:
         return dict(session)
 
 
+def keep_sessions(
+    app: Flask, change: Callable[[int], object], *, cycles: int = CYCLES, pause: float = 0
+) -> None:
+    """Saves and opens sessions in all threads while ``change`` changes what they share. Asserts
+    that each comes back, and that none is refused.
+
+    :param pause: seconds between one cycle of a thread and the next.
+    """
+
+    def work(thread: int, cycle: int) -> None:
+        data = {"thread": thread, "cycle": cycle}
+        assert opened(app, saved(app, data)) == data
+        if pause:
+            time.sleep(pause)
+
+    together(work, change, cycles=cycles)
+    assert sum(EncryptedSessionInterface.of(app).rejections.values()) == 0
+
+
 def test_a_dict_of_several_sessions_is_written_as_it_was_at_one_moment() -> None:
     """One dict, such as a cache of the app, is in the sessions of many threads and changes."""
     app = encrypted_app()
@@ -165,12 +184,7 @@ def test_settings_change_while_sessions_are_opened_and_saved() -> None:
         for one in range(50):
             del app.config[f"OTHER_{number}_{one}"]
 
-    def work(thread: int, cycle: int) -> None:
-        data = {"thread": thread, "cycle": cycle}
-        assert opened(app, saved(app, data)) == data
-
-    together(work, change)
-    assert sum(EncryptedSessionInterface.of(app).rejections.values()) == 0
+    keep_sessions(app, change)
 
 
 def test_keys_rotate_while_sessions_are_opened_and_saved() -> None:
@@ -181,12 +195,7 @@ def test_keys_rotate_while_sessions_are_opened_and_saved() -> None:
         at = number % 3
         app.config["SESSION_ENCRYPTION_KEYS"] = [*keys[at:], *keys[:at]]
 
-    def work(thread: int, cycle: int) -> None:
-        data = {"thread": thread, "cycle": cycle}
-        assert opened(app, saved(app, data)) == data
-
-    together(work, change)
-    assert sum(EncryptedSessionInterface.of(app).rejections.values()) == 0
+    keep_sessions(app, change)
 
 
 def test_each_thread_reads_and_writes_keys_of_its_own() -> None:
@@ -262,13 +271,7 @@ def test_a_ring_changes_while_sessions_are_opened_and_saved(tmp_path: Path) -> N
             ring.change(lambda one: one.rotated(time.time(), activate_in=0, force=True))
         time.sleep(0.02)
 
-    def work(thread: int, cycle: int) -> None:
-        data = {"thread": thread, "cycle": cycle}
-        assert opened(app, saved(app, data)) == data
-        time.sleep(0.002)
-
-    together(work, change, cycles=200)
-    assert sum(EncryptedSessionInterface.of(app).rejections.values()) == 0
+    keep_sessions(app, change, cycles=200, pause=0.002)
     assert len(ring.load().keys) > 5
 
 
