@@ -476,8 +476,8 @@ class TestDetails:
     @pytest.mark.parametrize(
         ("text", "problem"),
         [
-            ("attempt to write a readonly database", "the database file cannot be written"),
-            ("database or disk is full", "the disk is full"),
+            ("attempt to write a readonly database", "it cannot be written, only read"),
+            ("database or disk is full", "its disk is full"),
         ],
     )
     def test_errors_of_the_disk_are_named(self, tmp_path: Path, text: str, problem: str) -> None:

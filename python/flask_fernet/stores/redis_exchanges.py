@@ -222,9 +222,9 @@ class RedisExchanges:
         elif isinstance(error, exceptions.BusyLoadingError):
             problem = "it is loading its data"
         elif isinstance(error, exceptions.ReadOnlyError):
-            problem = "it is a replica, which only reads"
+            problem, is_outage = "it is a replica, which only reads", False
         elif isinstance(error, exceptions.OutOfMemoryError):
-            problem = "it is out of memory"
+            problem, is_outage = "it is out of memory", False
         elif isinstance(error, exceptions.NoPermissionError):
             problem, is_outage = "it does not permit a command", False
         elif isinstance(error, exceptions.ResponseError):

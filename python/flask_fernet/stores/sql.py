@@ -16,7 +16,17 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ..errors import ConfigurationError, StoreUnavailable
 from .protocol import Check, Ownership, Replaced, StoreStatistics, version_of
-from .sql_errors import CONFLICTS, MISSING, Conflict, Exists, NoFile, codes_of, is_timeout
+from .sql_errors import (
+    CONFLICTS,
+    FULL,
+    MISSING,
+    READ_ONLY,
+    Conflict,
+    Exists,
+    NoFile,
+    codes_of,
+    is_timeout,
+)
 from .sql_runners import OneConnection, Runner, SharedEngine
 from .sql_statements import Statements
 from .table import PREFIX, metadata, tables
@@ -355,10 +365,10 @@ class SQLStore:
             problem = f"there is no table {self._sessions.name}: {self.how_to_create}"
         elif "database is locked" in text:
             problem, is_outage = "the database is locked", False
-        elif "readonly database" in text:
-            problem = "the database file cannot be written"
-        elif "disk" in text and "full" in text:
-            problem = "the disk is full"
+        elif codes_of(error) & READ_ONLY or "readonly database" in text:
+            problem, is_outage = "it cannot be written, only read", False
+        elif codes_of(error) & FULL or "disk is full" in text:
+            problem, is_outage = "its disk is full", False
         else:
             # Its text may show the statement's values.
             problem = " ".join([type(error).__name__, *map(str, codes_of(error))])

@@ -7,6 +7,9 @@ from __future__ import annotations
 CONFLICTS: set[object] = {"40001", "40P01", 1213, 1205}
 #: What it says of a table that is missing.
 MISSING: set[object] = {"42P01", 1146}
+#: What it says if it has no room, and if it only reads. It answers questions all the same.
+FULL: set[object] = {"53100", 1021, 1114}
+READ_ONLY: set[object] = {"25006", 1290, 1792, 1836}
 
 
 class NoFile(OSError):
