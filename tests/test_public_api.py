@@ -22,6 +22,7 @@ PUBLIC = [
     "EncryptedSessionInterface",
     "Fernet",
     "FlaskFernetError",
+    "InternalError",
     "InvalidToken",
     "KeyRing",
     "KeyRingError",

@@ -18,6 +18,7 @@ if _interpreters.get_current() != _interpreters.get_main():
 from .errors import (
     ConfigurationError,
     FlaskFernetError,
+    InternalError,
     InvalidToken,
     KeyRingError,
     Reason,
@@ -51,6 +52,7 @@ __all__ = [
     "EncryptedSessionInterface",
     "Fernet",
     "FlaskFernetError",
+    "InternalError",
     "InvalidToken",
     "KeyRing",
     "KeyRingError",

@@ -168,6 +168,20 @@ def shown_key(key: object) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
+class InternalError(FlaskFernetError, RuntimeError):
+    """Raised where this package has a bug: its native code panicked. Please report the message. It
+    has the place in the package's source, and shows nothing of keys or data.
+    """
+
+    def __init__(self, place: str) -> None:
+        super().__init__(place)
+        #: A file of the package's source, and a line.
+        self.place = place
+
+    def __str__(self) -> str:
+        return f"flask-fernet has a bug at {self.place}. Please report it."
+
+
 class InvalidToken(Exception):
     """Raised by :class:`~flask_fernet.Fernet` for every token that does not open. It does not say
     why, as in ``cryptography``.

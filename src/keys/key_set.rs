@@ -374,4 +374,48 @@ mod tests {
         assert_eq!(verdict(939, b"session"), Err(TokenError::FromFuture));
         assert_eq!(verdict(1011, b"another"), Err(TokenError::Unauthentic));
     }
+    #[test]
+    fn a_format_is_named_as_in_settings() {
+        for (format, name) in [(Format::Fernet, "fernet"), (Format::Xaes, "xaes-256-gcm")] {
+            assert_eq!(format.name(), name);
+            assert_eq!(Format::from_name(name), Some(format));
+        }
+        assert_eq!(Format::from_name("signed"), None);
+    }
+
+    #[test]
+    fn a_record_opens_at_its_address_under_any_key() {
+        let (old, both) = (set(&[2]), set(&[1, 2]));
+        let address = old.address(b"an id");
+        assert_eq!(address, both.address(b"an id"));
+        assert_ne!(address, old.address(b"another id"));
+        let content = Content { generation: &[7; record::GENERATION], created: 5, payload: b"{}" };
+        let sealed = old.seal_record(content, 9, &address).expect("random");
+        let opened = both.open_record(sealed.clone(), &address).expect("it is authentic");
+        assert_eq!((opened.created, opened.renewed_at, opened.key), (5, 9, 1));
+        assert_eq!(opened.payload.to_vec(), b"{}");
+        let verdict = |keys: &KeySet, record, address: &[u8]| {
+            keys.open_record(record, address).map(|opened| opened.key)
+        };
+        let elsewhere = old.address(b"another id");
+        assert_eq!(verdict(&both, sealed.clone(), &elsewhere), Err(TokenError::Unauthentic));
+        assert_eq!(verdict(&set(&[1]), sealed.clone(), &address), Err(TokenError::Unauthentic));
+        assert_eq!(verdict(&both, b"none".to_vec(), &address), Err(TokenError::Malformed));
+        // Its hint tells whether a key may be missing.
+        assert!(set(&[1]).record_may_be_newer(sealed.clone()));
+        assert!(!both.record_may_be_newer(sealed));
+        assert!(!both.record_may_be_newer(b"none".to_vec()));
+    }
+
+    #[test]
+    fn a_user_has_a_tag_under_each_key() {
+        let tags = |keys: &[u8], kind, user: &[u8]| -> Vec<_> {
+            set(keys).owner_tags(kind, user).collect()
+        };
+        let both = tags(&[1, 2], 0, b"42");
+        assert_eq!(both, [tags(&[1], 0, b"42"), tags(&[2], 0, b"42")].concat());
+        for other in [&both[1], &tags(&[1], 1, b"42")[0], &tags(&[1], 0, b"43")[0]] {
+            assert_ne!(&both[0], other);
+        }
+    }
 }

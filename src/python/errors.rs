@@ -11,6 +11,7 @@ use crate::token::random::NoRandomness;
 static INVALID_TOKEN: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static SESSION_REJECTED: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static CONFIGURATION: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+static INTERNAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 static HIDE_FRAMES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 fn error<A>(py: Python<'_>, cell: &PyOnceLock<Py<PyType>>, name: &str, arguments: A) -> PyErr
@@ -53,6 +54,12 @@ pub(crate) fn without_our_frames(py: Python<'_>, error: PyErr) -> PyErr {
 #[cold]
 pub(crate) fn configuration(py: Python<'_>, message: String) -> PyErr {
     error(py, &CONFIGURATION, "ConfigurationError", message)
+}
+
+/// `InternalError(place)`, for a panic at a place in this package's source.
+#[cold]
+pub(crate) fn internal(py: Python<'_>, place: String) -> PyErr {
+    error(py, &INTERNAL, "InternalError", place)
 }
 
 /// The value of the `flask_fernet.Reason` for an error.

@@ -11,6 +11,8 @@ mod errors;
 mod fernet;
 mod flask;
 mod keys;
+mod lasting_call;
+mod panics;
 mod scalar;
 mod session;
 mod unhandled;
@@ -65,6 +67,7 @@ mod _core {
     /// thread can fork in the middle of a look-up.
     #[pymodule_init]
     fn init(module: &pyo3::Bound<'_, pyo3::types::PyModule>) -> pyo3::PyResult<()> {
+        super::panics::hide_messages();
         crate::token::warm_up();
         super::flask::baseline::FlaskClasses::get(module.py())?;
         super::flask::objects::FlaskObjects::get(module.py())?;

@@ -1,5 +1,7 @@
 //! URL-safe base64 with padding (RFC 4648 section 5), the alphabet of every token.
 
+use std::collections::TryReserveError;
+
 use base64::Engine;
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig, simd::Simd};
 
@@ -72,6 +74,18 @@ fn append(engine: &Simd, data: &[u8], out: &mut Vec<u8>) {
 #[must_use]
 pub fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE.decode(text).ok()
+}
+
+/// The same for a text of any length.
+///
+/// # Errors
+///
+/// There is not enough memory.
+pub fn try_decode(text: &[u8]) -> Result<Option<Vec<u8>>, TryReserveError> {
+    let mut data = Vec::new();
+    // All that decoding asks for.
+    data.try_reserve_exact(text.len().div_ceil(4) * 3)?;
+    Ok(URL_SAFE.decode_vec(text, &mut data).is_ok().then_some(data))
 }
 
 /// Decodes canonical URL-safe base64 whose padding was dropped or escaped on its way; `None` for

@@ -9,6 +9,8 @@
 //! Issue time: seconds since the epoch, big endian. Ciphertext: AES-128-CBC, PKCS #7 padding.
 //! MAC: HMAC-SHA256 over everything before it. The whole is URL-safe base64 with padding.
 
+use std::collections::TryReserveError;
+
 use aes::{Aes128Dec, Aes128Enc};
 use cbc::cipher::block_padding::Pkcs7;
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
@@ -40,7 +42,6 @@ struct Contexts {
 }
 
 /// A decoded token whose MAC has not been verified yet.
-#[derive(Clone)]
 pub struct Unverified {
     data: Vec<u8>,
     issued_at: u64,
@@ -56,6 +57,18 @@ impl Unverified {
         }
         let issued_at = u64::from_be_bytes(data.get(TIME)?.try_into().ok()?);
         Some(Self { data, issued_at })
+    }
+
+    /// A copy.
+    ///
+    /// # Errors
+    ///
+    /// There is not enough memory.
+    pub fn try_clone(&self) -> Result<Self, TryReserveError> {
+        let mut data = Vec::new();
+        data.try_reserve_exact(self.data.len())?;
+        data.extend_from_slice(&self.data);
+        Ok(Self { data, issued_at: self.issued_at })
     }
 
     /// The issue time that the token claims, in seconds since the epoch. It must not be acted upon

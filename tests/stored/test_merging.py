@@ -33,6 +33,9 @@ LOGGED_IN = {"_user_id": "1", "_fresh": True, "_id": "x"}
         ({"a": 1}, {"a": 2}, {"a": 3}, {"a": 2}, ["a"]),
         ({"a": 1}, {}, {"a": 3}, {}, ["a"]),
         ({}, {"a": 2}, {"a": 3}, {"a": 2}, ["a"]),
+        # A key before the names that have rules of their own, and one behind them.
+        ({}, {"A": 2, "csrf_token": "m", "z": 2}, {"A": 3, "csrf_token": "t"},
+         {"A": 2, "csrf_token": "t", "z": 2}, ["A"]),
         # 1 and True are equal in Python, and not as JSON.
         ({"a": 1}, {"a": True}, {"a": 1}, {"a": True}, []),
         # Messages: shown by one, added by the other, in either order.
@@ -93,3 +96,11 @@ def test_who_changed_nothing_takes_theirs(base: dict[str, int], theirs: dict[str
     assert merged(base, base, theirs) == (theirs, [])
     assert merged(base, theirs, base) == (theirs, [])
     assert merged(base, theirs, theirs) == (theirs, [])
+
+
+def test_a_key_is_known_by_its_text() -> None:
+    """Keys that were read from JSON are not the objects that this package names them by."""
+    flashes, token = "".join(["_fla", "shes"]), "".join(["csrf_", "token"])
+    mine, theirs = {flashes: [["m", "1"]], token: "m"}, {flashes: [["m", "2"]], token: "t"}
+    expected = {"_flashes": [["m", "2"], ["m", "1"]], "csrf_token": "t"}
+    assert merged({}, mine, theirs) == (expected, [])

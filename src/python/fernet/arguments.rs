@@ -1,6 +1,6 @@
 //! Arguments, taken like `cryptography.fernet` takes them.
 
-use pyo3::exceptions::{PyTypeError, PyValueError};
+use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -42,7 +42,8 @@ pub(crate) fn token(token: &Bound<'_, PyAny>) -> PyResult<Unverified> {
     if !token.is_instance_of::<PyBytes>() && !token.is_instance_of::<PyString>() {
         return Err(PyTypeError::new_err("token must be bytes or str"));
     }
-    let data = match utf8_bytes(token).and_then(base64::decode) {
+    let text = utf8_bytes(token);
+    let data = match text.map_or(Ok(None), base64::try_decode).map_err(|_| no_memory())? {
         Some(data) => data,
         None => lenient(token).map_err(|error| {
             let undecodable =
@@ -65,7 +66,26 @@ fn utf8_bytes<'a>(text: &'a Bound<'_, PyAny>) -> Option<&'a [u8]> {
 #[cold]
 fn lenient(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let base64 = text.py().import("base64")?;
-    base64.call_method1(intern!(text.py(), "urlsafe_b64decode"), (text,))?.extract()
+    let data = base64.call_method1(intern!(text.py(), "urlsafe_b64decode"), (text,))?;
+    let data = data.cast::<PyBytes>()?.as_bytes();
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(data.len()).map_err(|_| no_memory())?;
+    copy.extend_from_slice(data);
+    Ok(copy)
+}
+
+/// The error for a token that is larger than the memory that is left.
+pub(crate) fn no_memory() -> PyErr {
+    PyMemoryError::new_err(())
+}
+
+/// The plaintext as `bytes`.
+pub(crate) fn new_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    // `PyBytes::new` panics if there is no memory.
+    PyBytes::new_with(py, data.len(), |bytes| {
+        bytes.copy_from_slice(data);
+        Ok(())
+    })
 }
 
 fn is_binascii_error(py: Python<'_>, error: &PyErr) -> bool {

@@ -11,6 +11,7 @@ use super::arguments::{self, TtlWindow};
 use crate::keys::{key, wipe};
 use crate::python::clock;
 use crate::python::errors::invalid_token;
+use crate::python::panics::guarded;
 use crate::token::fernet::{FernetKey, Unverified, token_len};
 use crate::token::{Plaintext, random};
 
@@ -179,14 +180,16 @@ impl Fernet {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (py, key, data) = (data.py(), self.key()?, data.as_bytes());
         let length = token_len(data.len());
-        PyBytes::new_with(py, length, |token| {
-            if data.len() < RELEASE_FROM {
-                key.seal_slice(data, issued_at, &iv, token);
-            } else {
-                // No other thread can reach the bytes yet.
-                py.detach(|| key.seal_slice(data, issued_at, &iv, token));
-            }
-            Ok(())
+        guarded(py, || {
+            PyBytes::new_with(py, length, |token| {
+                if data.len() < RELEASE_FROM {
+                    key.seal_slice(data, issued_at, &iv, token);
+                } else {
+                    // No other thread can reach the bytes yet.
+                    py.detach(|| key.seal_slice(data, issued_at, &iv, token));
+                }
+                Ok(())
+            })
         })
     }
 
@@ -196,10 +199,12 @@ impl Fernet {
         token: Unverified,
         window: Option<&TtlWindow<'py>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let (key, in_time) = (self.key()?, in_time(&token, window)?);
-        let plaintext =
-            if verify(py, key, &token) && in_time { decrypt(py, key, token) } else { None };
-        Ok(PyBytes::new(py, &plaintext.ok_or_else(|| invalid_token(py))?))
+        guarded(py, || {
+            let (key, in_time) = (self.key()?, in_time(&token, window)?);
+            let plaintext =
+                if verify(py, key, &token) && in_time { decrypt(py, key, token) } else { None };
+            arguments::new_bytes(py, &plaintext.ok_or_else(|| invalid_token(py))?)
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use super::arguments::{self, TtlWindow};
 use super::fernet::{self, Fernet};
 use crate::python::clock;
 use crate::python::errors::invalid_token;
+use crate::python::panics::guarded;
 use crate::token::Plaintext;
 use crate::token::fernet::Unverified;
 
@@ -81,7 +82,7 @@ impl MultiFernet {
         let py = msg.py();
         let token = arguments::token(msg)?;
         let issued_at = token.issued_at();
-        let plaintext = PyBytes::new(py, &self.open(py, token, None)?);
+        let plaintext = arguments::new_bytes(py, &self.open(py, &token, None)?)?;
         as_fernet(self.fernets()?[0].bind(py))?.get().seal(&plaintext, issued_at)
     }
 
@@ -95,8 +96,8 @@ impl MultiFernet {
         let py = msg.py();
         // The clock is read before the token, as in cryptography.
         let window = fernet::window(py, ttl)?;
-        let plaintext = self.open(py, arguments::token(msg)?, window.as_ref())?;
-        Ok(PyBytes::new(py, &plaintext))
+        let plaintext = self.open(py, &arguments::token(msg)?, window.as_ref())?;
+        arguments::new_bytes(py, &plaintext)
     }
 
     /// The plaintext of a token, its age judged at ``current_time`` seconds since the epoch.
@@ -108,8 +109,8 @@ impl MultiFernet {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let py = msg.py();
         let window = TtlWindow { ttl: fernet::require_ttl(ttl)?, now: current_time };
-        let plaintext = self.open(py, arguments::token(msg)?, Some(&window))?;
-        Ok(PyBytes::new(py, &plaintext))
+        let plaintext = self.open(py, &arguments::token(msg)?, Some(&window))?;
+        arguments::new_bytes(py, &plaintext)
     }
 
     /// The issue time of an authentic token, in seconds since the epoch.
@@ -150,21 +151,24 @@ impl MultiFernet {
     fn open(
         &self,
         py: Python<'_>,
-        token: Unverified,
+        token: &Unverified,
         window: Option<&TtlWindow<'_>>,
     ) -> PyResult<Plaintext> {
-        for fernet in self.fernets()? {
-            let fernet = as_fernet(fernet.bind(py))?.get();
-            let (key, in_time) = (fernet.key()?, fernet::in_time(&token, window)?);
-            if fernet::verify(py, key, &token) && in_time {
-                // Decrypting destroys the token, and another key may share this one's signing
-                // half: decrypt a copy.
-                if let Some(plaintext) = fernet::decrypt(py, key, token.clone()) {
-                    return Ok(plaintext);
+        guarded(py, || {
+            for fernet in self.fernets()? {
+                let fernet = as_fernet(fernet.bind(py))?.get();
+                let (key, in_time) = (fernet.key()?, fernet::in_time(token, window)?);
+                if fernet::verify(py, key, token) && in_time {
+                    // Decrypting destroys the token, and another key may share this one's signing
+                    // half: decrypt a copy.
+                    let copy = token.try_clone().map_err(|_| arguments::no_memory())?;
+                    if let Some(plaintext) = fernet::decrypt(py, key, copy) {
+                        return Ok(plaintext);
+                    }
                 }
             }
-        }
-        Err(invalid_token(py))
+            Err(invalid_token(py))
+        })
     }
 }
 

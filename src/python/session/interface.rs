@@ -15,6 +15,8 @@ use super::state::NativeState;
 use crate::python::codec::decode::decode_into;
 use crate::python::codec::encode::encode_dict;
 use crate::python::errors;
+use crate::python::lasting_call::call_method;
+use crate::python::panics::guarded;
 use crate::python::unhandled::OrNone;
 
 /// The native half of a session interface.
@@ -41,11 +43,11 @@ impl NativeInterface {
         app: &Bound<'py, PyAny>,
         request: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let opened = match open(state(slf)?.get(), slf, app, request).or_none() {
-            Ok(None) => slf.call_method1(intern!(slf.py(), "_open"), (app, request)),
-            Ok(Some(session)) => Ok(session),
-            Err(error) => Err(error),
-        };
+        let opened =
+            guarded(slf.py(), || match open(state(slf)?.get(), slf, app, request).or_none()? {
+                None => call_method(slf, intern!(slf.py(), "_open"), (app, request)),
+                Some(session) => Ok(session),
+            });
         opened.map_err(|error| errors::without_our_frames(slf.py(), error))
     }
 
@@ -58,13 +60,12 @@ impl NativeInterface {
         session: &Bound<'py, PyAny>,
         response: &Bound<'py, PyAny>,
     ) -> PyResult<()> {
-        let saved = match save(state(slf)?.get(), slf, app, session, response).or_none() {
-            Ok(None) => {
-                let arguments = (app, session, response);
-                slf.call_method1(intern!(slf.py(), "_save"), arguments).map(|_| ())
+        let saved = guarded(slf.py(), || {
+            if save(state(slf)?.get(), slf, app, session, response).or_none()?.is_none() {
+                call_method(slf, intern!(slf.py(), "_save"), (app, session, response))?;
             }
-            saved => saved.map(|_| ()),
-        };
+            Ok(())
+        });
         saved.map_err(|error| errors::without_our_frames(slf.py(), error))
     }
 

@@ -16,6 +16,7 @@ use crate::python::codec::decode::decode_into;
 use crate::python::errors::reason_name;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::roles::Role;
+use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 use crate::token::{TokenError, reference};
 
@@ -148,7 +149,7 @@ fn reject<'py>(
     received.require_single()?;
     let name = intern!(admitted.app.py(), "_rejected");
     let arguments = (admitted.app, reason_name(reason), state.count(reason), received.token);
-    Ok(admitted.interface.call_method1(name, arguments)?)
+    Ok(call_method(admitted.interface, name, arguments)?)
 }
 
 /// The session in an authentic payload that only the interface's serializer can read.
@@ -165,7 +166,7 @@ fn restore<'py>(
     let token = received.token;
     let arguments =
         (admitted.app, token, payload, opened.issued_at, is_newest, opened.format.name());
-    Ok(admitted.interface.call_method1(intern!(py, "_restore"), arguments)?)
+    Ok(call_method(admitted.interface, intern!(py, "_restore"), arguments)?)
 }
 
 /// The stored session to which an authentic token refers. It has not been read yet.
@@ -181,7 +182,7 @@ fn stored<'py>(
     let is_newest = opened.key == 0 && opened.format == written;
     let (id, generation) = (PyBytes::new(py, id), PyBytes::new(py, generation));
     let arguments = (admitted.app, policy, id, generation, opened.issued_at, is_newest);
-    Ok(admitted.interface.call_method1(intern!(py, "_stored"), arguments)?)
+    Ok(call_method(admitted.interface, intern!(py, "_stored"), arguments)?)
 }
 
 /// Reads an authentic payload into `data`; `None` if Python must read it.
@@ -226,7 +227,7 @@ fn note_provenance<'py>(
     if opened.key > 0 || opened.format != written || policy.stores() {
         let payload = PyBytes::new(py, &opened.payload);
         let arguments = (admitted.app, session, opened.issued_at, payload, opened.format.name());
-        admitted.interface.call_method1(intern!(py, "_reissue_later"), arguments)?;
+        call_method(admitted.interface, intern!(py, "_reissue_later"), arguments)?;
     } else if policy.refresh_from() > 0.0 {
         let provenance = Provenance::new(None, opened.issued_at, None);
         remember(session, intern!(py, PROVENANCE), Bound::new(py, provenance)?)?;

@@ -15,6 +15,7 @@ use crate::python::dict::instance_dict;
 use crate::python::flask::objects::{FlaskObjects, config_and_json, hooks, json_style};
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
+use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 
 /// An interface and an app whose Python code the native path may skip.
@@ -94,8 +95,7 @@ impl<'a, 'py> Admitted<'a, 'py> {
         let watched = Watched { config: &self.config, names, relevant, immutable };
         let is_current = |resolved: &ResolvedPolicy| resolved.policy().is_current();
         self.state.policies.get(self.app, watched, objects, is_current, || {
-            let policy =
-                self.interface.call_method1(intern!(py, "_resolve_policy"), (self.app,))?;
+            let policy = call_method(self.interface, intern!(py, "_resolve_policy"), (self.app,))?;
             self.resolved(policy.cast_into::<Policy>()?.unbind())
         })
     }

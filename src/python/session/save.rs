@@ -18,6 +18,7 @@ use crate::python::dict::instance_dict;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
+use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 use crate::token::reference;
 
@@ -114,7 +115,7 @@ fn save_noted<'py>(
         return Ok(());
     }
     let arguments = (admitted.app, session, response, resolved.python());
-    admitted.interface.call_method1(intern!(py, "_save_noted"), arguments)?;
+    call_method(admitted.interface, intern!(py, "_save_noted"), arguments)?;
     Ok(())
 }
 
@@ -274,7 +275,7 @@ impl<'a, 'py> SaveContext<'a, 'py> {
             }
         }
         let name = intern!(data.py(), "_dump");
-        let payload = self.admitted.interface.call_method1(name, (self.admitted.app, data))?;
+        let payload = call_method(self.admitted.interface, name, (self.admitted.app, data))?;
         Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
     }
 }

@@ -1,0 +1,79 @@
+//! A panic would be a bug of this package. It becomes `InternalError`, an `Exception`, which a server
+//! answers with 500; PyO3's own `PanicException` would end gunicorn's worker.
+//!
+//! The message of a panic can show what was being read, and the default hook writes it to standard
+//! error. Only the place in the source is kept.
+
+use std::cell::Cell;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use pyo3::panic::PanicException;
+use pyo3::prelude::*;
+
+use super::errors;
+
+/// A file of this package and a line, or as much of it as fits, and zeros: nothing is allocated,
+/// because memory may be what is missing.
+type Place = [u8; 128];
+
+thread_local! {
+    /// Where this thread panicked last.
+    static PLACE: Cell<Place> = const { Cell::new([0; 128]) };
+}
+
+/// Keeps the place of a panic, and writes nothing. Only panics of this extension come here: it has
+/// a standard library of its own.
+pub(crate) fn hide_messages() {
+    std::panic::set_hook(Box::new(|panic| {
+        let Some(location) = panic.location() else { return };
+        let mut place = [0; 128];
+        // An error means that the rest does not fit.
+        let _ = write!(&mut place[..], "{}:{}", location.file(), location.line());
+        let _ = PLACE.try_with(|last| last.set(place));
+    }));
+}
+
+/// The result of `step`; `InternalError` if it panics, or if Python code that it calls does.
+///
+/// What it changes must be in order after a panic: locks are released, and caches and Python objects
+/// are changed in one step each.
+pub(crate) fn guarded<T>(py: Python<'_>, step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
+    match catch_unwind(AssertUnwindSafe(step)) {
+        Ok(Err(error)) if error.is_instance_of::<PanicException>(py) => Err(internal_error(py)),
+        Ok(result) => result,
+        Err(_) => Err(internal_error(py)),
+    }
+}
+
+#[cold]
+fn internal_error(py: Python<'_>) -> PyErr {
+    let place = PLACE.get();
+    let text = place.split(|byte| *byte == 0).next().unwrap_or_default();
+    errors::internal(py, String::from_utf8_lossy(text).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_internal_error_that_shows_nothing_but_its_place() {
+        Python::attach(|py| {
+            let before = std::panic::take_hook();
+            hide_messages();
+            let error = guarded(py, || -> PyResult<()> { panic!("a secret") });
+            let nested =
+                guarded(py, || -> PyResult<()> { Err(PanicException::new_err("a secret")) });
+            std::panic::set_hook(before);
+            for error in [error, nested] {
+                let error = error.expect_err("it panicked");
+                assert!(error.is_instance_of::<pyo3::exceptions::PyRuntimeError>(py));
+                let text = error.to_string();
+                assert!(text.starts_with("InternalError: "), "{text}");
+                assert!(text.contains("src/python/panics.rs:"), "{text}");
+                assert!(!text.contains("secret"), "{text}");
+            }
+        });
+    }
+}
