@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.servers import PostgresServer, RedisServer, Server
-from tests.system.test_stored import THREADS, Browser, created, gunicorn
+from tests.system.serving import THREADS, Browser, created, gunicorn
 
 USERS = 8
 KILL_EVERY = 7.0

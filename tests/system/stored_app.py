@@ -1,5 +1,5 @@
-"""An app with Flask-Login whose sessions are in a store, for real servers:
-``gunicorn tests.system.stored_app:create_app()``.
+"""An app with Flask-Login whose sessions are in a store, or in the cookie if none is named, for
+real servers: ``gunicorn tests.system.stored_app:create_app()``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.secret_key = "the secret of the app with stored sessions"
     app.config.update(
-        SESSION_STORE=os.environ["STORED_APP_STORE"],
+        SESSION_STORE=os.environ["STORED_APP_STORE"] or None,
         SESSION_STORE_ERRORS=os.environ.get("STORED_APP_ERRORS", "raise"),
     )
     if os.environ.get("STORED_APP_QUIET"):

@@ -2,106 +2,20 @@
 
 from __future__ import annotations
 
-import http.client
-import json
-import os
-import signal
-import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from flask_fernet.stores.urls import open_store
-from tests.servers import MariaServer, PostgresServer, RedisServer, Server, free_port, running
-
-ROOT = Path(__file__).parents[2]
-
-
-class Browser:
-    """A minimal browser. It opens one connection per request, so that any worker may answer."""
-
-    def __init__(self, port: int, cookie: str = "") -> None:
-        self.port = port
-        self.cookie = cookie
-        #: Every ``Set-Cookie`` that came.
-        self.set: list[str] = []
-
-    def get(self, path: str) -> tuple[int, str]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-        try:
-            connection.request("GET", path, headers={"Cookie": self.cookie} if self.cookie else {})
-            response = connection.getresponse()
-            text = response.read().decode()
-        finally:
-            connection.close()
-        for header in response.headers.get_all("Set-Cookie") or []:
-            self.set.append(header)
-            self.cookie = header.partition(";")[0]
-        return response.status, text
-
-    def session(self) -> dict[str, Any]:
-        status, text = self.get("/read")
-        assert status == 200, text
-        found: dict[str, Any] = json.loads(text)
-        return found
-
-
-@contextmanager
-def gunicorn(url: str, *options: str, **environment: str) -> Iterator[int]:
-    """Runs the app, and gives its port."""
-    app = "tests.system.stored_app:create_app()"
-    bind = ["-m", "gunicorn", "--bind", f"127.0.0.1:{(port := free_port())}"]
-    command = [sys.executable, *bind, "--log-level", "error", *options, app]
-    with serving(command, port, STORED_APP_STORE=url, **environment):
-        yield port
-
-
-@contextmanager
-def granian(url: str) -> Iterator[int]:
-    """Runs the app in a server whose workers are not forked by Python, and gives its port."""
-    port = free_port()
-    command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers",
-               "2", "--blocking-threads", "4", "--port", str(port), "--log-level", "error",
-               "tests.system.stored_app:create_app"]  # fmt: skip
-    with serving(command, port, STORED_APP_STORE=url):
-        yield port
-
-
-@contextmanager
-def serving(command: list[str], port: int, **environment: str) -> Iterator[None]:
-    """Runs a server until the context ends."""
-    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT)
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
-        yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
-
-
-THREADS = ("--workers", "4", "--threads", "4", "--worker-class", "gthread")
-
-
-def created(url: str) -> str:
-    """The URL of a store whose tables exist."""
-    store: Any = open_store(url, 10.0)
-    if hasattr(store, "create_tables"):
-        store.create_tables()
-    return url
+from tests.servers import MariaServer, PostgresServer, RedisServer, Server, running
+from tests.system.serving import THREADS, Browser, created, granian, gunicorn
 
 
 @pytest.fixture(scope="module")

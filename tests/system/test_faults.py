@@ -1,0 +1,415 @@
+"""Faults of what surrounds an app: killed workers, disks, clocks, memory, hostile bytes, stores
+that lie. The table of docs/evidence.md has what each observes: ``python -m evidence faults``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
+
+import pytest
+from flask import Flask
+
+from benches.memory import resident
+from tests.apps import MakeApp, add_views, encrypted_app, write
+from tests.clock import Clock
+from tests.servers import RedisServer, free_port, program, running
+from tests.system.serving import ROOT, THREADS, Browser, gunicorn, serving
+
+#: Called with a name and a value for the table: "observed", "lost" sessions, "MiB" of growth.
+Note = Callable[[str, object], None]
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with running(RedisServer) as server:
+        yield server
+
+
+class TestKilledWorkers:
+    @pytest.mark.parametrize("kept", ["cookie", "redis"])
+    def test_no_session_is_lost(self, redis: RedisServer, record_property: Note, kept: str) -> None:
+        """Workers are killed with SIGKILL five times a second while eight users count."""
+        url = "" if kept == "cookie" else redis.url
+        stop = threading.Event()
+        lost: list[str] = []
+        dropped = requests = kills = 0
+
+        def count(number: int, port: int) -> None:
+            nonlocal dropped, requests
+            browser, confirmed, attempted = Browser(port), 0, 0
+            while not stop.is_set():
+                attempted += 1
+                requests += 1
+                try:
+                    status, text = browser.get(f"/set/value/{attempted}")
+                    assert status == 200, text
+                    confirmed = attempted
+                except (OSError, http.client.HTTPException):
+                    dropped += 1
+            found = int(browser.session()["value"])
+            if not confirmed <= found <= attempted:
+                lost.append(f"{number}: {found}, not {confirmed} to {attempted}")
+
+        with gunicorn(url, *THREADS) as port:
+            users = [threading.Thread(target=count, args=(n, port)) for n in range(8)]
+            for user in users:
+                user.start()
+            for _ in range(25):
+                time.sleep(0.2)
+                with contextlib.suppress(OSError):
+                    os.kill(Browser(port).session()["pid"], signal.SIGKILL)
+                    kills += 1
+            time.sleep(1)
+            stop.set()
+            for user in users:
+                user.join()
+        record_property("observed", f"{kills} kills, {requests} requests, {dropped} dropped")
+        record_property("lost", len(lost))
+        assert lost == []
+        assert kills > 15
+        assert requests > 200
+
+
+def in_a_mount_namespace(subject: str) -> dict[str, Any]:
+    """What ``disk_faults`` observes."""
+    command = [program("unshare"), "-rm", sys.executable, "-m", "tests.system.disk_faults", subject]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+class TestDisk:
+    def test_a_ring_stays_as_it_was(self, record_property: Note) -> None:
+        found = in_a_mount_namespace("ring")
+        for fault, reason in (("full", "No space left"), ("read-only", "Read-only file system")):
+            said = found[fault].pop("said")
+            assert reason in said
+            record_property("observed", f"{fault}: {said}")
+            assert found[fault] == {
+                "unchanged": True, "opens": "{'number': 1}", "written": 200, "started": 200,
+            }  # fmt: skip
+        # No half of a ring is left, and a rotation is made once there is room.
+        assert found["left"] == ["session-keys.json", "session-keys.json.lock"]
+        assert found["afterwards"]
+        record_property("lost", 0)
+
+    def test_sessions_in_sqlite_stay_as_they_were(self, record_property: Note) -> None:
+        found = in_a_mount_namespace("sqlite")
+        # Reading goes on. What could not be written is the error that every store raises then.
+        assert found["full"] == {"written": [500], "opens": list(range(10)), "new": 500}
+        # SQLite cannot open a database in WAL mode on a disk that is read-only.
+        assert found["read-only"] == {"written": [503], "opens": [503] * 10, "new": 500}
+        assert found["afterwards"] == [200]
+        assert found["opens"] == list(range(10))
+        record_property("observed", "full: sessions open, writing is a 500; read-only: 503")
+        record_property("lost", 0)
+
+
+class TestClock:
+    @pytest.mark.parametrize("stored", [False, True], ids=["cookie", "stored"])
+    def test_a_day_ahead_and_back(
+        self, make_app: MakeApp, clock: Clock, record_property: Note, stored: bool
+    ) -> None:
+        config = {"SESSION_STORE": "memory://"} if stored else {}
+        app = add_views(make_app(PERMANENT_SESSION_LIFETIME=7 * 86400, **config))
+        kept, ahead = app.test_client(), app.test_client()
+        write(kept, number=1)
+        clock.now += 86400
+        assert kept.get("/read").text == "{'number': 1}"
+        write(ahead, number=2)
+        clock.now -= 86400
+        assert kept.get("/read").text == "{'number': 1}"
+        refused = ahead.get("/read")
+        assert refused.text == "{}" if not stored else "{'number': 2}"
+        assert refused.headers.getlist("Set-Cookie") == []
+        # The browser keeps the cookie, and it opens once the clock has come to its time.
+        clock.now += 86400
+        assert ahead.get("/read").text == "{'number': 2}"
+        record_property(
+            "observed",
+            "sessions stay" if stored else "a cookie from the day ahead is empty for that day",
+        )
+        record_property("lost", 0)
+
+    def test_a_day_back_and_ahead(self, make_app: MakeApp, clock: Clock) -> None:
+        app = add_views(make_app(PERMANENT_SESSION_LIFETIME=7 * 86400))
+        client = app.test_client()
+        write(client, number=1)
+        clock.now -= 86400
+        assert client.get("/read").text == "{}"
+        clock.now += 86400
+        assert client.get("/read").text == "{'number': 1}"
+
+
+MEMORY = """
+import resource, sys
+from tests.apps import add_views, encrypted_app
+app = add_views(encrypted_app(MAX_COOKIE_SIZE=0))
+client = app.test_client()
+client.post("/write", json={"number": 1})
+cookie = client.get_cookie("session").value
+print(cookie, flush=True)
+used = int(open("/proc/self/statm").read().split()[0]) * 4096
+resource.setrlimit(resource.RLIMIT_AS, (used + (48 << 20),) * 2)
+from flask_fernet import Fernet
+fernet = Fernet(Fernet.generate_key())
+errors, size = 0, 1 << 20
+while size < 1 << 30:
+    try:
+        fernet.decrypt(fernet.encrypt(bytes(size)))
+    except MemoryError:
+        errors += 1
+    size *= 2
+print(errors, client.get("/read").text, flush=True)
+"""
+
+
+def test_memory_that_is_used_up_is_a_memory_error(record_property: Note) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    cookie, *said = done.stdout.splitlines()
+    record_property("observed", f"exit status {done.returncode}: {said}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert int(said[0].split()[0]) > 0
+    assert said[0].endswith("{'number': 1}")
+    # Another worker opens the session of one that had no memory left.
+    client = add_views(encrypted_app()).test_client()
+    client.set_cookie("session", cookie)
+    assert client.get("/read").text == "{'number': 1}"
+    record_property("lost", 0)
+
+
+def answered(port: int, lines: bytes) -> bytes:
+    """The first line of the answer to bytes that are sent as they are; empty if there is none."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        head = b"GET /read HTTP/1.1\r\nHost: a\r\nConnection: close\r\n"
+        with contextlib.suppress(OSError):
+            connection.sendall(head + lines + b"\r\n\r\n")
+        with contextlib.suppress(OSError):
+            return connection.recv(1 << 16).partition(b"\r\n")[0]
+    return b""
+
+
+HEADERS = {
+    "10,000 cookies": b"Cookie: " + b"; ".join(b"name%d=value" % n for n in range(10_000)),
+    "10,000 of ours": b"Cookie: " + b"; ".join([b"session=gAAAAABqsTeYAQ"] * 10_000),
+    "a megabyte": b"Cookie: session=" + b"A" * (1 << 20),
+    "a megabyte of quotes": b'Cookie: session="' + b'\\"' * (1 << 19),
+    "a megabyte of semicolons": b"Cookie: " + b";" * (1 << 20),
+    "90 headers": b"\r\n".join([b"Cookie: session=gAAAAABqsTeYAQ"] * 90),
+    "no name": b"Cookie: =gAAAAABqsTeYAQ",
+    "NUL": b"Cookie: session=gAAAA\0AABqsTeYAQ",
+    "control characters": b"Cookie: session=" + bytes(range(1, 32)),
+    "a bare CR": b"Cookie: session=gAAAA\rAABqsTeYAQ",
+    "bytes that are no text": b"Cookie: session=" + bytes(range(128, 256)),
+    "a folded line": b"Cookie: session=gAAAA\r\n AABqsTeYAQ",
+    "no colon": b"Cookie session=gAAAAABqsTeYAQ",
+}
+
+
+@pytest.mark.parametrize("kind", ["gunicorn", "granian"])
+def test_hostile_headers_change_nothing(kind: str, record_property: Note) -> None:
+    """Over raw sockets, to servers that let long headers pass."""
+    port = free_port()
+    app = "tests.system.stored_app:create_app"
+    command = {
+        "gunicorn": ["-m", "gunicorn", f"--bind=127.0.0.1:{port}", "--log-level=critical",
+                     "--limit-request-field_size=4000000", f"{app}()"],
+        "granian": ["-m", "granian", "--interface=wsgi", "--factory", f"--port={port}",
+                    "--http1-buffer-size=4000000", "--log-level=critical", app],
+    }[kind]  # fmt: skip
+    with serving([sys.executable, *command], port, STORED_APP_STORE=""):
+        browser = Browser(port)
+        browser.get("/set/number/1")
+        times = {}
+        statuses: dict[str, str] = {}
+        for _ in range(3):
+            for name, header in HEADERS.items():
+                began = time.monotonic()
+                statuses[name] = answered(port, header).decode().partition(" ")[2][:3]
+                times[name] = time.monotonic() - began
+            assert browser.session()["number"] == "1"
+    # It is an empty session, or the server itself refuses the header.
+    assert set(statuses.values()) <= {"200", "400", "431", ""}, statuses
+    assert {statuses["10,000 cookies"], statuses["a megabyte"]} == {"200"}
+    slowest = max(times.values())
+    record_property("observed", f"{kind}: {json.dumps(statuses)}; slowest {slowest:.2f} s")
+    record_property("lost", 0)
+    assert slowest < 5
+
+
+class Liar:
+    """Stands between a store and Redis, and answers as it likes once it is told to."""
+
+    LIES: ClassVar[dict[str, Callable[[bytes], bytes]]] = {
+        "bytes at random": lambda _: random.Random(1).randbytes(4000),
+        "a length that is too large": lambda _: b"$2000000000\r\n",
+        "a negative length": lambda _: b"$-7\r\n",
+        "many elements": lambda _: b"*1000000\r\n",
+        "deeply nested": lambda _: b"*1\r\n" * 100_000,
+        "another type": lambda _: b":42\r\n",
+        "a record cut short": lambda answer: answer[: len(answer) // 2] + b"\r\n",
+        "a changed record": lambda answer: answer[:-9] + bytes([answer[-9] ^ 1]) + answer[-8:],
+        "nothing, and the end": lambda _: b"",
+    }
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.lie: str | None = None
+        #: Seconds before each byte of an answer.
+        self.drip = 0.0
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        server = socket.create_connection(("127.0.0.1", self.port))
+        with contextlib.suppress(OSError), client, server:
+            while asked := client.recv(1 << 20):
+                server.sendall(asked)
+                answer = server.recv(1 << 20)
+                if self.drip:
+                    for byte in answer:
+                        time.sleep(self.drip)
+                        client.sendall(bytes([byte]))
+                elif self.lie and b"CLIENT" not in asked and b"HELLO" not in asked:
+                    client.sendall(self.LIES[self.lie](answer))
+                    return
+                else:
+                    client.sendall(answer)
+
+
+@contextlib.contextmanager
+def behind_a_liar(server: RedisServer) -> Iterator[tuple[Liar, Flask]]:
+    liar = Liar(server.port)
+    app = add_views(encrypted_app(SESSION_STORE=f"{liar.url}?timeout=0.3"))
+    app.logger.disabled = True
+    try:
+        yield liar, app
+    finally:
+        liar.listener.close()
+
+
+@pytest.mark.parametrize("lie", Liar.LIES)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_store_that_lies_is_not_believed(
+    redis: RedisServer, record_property: Note, lie: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with behind_a_liar(redis) as (liar, app):
+        client = app.test_client()
+        write(client, number=1)
+        before = resident()
+        liar.lie = lie
+        statuses = []
+        for _ in range(3):
+            answer = client.get("/read")
+            statuses.append(answer.status_code)
+            assert "number" not in answer.text
+            assert answer.headers.getlist("Set-Cookie") == []
+        grown = (resident() - before) / 2**20
+        liar.lie = None
+        deadline = time.monotonic() + 10
+        while client.get("/read").text != "{'number': 1}":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    record_property("observed", f"{lie}: {statuses}")
+    record_property("lost", 0)
+    record_property("MiB", round(grown, 1))
+    assert grown < 64
+
+
+def test_a_slow_store_is_waited_for_no_longer_than_its_timeout(
+    redis: RedisServer, record_property: Note
+) -> None:
+    with behind_a_liar(redis) as (liar, app):
+        client = app.test_client()
+        write(client, number=1)
+        liar.drip = 0.5
+        began = time.monotonic()
+        first = client.get("/read")
+        took = time.monotonic() - began
+        liar.drip = 0.0
+        deadline = time.monotonic() + 10
+        while client.get("/read").text != "{'number': 1}":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    record_property("observed", f"{first.status_code} after {took:.1f} s, with a timeout of 0.3 s")
+    record_property("lost", 0)
+    assert first.status_code == 503
+    assert took < 2
+
+
+def test_a_store_that_is_full_or_a_replica_is_still_read(record_property: Note) -> None:
+    with running(RedisServer) as server:
+        app = add_views(encrypted_app(SESSION_STORE=server.url))
+        app.logger.disabled = True
+        client = app.test_client()
+        write(client, number=1)
+        for break_it, mend_it in (
+            (("CONFIG", "SET", "maxmemory", "1"), ("CONFIG", "SET", "maxmemory", "0")),
+            (("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")),
+        ):
+            server.client().execute_command(*break_it)
+            assert client.post("/write", json={"number": 2}).status_code == 500
+            # At once: no pause of the breaker.
+            assert client.get("/read").text == "{'number': 1}"
+            server.client().execute_command(*mend_it)
+        assert client.post("/write", json={"number": 2}).status_code == 200
+    record_property("observed", "out of memory, read-only: sessions open, writing is a 500")
+    record_property("lost", 0)
+
+
+SHUTDOWN = """
+import threading, time
+from flask_fernet import Fernet, MultiFernet
+from tests.apps import add_views, encrypted_app
+apps = [add_views(encrypted_app()), add_views(encrypted_app(SESSION_STORE="memory://"))]
+fernet = MultiFernet([Fernet(Fernet.generate_key()) for _ in range(2)])
+def browse(app):
+    client = app.test_client()
+    while True:
+        client.post("/write", json={"text": "x" * 100})
+        client.get("/read")
+def seal():
+    while True:
+        fernet.decrypt(fernet.encrypt(b"x" * 100_000))
+for app in apps * 3:
+    threading.Thread(target=browse, args=(app,), daemon=True).start()
+for _ in range(2):
+    threading.Thread(target=seal, daemon=True).start()
+time.sleep(0.3)
+"""
+
+
+def test_an_interpreter_ends_while_daemon_threads_use_sessions(record_property: Note) -> None:
+    rounds = 10
+    for _ in range(rounds):
+        done = subprocess.run(
+            [sys.executable, "-c", SHUTDOWN], capture_output=True, text=True, check=False,
+            cwd=ROOT, timeout=60,
+        )  # fmt: skip
+        assert (done.returncode, done.stderr) == (0, "")
+    record_property("observed", f"{rounds} ends with 8 threads, each with status 0 and no message")
