@@ -16,7 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import differential, sanitizer, side_channels, suite
+from . import differential, load, sanitizer, side_channels, suite
 from .suite import ROOT
 
 RECORD = Path(__file__).parent / "record.json"
@@ -44,12 +44,20 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "threads": _threads,
     "sanitizer": lambda _: sanitizer.run(),
     "fuzz": _fuzz,
+    "latency": lambda _: load.latency(),
+    "load": lambda options: load.run(600 * options.share),
 }
+#: Parts that run only when they are named: the others together take an hour.
+LONG = {"load"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evidence", description=__doc__)
-    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all if none is named")
+    parser.add_argument(
+        "parts",
+        nargs="*",
+        help=f"of {', '.join(PARTS)}; if none is named, all but {', '.join(sorted(LONG))}",
+    )
     parser.add_argument("--share", type=float, default=1.0, help="of what is compared (1.0)")
     parser.add_argument("--seed", type=int, default=int(date.today().strftime("%Y%m%d")))
     parser.add_argument("--fuzz-seconds", type=int, default=120, help="for each target (120)")
@@ -58,7 +66,7 @@ def main() -> None:
     if unknown:
         parser.error(f"PART must be one of {', '.join(PARTS)}, not {unknown}.")
     record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for name in options.parts or PARTS:
+    for name in options.parts or [name for name in PARTS if name not in LONG]:
         record[name] = {
             "result": PARTS[name](options),
             "date": date.today().isoformat(),

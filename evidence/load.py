@@ -1,0 +1,353 @@
+"""Mixed traffic on each WSGI server, and requests a second beside Flask's own sessions.
+
+Users count in an encrypted cookie and in Redis while the key ring rotates and the server reloads
+its workers, and one request in a hundred has a hostile cookie. wrk measures what requests cost.
+Both need Debian's ``redis-server``, and the second ``wrk``.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from evidence.load_app import SIDES
+from evidence.suite import ROOT
+from flask_fernet import Fernet, KeyRing
+from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.servers import RedisServer, free_port, program, running
+
+APP = "evidence.load_app:create_app"
+#: The command of each server with four workers (waitress has one process: four threads).
+SERVERS: dict[str, list[str]] = {
+    "gunicorn, sync": ["gunicorn", "--workers=4", "--bind={at}", f"{APP}()"],
+    "gunicorn, gthread": ["gunicorn", "--workers=4", "--worker-class=gthread", "--threads=4",
+                          "--bind={at}", f"{APP}()"],
+    "gunicorn, gevent": ["gunicorn", "--workers=4", "--worker-class=gevent", "--bind={at}",
+                         f"{APP}()"],
+    "granian": ["granian", "--interface=wsgi", "--workers=4", "--blocking-threads=4", "--factory",
+                "--host={host}", "--port={port}", "--no-access-log", "--log-level=error", APP],
+    "uWSGI": ["uwsgi", "--master", "--processes=4", "--need-app", "--die-on-term",
+              "--disable-logging", "--buffer-size=65535", "--http11-socket={at}",
+              f"--module={APP}()"],
+    "waitress": ["waitress-serve", "--threads=4", "--listen={at}", "--call", APP],
+}  # fmt: skip
+USERS = 6
+#: Seconds between two rotations of the ring, and between two reloads of the server. Reloads end
+#: before the memory is looked at, which would begin again with each.
+ROTATE_EVERY, RELOAD_EVERY = 10.0, 30.0
+RELOADS_UNTIL, SETTLED_AT = 0.4, 0.5
+HOSTILE, LOGIN, READ = 0.01, 0.04, 0.35
+#: Seconds that a user waits after a request.
+PAUSE = 0.01
+#: Seconds of each round of wrk, and rounds.
+WRK_SECONDS, WRK_ROUNDS = 4, 3
+
+
+class Server:
+    """A server and the processes that it starts."""
+
+    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
+        self.name, self.environment, self.log = name, environment, log
+        self.port = free_port()
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        at = {"at": f"127.0.0.1:{self.port}", "host": "127.0.0.1", "port": self.port}
+        command, *options = (part.format(**at) for part in SERVERS[self.name])
+        path = str(Path(sys.executable).with_name(command))
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [path, *options], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+            )
+        for _ in range(300):
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            except OSError:
+                time.sleep(0.1)
+        raise SystemExit(f"{self.name} does not start:\n{self.log.read_text()[-4000:]}")
+
+    def reload(self) -> None:
+        """Replaces the workers as the server does it on a deploy; waitress starts anew."""
+        assert self.process is not None
+        if self.name == "waitress":
+            self.stop()
+            self.start()
+        else:
+            self.process.send_signal(signal.SIGHUP)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait(60)
+
+    def memory(self) -> float:
+        """MiB of all its processes; a page that they share counts once (PSS)."""
+        assert self.process is not None
+        return sum(map(_pss, _family(self.process.pid))) / 1024
+
+
+def _family(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found
+
+
+def _pss(pid: int) -> int:
+    """KiB of a process; 0 if it has ended."""
+    try:
+        return int(
+            re.findall(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[0]
+        )
+    except (OSError, IndexError):
+        return 0
+
+
+class Traffic:
+    """The users of one server, and what happened to them."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.stop = threading.Event()
+        self.seen: Counter[str] = Counter()
+        self.faults: list[str] = []
+        self.lock = threading.Lock()
+
+    def count(self, what: str) -> None:
+        with self.lock:
+            self.seen[what] += 1
+
+    def fault(self, what: str, detail: str) -> None:
+        with self.lock:
+            self.seen[what] += 1
+            if len(self.faults) < 20:
+                self.faults.append(f"{what}: {detail}")
+
+    def get(self, path: str, cookie: str) -> tuple[int, str, str]:
+        """The status, text and new cookie of a request on its own connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        try:
+            connection.request("GET", path, headers={"Cookie": cookie} if cookie else {})
+            response = connection.getresponse()
+            text = response.read().decode(errors="replace")
+        finally:
+            connection.close()
+        return response.status, text, (response.headers["Set-Cookie"] or "").partition(";")[0]
+
+    def run(self, seconds: float, ring: KeyRing, server: Server) -> dict[str, Any]:
+        users = [
+            threading.Thread(target=User(self, side, number).run)
+            for number in range(USERS // 2)
+            for side in ("cookie", "redis")
+        ]
+        began = time.monotonic()
+        for user in users:
+            user.start()
+        rotate, reload, settled = ROTATE_EVERY, RELOAD_EVERY, 0.0
+        while (passed := time.monotonic() - began) < seconds:
+            time.sleep(0.2)
+            if passed > rotate:
+                rotate += ROTATE_EVERY
+                now = time.time()
+                ring.change(lambda old, now=now: old.rotated(now, activate_in=2).pruned(now))  # type: ignore[misc]
+                self.count("rotations")
+            if reload < passed < seconds * RELOADS_UNTIL:
+                reload += RELOAD_EVERY
+                server.reload()
+                self.count("reloads")
+            if not settled and passed > seconds * SETTLED_AT:
+                settled = server.memory()
+        memory = server.memory()
+        self.stop.set()
+        for user in users:
+            user.join()
+        return {
+            "seconds": round(seconds),
+            "seen": dict(self.seen),
+            "faults": self.faults,
+            "MiB": [round(settled, 1), round(memory, 1)],
+        }
+
+
+class User:
+    """Someone who counts in a session and knows the right count."""
+
+    def __init__(self, traffic: Traffic, side: str, number: int) -> None:
+        self.traffic, self.side = traffic, side
+        self.random = random.Random(f"{side} {number}")
+        self.cookie, self.number = "", 0
+
+    def run(self) -> None:
+        try:
+            self.live()
+        except Exception as error:  # noqa: BLE001 - it is reported
+            self.traffic.fault("users that gave up", repr(error))
+
+    def live(self) -> None:
+        self.turn("login")
+        while not self.traffic.stop.wait(PAUSE):
+            chance = self.random.random()
+            if chance < HOSTILE:
+                self.attack()
+            elif chance < HOSTILE + LOGIN:
+                self.turn("login")
+            elif chance < HOSTILE + LOGIN + READ:
+                self.turn("read")
+            else:
+                self.turn("")
+
+    def ask(self, path: str) -> tuple[int, str, str, int]:
+        """A request, again for up to 30 s while the server accepts none, and how often."""
+        for tries in range(300):
+            try:
+                return *self.traffic.get(path, self.cookie), tries
+            except ConnectionRefusedError:
+                self.traffic.count("refused connections, tried again")
+                time.sleep(0.1)
+            except (OSError, http.client.HTTPException) as error:
+                self.traffic.count("dropped connections, tried again")
+                if tries > 10:
+                    self.traffic.fault("failed requests", repr(error))
+        raise RuntimeError("The server does not come back.")
+
+    def turn(self, path: str) -> None:
+        self.traffic.count("requests")
+        status, text, cookie, tries = self.ask(f"/{self.side}/{path}")
+        if status != 200:
+            self.traffic.fault("failed requests", f"{self.side}/{path}: {status} {text[:200]}")
+            return
+        self.cookie = cookie or self.cookie
+        expected = {"login": 0, "read": self.number, "": self.number + 1}[path]
+        # A request whose connection was dropped may have been served.
+        if not expected <= int(text) <= expected + (tries if path == "" else 0):
+            self.traffic.fault("lost sessions", f"{self.side}/{path}: {text}, not {expected}")
+        self.number = int(text)
+
+    def attack(self) -> None:
+        """A cookie that is none. The answer is an empty session, or the server's own refusal."""
+        name, _, token = self.cookie.partition("=")
+        place = self.random.randrange(len(token))
+        other = "A" if token[place] != "A" else "B"
+        value = self.random.choice([
+            token[:place] + other + token[place + 1 :], token[:place], token + token, "A" * 30_000,
+            Fernet(Fernet.generate_key()).encrypt(b"{}").decode(), '"\\', "%00%ff;;==",
+        ])  # fmt: skip
+        copies = self.random.choice([1, 1, 200])
+        header = "; ".join([f"{name}={value}"] * copies)[:60_000]
+        self.traffic.count("hostile requests")
+        try:
+            status, text, _ = self.traffic.get(f"/{self.side}/read", header)
+        except (OSError, http.client.HTTPException):
+            self.traffic.count("hostile requests: connection closed")
+            return
+        self.traffic.count(f"hostile requests: {status}")
+        # A token that differs in the last bits of its last letter alone is the same token.
+        if status >= 500 or (status == 200 and text != "0" and place < len(token) - 3):
+            self.traffic.fault("hostile requests that had an effect", f"{status} {text[:200]}")
+
+
+def _measured(port: int) -> dict[str, Any]:
+    """Requests a second, and milliseconds within which half and 99 % of the answers come."""
+    best: dict[str, Any] = {}
+    traffic = Traffic(port)
+    with tempfile.TemporaryDirectory() as folder:
+        scripts = {}
+        for side in SIDES:
+            cookies = [traffic.get(f"/{side}/login", "")[2] for _ in range(64)]
+            scripts[side] = Path(folder) / f"{side}.lua"
+            scripts[side].write_text(
+                f"local cookies = {{{', '.join(json.dumps(one) for one in cookies)}}}\n"
+                "local number = 0\n"
+                "function request()\n"
+                "  number = number + 1\n"
+                "  local headers = {Cookie = cookies[number % #cookies + 1]}\n"
+                f'  local path = number % 10 == 0 and "/{side}/" or "/{side}/read"\n'
+                '  return wrk.format("GET", path, headers)\n'
+                "end\n"
+            )
+        for _ in range(WRK_ROUNDS):
+            for side, script in scripts.items():
+                load = [program("wrk"), "-t1", "-c8", f"-d{WRK_SECONDS}s", "--latency", "-s",
+                        str(script), f"http://127.0.0.1:{port}/"]  # fmt: skip
+                said = subprocess.run(load, check=True, capture_output=True, text=True).stdout
+                if "Non-2xx" in said or "Socket errors" in said:
+                    raise SystemExit(f"{side}: {said}")
+                one = {
+                    "rps": float(re.findall(r"Requests/sec: +([\d.]+)", said)[0]),
+                    "p50": _milliseconds(re.findall(r"50% +(\S+)", said)[0]),
+                    "p99": _milliseconds(re.findall(r"99% +(\S+)", said)[0]),
+                }
+                if one["rps"] > best.get(side, {"rps": 0.0})["rps"]:
+                    best[side] = one
+    return best
+
+
+def _milliseconds(text: str) -> float:
+    number, unit = re.findall(r"([\d.]+)(\w+)", text)[0]
+    return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
+
+
+@contextmanager
+def _server(name: str, redis: str) -> Iterator[tuple[Server, KeyRing]]:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ring.json"
+        ring = KeyRing(path)
+        ring.create(new_ring(SESSIONS, time.time() - 100, retention=3600))
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOAD_REDIS": redis,
+                       "LOAD_RING": str(path)}  # fmt: skip
+        server = Server(name, environment, Path(folder) / "log")
+        server.start()
+        try:
+            yield server, ring
+        finally:
+            server.stop()
+
+
+def run(seconds: float) -> dict[str, Any]:
+    """Mixed traffic for so many seconds on each server.
+
+    :raises SystemExit: if a request failed, a session was lost or a hostile cookie had an effect.
+    """
+    results = {}
+    with running(RedisServer) as redis:
+        for name in SERVERS:
+            with _server(name, redis.url) as (server, ring):
+                results[name] = Traffic(server.port).run(seconds, ring, server)
+            print(name, json.dumps(results[name]), flush=True)
+    if any(found["faults"] for found in results.values()):
+        raise SystemExit("There were faults.")
+    return results
+
+
+def latency() -> dict[str, Any]:
+    """What wrk measures on each server, for each kind of session."""
+    results = {}
+    with running(RedisServer) as redis:
+        for name in SERVERS:
+            with _server(name, redis.url) as (server, _):
+                results[name] = _measured(server.port)
+            print(name, json.dumps(results[name]), flush=True)
+    return results
