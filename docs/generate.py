@@ -5,10 +5,10 @@ A test fails if the committed pages are not what this writes.
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
+
+from evidence_tables import evidence_tables
 
 from flask_fernet.settings import SETTINGS
 
@@ -95,63 +95,11 @@ def readme(text: str) -> str:
 
 def evidence(text: str) -> str:
     """The page of evidence with the tables of the runs that were recorded."""
-    for name, table in _evidence_tables().items():
+    for name, table in evidence_tables().items():
         begin, end = f"<!-- {name} -->\n\n", f"<!-- {name}: end -->"
         before, _, rest = text.partition(begin)
         text = before + begin + "\n".join(table) + "\n\n" + end + rest.partition(end)[2]
     return text
-
-
-def _evidence_tables() -> dict[str, list[str]]:
-    record = json.loads((ROOT / "evidence" / "record.json").read_text())
-    fuzz = json.loads((ROOT / "fuzz" / "record.json").read_text())
-    tables = {
-        "fuzz": [
-            "| target | executions | minutes | edges covered | inputs kept | last run |",
-            "|---|--:|--:|--:|--:|---|",
-        ],
-        "differential": [
-            *_run_of(record["differential"], "differential"),
-            "| subject | compared | seed | what happened |",
-            "|---|--:|--:|---|",
-        ],
-        "side channels": [
-            *_run_of(record["side_channels"], "side_channels"),
-            "| format | tokens | measurements of each | t | difference of medians, ns |",
-            "|---|---|--:|--:|--:|",
-        ],
-        "threads": _run_of(record["threads"], "threads"),
-    }
-    tables["fuzz"] += [
-        f"| `{name}` | {one['executions']:,} | {one['seconds'] / 60:.0f} | {one['edges']:,} "
-        f"| {one['inputs']:,} | {one['last']} |"
-        for name, one in fuzz.items()
-    ]
-    for name, one in record["differential"]["result"].items():
-        seen = "; ".join(f"{kind}: {count:,}" for kind, count in sorted(one["seen"].items()))
-        tables["differential"].append(f"| {name} | {one['count']:,} | {one['seed']} | {seen} |")
-    tables["side channels"] += [
-        f"| `{one['format']}` | {one['pair']} | {one['rounds']:,} | {one['t']} "
-        f"| {one['nanoseconds']} |"
-        for one in record["side_channels"]["result"]
-    ]
-    tables["sanitizer"] = [
-        *_run_of(record["sanitizer"], "sanitizer"),
-        f"All {record['sanitizer']['result']['tests']:,} tests passed, and nothing was reported.",
-    ]
-    found = record["threads"]["result"]
-    tables["threads"].append(
-        f"All {found['tests']} tests passed with eight threads of {found['cycles']:,} cycles each, "
-        "that of the ring with 200 and those of stores with 25, on a Python "
-        f"{'with' if found['gil'] else 'without'} a GIL."
-    )
-    return tables
-
-
-def _run_of(part: dict[str, Any], name: str) -> list[str]:
-    """The line that says how a table was made."""
-    ran_on = f"{part['date']}, CPython {part['python']}, {part['machine']}"
-    return [f"`python -m evidence {name}`, {ran_on}.", ""]
 
 
 def main() -> None:

@@ -16,7 +16,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from . import differential, load, sanitizer, side_channels, suite
+from . import (
+    differential,
+    faults,
+    load,
+    memory,
+    mutants,
+    sanitizer,
+    side_channels,
+    suite,
+    wheels,
+)
 from .suite import ROOT
 
 RECORD = Path(__file__).parent / "record.json"
@@ -38,17 +48,29 @@ def _fuzz(options: argparse.Namespace) -> Any:
     return {"seconds": options.fuzz_seconds}
 
 
+def _objects(options: argparse.Namespace) -> Any:
+    examples = int(2000 * options.share)
+    tests = "tests/parity/test_hostile_objects.py"
+    passed = suite.passed(tests, HYPOTHESIS_MAX_EXAMPLES=str(examples))
+    return {"tests": passed, "examples": examples}
+
+
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "differential": lambda options: differential.run(options.share, options.seed),
     "side_channels": lambda options: side_channels.run(int(200_000 * options.share)),
     "threads": _threads,
     "sanitizer": lambda _: sanitizer.run(),
     "fuzz": _fuzz,
+    "faults": lambda _: faults.run(),
+    "memory": lambda options: memory.run(options.share),
+    "objects": _objects,
+    "wheels": lambda _: wheels.run(),
     "latency": lambda _: load.latency(),
     "load": lambda options: load.run(600 * options.share),
+    "mutants": lambda _: mutants.run(),
 }
 #: Parts that run only when they are named: the others together take an hour.
-LONG = {"load"}
+LONG = {"load", "mutants"}
 
 
 def main() -> None:
@@ -65,10 +87,11 @@ def main() -> None:
     unknown = ", ".join(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"PART must be one of {', '.join(PARTS)}, not {unknown}.")
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
     for name in options.parts or [name for name in PARTS if name not in LONG]:
+        result = PARTS[name](options)
+        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         record[name] = {
-            "result": PARTS[name](options),
+            "result": result,
             "date": date.today().isoformat(),
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",

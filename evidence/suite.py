@@ -6,20 +6,22 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
 
-def passed(*tests: str, **environment: str) -> int:
+def passed(*tests: str, before: Sequence[str] = (), **environment: str) -> int:
     """Runs tests, with ``CI`` set, so that none is skipped. Returns how many passed.
 
-    :param tests: files or folders.
+    :param tests: files or folders, and options of pytest.
+    :param before: a command that runs Python.
     :param environment: further variables.
     :raises SystemExit: with the output, if a test fails or AddressSanitizer reports something.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [*before, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "CI": "true", **environment},
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -19,7 +20,12 @@ from tests.leaks import secrets_in
 from tests.servers import MariaServer, PostgresServer, RedisServer, running
 
 # There is no deadline, because timing on a busy machine says nothing about correctness.
-settings.register_profile("default", deadline=None, max_examples=200)
+settings.register_profile(
+    "default",
+    deadline=None,
+    # Fewer of them for tools that make Python many times slower.
+    max_examples=int(os.environ.get("HYPOTHESIS_MAX_EXAMPLES", "200")),
+)
 settings.load_profile("default")
 
 #: The tests whose output had something secret in it.

@@ -235,3 +235,6 @@ class TestOlderCopies:
         before = ring.load().serial
         assert ring.change(lambda ring: ring.rotated(NOW)).serial > before
         assert ring.reinstate().serial > before
+        ahead = ring.reinstate(above=2**40).serial
+        assert ahead == 2**40 + 1
+        assert ring.change(lambda ring: ring.rotated(NOW + 100)).serial == ahead + 1

@@ -109,5 +109,48 @@ def test_a_rotation_by_a_clock_that_is_behind_is_refused_unless_forced() -> None
     assert len(ring.rotated(NOW - 61, force=True).keys) == 2
 
 
+def test_a_key_that_was_revoked_retires_the_one_before_only_if_it_was_active() -> None:
+    ring = new_ring(SESSIONS, NOW).rotated(NOW, activate_in=100)
+    old, new = ring.keys
+    assert ring.retires(old) == NOW + 100
+    # It never took over.
+    assert ring.revoked(new.id, NOW + 5).retires(old) is None
+    # It did.
+    for revoked_at in (NOW + 100, NOW + 150):
+        assert ring.revoked(new.id, revoked_at).retires(old) == NOW + 100
+
+
+def test_a_revoked_key_is_kept_for_the_retention() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300)
+    (leaked,) = ring.keys
+    ring = ring.revoked(leaked.id, NOW + 5)
+    assert leaked.id in {key.id for key in ring.pruned(NOW + 304).keys}
+    for now in (NOW + 305, NOW + 1000):
+        assert leaked.id not in {key.id for key in ring.pruned(now).keys}
+
+
+def test_the_keys_that_could_be_revoked_are_named() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    (leaked,) = ring.keys
+    ring = ring.revoked(leaked.id, NOW)
+    with pytest.raises(KeyRingError, match=f"keys in use: {ring.keys[-1].id}\\.$"):
+        ring.revoked("another", NOW)
+
+
+def test_times_are_bounded() -> None:
+    assert new_ring(SESSIONS, NOW).retention == 31 * 86400
+    limit = 1000 * 365 * 86400
+    for retention in (0, limit):
+        assert new_ring(SESSIONS, NOW, retention=retention).retention == retention
+    for retention in (-1, limit + 1, 2 * limit):
+        with pytest.raises(KeyRingError, match="The retention must be from 0"):
+            new_ring(SESSIONS, NOW, retention=retention)
+    ring = new_ring(SESSIONS, NOW)
+    assert ring.rotated(NOW, activate_in=limit).keys[-1].activates == NOW + limit
+    for beyond in (limit + 1, 2 * limit):
+        with pytest.raises(KeyRingError, match="The activation must be within"):
+            ring.rotated(NOW, activate_in=beyond)
+
+
 def test_a_state_is_its_name_as_text() -> None:
     assert f"{State.PRIMARY} {State.STAGED}" == "primary staged"

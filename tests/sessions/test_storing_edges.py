@@ -22,7 +22,7 @@ from flask_fernet.stored import changes
 from flask_fernet.stored.ghost import is_ghost
 from flask_fernet.stored.records import address_of
 from flask_fernet.stored.state import note_of
-from tests.apps import encrypted_app
+from tests.apps import add_views, encrypted_app, works
 from tests.clock import Clock
 from tests.storing import (
     MakeStoring,
@@ -470,3 +470,24 @@ def test_a_log_out_without_the_store_is_never_hidden(
     assert client.get("/read").status_code == 200
     assert client.get("/clear").status_code in (500, 503)
     store.is_away = False
+
+
+@pytest.mark.parametrize("written", ["fernet", "xaes-256-gcm", "flask-signed"])
+def test_the_cookie_of_a_stored_session_is_encrypted(written: str) -> None:
+    """A signed one is refused, unless the store is only read, by an app that moves back."""
+    config: Any = {"SESSION_STORE": "memory://", "SESSION_ENCRYPTION_FORMAT": written}
+    app = encrypted_app(**config)
+    if written == "flask-signed":
+        with pytest.raises(ConfigurationError, match="must be an encrypted format with SESSION_ST"):
+            EncryptedSessionInterface(app)
+    else:
+        EncryptedSessionInterface(app)
+        works(add_views(app))
+    leaving = encrypted_app(**config, SESSION_ENCRYPTION_ACCEPT=["store", "fernet"])
+    works(add_views(leaving))
+
+
+def test_a_store_that_is_only_read_must_be_named() -> None:
+    app = encrypted_app(SESSION_ENCRYPTION_ACCEPT=["store"])
+    with pytest.raises(ConfigurationError, match="names 'store', but SESSION_STORE is not set"):
+        EncryptedSessionInterface(app)

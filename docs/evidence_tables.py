@@ -1,0 +1,178 @@
+"""The tables of the page of evidence, from ``evidence/record.json`` and ``fuzz/record.json``."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+def evidence_tables() -> dict[str, list[str]]:
+    """The lines of each table, by the name that the page gives it."""
+    record = json.loads((ROOT / "evidence" / "record.json").read_text())
+    tables = {"fuzz": _fuzz(json.loads((ROOT / "fuzz" / "record.json").read_text()))}
+    for name, (part, lines) in _TABLES.items():
+        ran = record[part]
+        how = (
+            f"`python -m evidence {part}`, {ran['date']}, CPython {ran['python']}, "
+            f"{ran['machine']}."
+        )
+        tables[name] = [how, "", *lines(ran["result"])]
+    return tables
+
+
+def _fuzz(targets: dict[str, Any]) -> list[str]:
+    return _table(
+        ["target", "executions>", "minutes>", "edges covered>", "inputs kept>", "last run"],
+        [
+            [f"`{name}`", _number(one["executions"]), f"{one['seconds'] / 60:.0f}",
+             _number(one["edges"]), _number(one["inputs"]), one["last"]]
+            for name, one in targets.items()
+        ],
+    )  # fmt: skip
+
+
+def _differential(subjects: dict[str, Any]) -> list[str]:
+    return _table(
+        ["subject", "compared>", "seed>", "what happened"],
+        [
+            [name, _number(one["count"]), one["seed"],
+             "; ".join(f"{kind}: {count:,}" for kind, count in sorted(one["seen"].items()))]
+            for name, one in subjects.items()
+        ],
+    )  # fmt: skip
+
+
+def _side_channels(pairs: list[dict[str, Any]]) -> list[str]:
+    return _table(
+        ["format", "tokens", "measurements of each>", "t>", "difference of medians, ns>"],
+        [
+            [f"`{one['format']}`", one["pair"], _number(one["rounds"]), one["t"],
+             one["nanoseconds"]]
+            for one in pairs
+        ],
+    )  # fmt: skip
+
+
+def _threads(found: dict[str, Any]) -> list[str]:
+    return [
+        f"All {found['tests']} tests passed with eight threads of {found['cycles']:,} cycles each, "
+        "that of the ring with 200 and those of stores with 25, on a Python "
+        f"{'with' if found['gil'] else 'without'} a GIL."
+    ]
+
+
+def _sanitizer(found: dict[str, Any]) -> list[str]:
+    return [f"All {found['tests']:,} tests passed, and nothing was reported."]
+
+
+def _objects(found: dict[str, Any]) -> list[str]:
+    return [f"All {found['tests']} properties held, each for {found['examples']:,} examples."]
+
+
+def _cycles(found: dict[str, Any]) -> list[str]:
+    return _table(
+        ["cycle", "times>", "blocks left>", "references left>", "KiB more>"],
+        [
+            [one["cycle"], _number(one["count"]), one["blocks"], one["references"], one["KiB"]]
+            for one in found["cycles"]
+        ],
+    )
+
+
+def _memcheck(found: dict[str, Any]) -> list[str]:
+    ran = found["memcheck"]
+    return [
+        f"All {ran['tests']:,} tests passed, and no report had a function of the extension in its "
+        f"stack. {ran['reports of CPython']} reports were of CPython alone."
+    ]
+
+
+def _faults(rows: list[dict[str, Any]]) -> list[str]:
+    return _table(
+        ["fault", "expected", "observed", "lost sessions>", "growth, MiB>"],
+        [
+            [row["fault"], row["expected"], "; ".join(row["observed"]) or "as expected",
+             row["lost"], "" if row["MiB"] is None else row["MiB"]]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _load(servers: dict[str, Any]) -> list[str]:
+    rows = []
+    for name, one in servers.items():
+        seen = Counter(one["seen"])
+        again = sum(count for what, count in seen.items() if what.endswith("tried again"))
+        rows.append([
+            name, _number(seen["requests"]), _number(seen["hostile requests"]),
+            seen["rotations"], seen["reloads"], again,
+            seen["failed requests"] + seen["users that gave up"], seen["lost sessions"],
+            *one["MiB"],
+        ])  # fmt: skip
+    return _table(
+        ["server", "requests>", "hostile>", "rotations>", "reloads>", "sent again>", "failed>",
+         "sessions lost>", "MiB halfway>", "MiB at the end>"],
+        rows,
+    )  # fmt: skip
+
+
+def _latency(servers: dict[str, Any]) -> list[str]:
+    sides = {"our cookie": "cookie", "Flask's signed cookie": "signed", "our Redis": "redis",
+             "Flask-Session in Redis": "flask-session"}  # fmt: skip
+    return _table(
+        ["server", *sides],
+        [
+            [name, *(f"{of['rps']:,.0f}/s; {of['p50']:.1f} and {of['p99']:.1f} ms"
+                     for of in (found[side] for side in sides.values()))]
+            for name, found in servers.items()
+        ],
+    )  # fmt: skip
+
+
+def _mutants(parts: dict[str, Any]) -> list[str]:
+    kinds = ("killed", "killed by time", "survived", "did not compile", "not tried")
+    return _table(
+        ["part", "changes>", *(f"{kind}>" for kind in kinds)],
+        [
+            [name, sum(one["counts"].values()), *(one["counts"].get(kind, 0) for kind in kinds)]
+            for name, one in parts.items()
+        ],
+    )
+
+
+def _wheels(_: dict[str, Any]) -> list[str]:
+    return ["Two builds, each in a clone of its own, had one SHA-256."]
+
+
+#: The part of the record that each table shows, and how.
+_TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
+    "differential": ("differential", _differential),
+    "side channels": ("side_channels", _side_channels),
+    "threads": ("threads", _threads),
+    "sanitizer": ("sanitizer", _sanitizer),
+    "objects": ("objects", _objects),
+    "memory": ("memory", _cycles),
+    "memcheck": ("memory", _memcheck),
+    "faults": ("faults", _faults),
+    "load": ("load", _load),
+    "latency": ("latency", _latency),
+    "mutants": ("mutants", _mutants),
+    "wheels": ("wheels", _wheels),
+}
+
+
+def _number(count: int) -> str:
+    return f"{count:,}"
+
+
+def _table(heads: list[str], rows: list[list[Any]]) -> list[str]:
+    """The lines of a table. A column whose head ends with ``>`` is aligned to the right."""
+    rules = ["--:" if head.endswith(">") else "---" for head in heads]
+    names = [head.removesuffix(">") for head in heads]
+    lines = [f"| {' | '.join(map(str, row))} |" for row in [names, *rows]]
+    return [lines[0], f"|{'|'.join(rules)}|", *lines[1:]]

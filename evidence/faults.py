@@ -1,0 +1,102 @@
+"""Faults: what is expected of each, what was observed, lost sessions, and memory.
+
+The tests observe; they run in `make test` too. It needs the servers of the tests and ``unshare``.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .suite import passed
+
+_FAULTS = "tests/system/test_faults.py"
+_STORED = "tests/system/test_stored.py"
+_PROCESSES = "tests/system/test_processes.py"
+
+
+class Fault(NamedTuple):
+    """A row of the table."""
+
+    fault: str
+    expected: str
+    #: A file of tests, and the beginning of a test's name.
+    file: str
+    test: str
+
+
+FAULTS = [
+    Fault("workers killed under load", "what was confirmed is there", _FAULTS, "test_no_session"),
+    Fault("full and read-only disk of a ring", "rotating is refused, all else goes on", _FAULTS,
+          "test_a_ring_stays"),
+    Fault("full and read-only disk of SQLite", "no session changes, and all come back", _FAULTS,
+          "test_sessions_in_sqlite"),
+    Fault("clock a day ahead, then back", "sessions of before open throughout", _FAULTS,
+          "test_a_day_ahead"),
+    Fault("clock a day back, then right", "cookies are kept, and open again", _FAULTS,
+          "test_a_day_back"),
+    Fault("memory limit reached", "MemoryError", _FAULTS, "test_memory_that"),
+    Fault("hostile headers over raw sockets", "an empty session, or 400 or 431", _FAULTS,
+          "test_hostile_headers"),
+    Fault("store that lies", "503 or an empty session, and no cookie", _FAULTS,
+          "test_a_store_that_lies"),
+    Fault("store without memory, store that only reads", "sessions open, writing fails", _FAULTS,
+          "test_a_store_that_is_full"),
+    Fault("slow store", "503 after the timeout", _FAULTS, "test_a_slow_store"),
+    Fault("mute store", "503 after the timeout, then at once", _STORED, "test_a_mute_store"),
+    Fault("store killed under load", "what was confirmed is there", _STORED,
+          "test_nothing_that_was_confirmed"),
+    Fault("gevent, two thousand greenlets", "twenty connections suffice", _STORED,
+          "test_two_thousand"),
+    Fault("workers of four kinds of server", "nobody reads the answer of another", _STORED,
+          "test_no_worker_reads"),
+    Fault("forks by Python, by C and by the kernel alone", "no IV comes twice", _PROCESSES,
+          "test_forks_never"),
+    Fault("eight threads in one app", "nobody sees another's session", _PROCESSES,
+          "test_eight_threads"),
+    Fault("sub-interpreters", "ImportError; the main one works", _PROCESSES,
+          "test_a_subinterpreter"),
+    Fault("interpreter ends under daemon threads", "status 0 and no message", _FAULTS,
+          "test_an_interpreter_ends"),
+]  # fmt: skip
+
+
+def run() -> list[dict[str, Any]]:
+    """Runs the tests.
+
+    :raises SystemExit: if one fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        passed(*sorted({fault.file for fault in FAULTS}), "-o", "junit_family=xunit1",
+               f"--junitxml={report}")  # fmt: skip
+        cases = list(ElementTree.parse(report).iter("testcase"))
+    rows = []
+    for fault in FAULTS:
+        module = fault.file.removesuffix(".py").replace("/", ".")
+        found = [
+            case
+            for case in cases
+            if (case.get("classname") or "").startswith(module)
+            and (case.get("name") or "").startswith(fault.test)
+        ]
+        if not found:
+            raise SystemExit(f"No test is named {fault.test}.")
+        notes = [
+            (note.get("name"), note.get("value") or "")
+            for case in found
+            for note in case.iter("property")
+        ]
+        rows.append(
+            {
+                "fault": fault.fault,
+                "expected": fault.expected,
+                "tests": len(found),
+                "observed": [value for name, value in dict.fromkeys(notes) if name == "observed"],
+                "lost": sum(int(value) for name, value in notes if name == "lost"),
+                "MiB": max((float(value) for name, value in notes if name == "MiB"), default=None),
+            }
+        )
+    return rows

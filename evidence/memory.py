@@ -1,0 +1,81 @@
+"""A million cycles without a leaked reference, and the extension under valgrind's memcheck.
+
+CPython itself has reports under memcheck. Those count in whose stack is a function of the
+extension. It needs ``valgrind``.
+"""
+
+from __future__ import annotations
+
+import gc
+import re
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from benches.memory import resident
+from evidence.suite import passed
+from tests.servers import program
+from tests.system.cycles import CYCLES
+
+#: What memcheck runs through, some 50 times slower than without: the boundary and hostile tokens.
+TESTS = ("tests/codec", "tests/test_fernet.py", "tests/sessions/test_forgeries.py",
+         "tests/sessions/test_opening.py", "tests/sessions/test_saving.py",
+         "tests/stored/test_records.py")  # fmt: skip
+#: Objects whose references are counted. All else would be a block more.
+COUNTED = (None, True, False, "", b"", ())
+
+
+def cycles(count: int) -> list[dict[str, Any]]:
+    """What a cycle of each kind leaves behind, after so many.
+
+    :raises SystemExit: if it leaves a block or a reference behind.
+    """
+    results = []
+    for name, make in CYCLES.items():
+        call = make()
+        for _ in range(10_000):
+            call()
+        before = _state()
+        for _ in range(count):
+            call()
+        after = _state()
+        blocks, references, resident_bytes = (b - a for a, b in zip(before, after, strict=True))
+        results.append({"cycle": name, "count": count, "blocks": blocks, "references": references,
+                        "KiB": resident_bytes // 1024})  # fmt: skip
+        print(results[-1], flush=True)
+        # Caches of the interpreter come and go; a leak would be one for each cycle.
+        if max(blocks, references) > count / 1000 + 50:
+            raise SystemExit(f"{name} leaks.")
+    return results
+
+
+def _state() -> tuple[int, int, int]:
+    gc.collect()
+    return (
+        sys.getallocatedblocks(),
+        sum(map(sys.getrefcount, COUNTED)),
+        resident(),
+    )
+
+
+def memcheck() -> dict[str, Any]:
+    """Runs tests under memcheck.
+
+    :raises SystemExit: if a test fails or memcheck reports something of the extension.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report"
+        valgrind = (program("valgrind"), "-q", "--leak-check=no", "--num-callers=40",
+                    "--trace-children=no", f"--log-file={report}")  # fmt: skip
+        tests = passed(*TESTS, before=valgrind, PYTHONMALLOC="malloc", HYPOTHESIS_MAX_EXAMPLES="20")
+        reports = [one for one in re.split(r"==\d+== \n", report.read_text()) if " at 0x" in one]
+    ours = [one for one in reports if "_core.abi3" in one or "flask_fernet" in one]
+    if ours:
+        raise SystemExit("\n".join(ours[:5]))
+    return {"tests": tests, "reports": 0, "reports of CPython": len(reports)}
+
+
+def run(share: float) -> dict[str, Any]:
+    """Both."""
+    return {"cycles": cycles(int(1_000_000 * share)), "memcheck": memcheck()}

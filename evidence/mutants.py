@@ -1,0 +1,116 @@
+"""Mutation testing: each small change of what decides about keys, cookies, lifetimes and merging
+must make a test fail. Takes hours, and needs cargo-mutants and cosmic-ray, which their package
+managers install.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import sysconfig
+import tempfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from .suite import ROOT
+
+#: Of the core.
+RUST = ("src/keys/*.rs", "src/token/*.rs", "src/cookie.rs")
+#: Modules of Python, and the tests that must see a change of them.
+PYTHON = {
+    "stored/merging.py": "tests/stored tests/sessions tests/parity/test_against_flask.py",
+    "sessions/lifetimes.py": "tests/sessions tests/stored tests/parity/test_against_flask.py",
+    "sessions/policy.py": "tests/sessions tests/stored tests/parity/test_against_flask.py",
+    "keys/ring.py": "tests/keys tests/sessions/test_key_sources.py",
+    "keys/keyring.py": "tests/keys tests/sessions/test_key_sources.py",
+}
+#: Changes that change nothing: types are written with ``|``, and decorators are read by mypy.
+_LEFT_OUT = ["core/ReplaceBinaryOperator_BitOr_.*", "core/RemoveDecorator"]
+_CONFIGURATION = """
+[cosmic-ray]
+module-path = "python/flask_fernet/{module}"
+timeout = 300.0
+excluded-modules = []
+test-command = "{python} -m pytest -x -q -p no:cacheprovider {tests}"
+[cosmic-ray.distributor]
+name = "local"
+[cosmic-ray.filters.operators-filter]
+exclude-operators = {left_out}
+"""
+
+
+def rust(folder: Path) -> dict[str, Any]:
+    """Runs cargo-mutants, which reports into a folder."""
+    files = [option for name in RUST for option in ("-f", name)]
+    command = ["cargo", "mutants", "--no-config", "--minimum-test-timeout=60", "-o", str(folder),
+               *files, "--no-default-features", "--", "--lib"]  # fmt: skip
+    # It ends with another status if a change was not seen.
+    subprocess.run(command, cwd=ROOT, check=False)
+    return of_rust(folder / "mutants.out" / "outcomes.json")
+
+
+def of_rust(outcomes: Path) -> dict[str, Any]:
+    """What cargo-mutants has reported."""
+    found = json.loads(outcomes.read_text())["outcomes"]
+    mutants = [one for one in found if isinstance(one["scenario"], dict)]
+    names = {"CaughtMutant": "killed", "MissedMutant": "survived", "Timeout": "killed by time",
+             "Unviable": "did not compile"}  # fmt: skip
+    counts = Counter(names.get(one["summary"], one["summary"]) for one in mutants)
+    survivors = [one["scenario"]["Mutant"]["name"] for one in mutants
+                 if one["summary"] == "MissedMutant"]  # fmt: skip
+    return {"counts": dict(counts), "survivors": sorted(survivors)}
+
+
+def python(folder: Path) -> dict[str, Any]:
+    """Runs cosmic-ray on a copy of the package."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder / "copy")], check=True)
+    installed = Path(sysconfig.get_path("platlib")) / "flask_fernet"
+    for extension in installed.glob("_core*"):
+        shutil.copy(extension, folder / "copy" / "python" / "flask_fernet")
+    environment = {**os.environ, "PYTHONPATH": str(folder / "copy" / "python")}
+    sessions = []
+    for module, tests in PYTHON.items():
+        name = module.replace("/", "-")
+        toml, session = folder / f"{name}.toml", folder / f"{name}.sqlite"
+        toml.write_text(_CONFIGURATION.format(module=module, tests=tests, python=sys.executable,
+                                              left_out=json.dumps(_LEFT_OUT)))  # fmt: skip
+        for command in (
+            ["cosmic-ray", "init", str(toml), str(session)],
+            ["cr-filter-operators", str(session), str(toml)],
+            ["cosmic-ray", "exec", str(toml), str(session)],
+        ):
+            path = str(Path(sys.executable).with_name(command[0]))
+            subprocess.run([path, *command[1:]], cwd=folder / "copy", env=environment, check=True)
+        sessions.append(session)
+    return of_python(sessions)
+
+
+def of_python(sessions: Iterable[Path]) -> dict[str, Any]:
+    """What cosmic-ray has recorded."""
+    counts: Counter[str] = Counter()
+    survivors = []
+    for session in sessions:
+        rows = sqlite3.connect(session).execute(
+            "select module_path, operator_name, start_pos_row, test_outcome, diff"
+            " from mutation_specs join work_results using (job_id)"
+            " where worker_outcome != 'SKIPPED'"
+        )
+        for module, operator, line, outcome, diff in rows:
+            counts["survived" if outcome == "SURVIVED" else "killed"] += 1
+            if outcome == "SURVIVED":
+                changed = [one[1:].strip() for one in diff.splitlines()[2:] if one[:1] == "+"]
+                operator = operator.rpartition("/")[2]
+                survivors.append(f"{module}:{line}: {operator}: {' '.join(changed)}")
+    return {"counts": dict(counts), "survivors": sorted(survivors)}
+
+
+def run() -> dict[str, Any]:
+    """Both."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {"Rust": rust(Path(folder)), "Python": python(Path(folder))}
