@@ -97,7 +97,7 @@ def _faults(rows: list[dict[str, Any]]) -> list[str]:
         ["fault", "expected", "observed", "lost sessions>", "growth, MiB>"],
         [
             [row["fault"], row["expected"], "; ".join(row["observed"]) or "as expected",
-             row["lost"], "" if row["MiB"] is None else row["MiB"]]
+             *("" if row[name] is None else row[name] for name in ("lost", "MiB"))]
             for row in rows
         ],
     )  # fmt: skip
@@ -135,7 +135,7 @@ def _latency(servers: dict[str, Any]) -> list[str]:
 
 
 def _mutants(parts: dict[str, Any]) -> list[str]:
-    kinds = ("killed", "killed by time", "survived", "did not compile", "not tried")
+    kinds = ("killed", "out of time", "survived", "did not compile", "not tried")
     return _table(
         ["part", "changes>", *(f"{kind}>" for kind in kinds)],
         [

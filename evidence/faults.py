@@ -44,7 +44,7 @@ FAULTS = [
           "test_a_store_that_lies"),
     Fault("store without memory, store that only reads", "sessions open, writing fails", _FAULTS,
           "test_a_store_that_is_full"),
-    Fault("slow store", "503 after the timeout", _FAULTS, "test_a_slow_store"),
+    Fault("slow store", "503 after the timeout", _FAULTS, "test_a_store_that_pauses"),
     Fault("mute store", "503 after the timeout, then at once", _STORED, "test_a_mute_store"),
     Fault("store killed under load", "what was confirmed is there", _STORED,
           "test_nothing_that_was_confirmed"),
@@ -95,7 +95,7 @@ def run() -> list[dict[str, Any]]:
                 "expected": fault.expected,
                 "tests": len(found),
                 "observed": [value for name, value in dict.fromkeys(notes) if name == "observed"],
-                "lost": sum(int(value) for name, value in notes if name == "lost"),
+                "lost": max((int(value) for name, value in notes if name == "lost"), default=None),
                 "MiB": max((float(value) for name, value in notes if name == "MiB"), default=None),
             }
         )

@@ -220,29 +220,33 @@ class User:
                 self.turn("")
 
     def ask(self, path: str) -> tuple[int, str, str, int]:
-        """A request, again for up to 30 s while the server accepts none, and how often."""
-        for tries in range(300):
+        """A request, again for up to 30 s while the server accepts none, and how many of them may
+        have been served without an answer.
+        """
+        dropped = 0
+        for _ in range(300):
             try:
-                return *self.traffic.get(path, self.cookie), tries
+                return *self.traffic.get(path, self.cookie), dropped
             except ConnectionRefusedError:
                 self.traffic.count("refused connections, tried again")
                 time.sleep(0.1)
             except (OSError, http.client.HTTPException) as error:
                 self.traffic.count("dropped connections, tried again")
-                if tries > 10:
+                dropped += 1
+                if dropped == 10:
                     self.traffic.fault("failed requests", repr(error))
         raise RuntimeError("The server does not come back.")
 
     def turn(self, path: str) -> None:
         self.traffic.count("requests")
-        status, text, cookie, tries = self.ask(f"/{self.side}/{path}")
+        status, text, cookie, dropped = self.ask(f"/{self.side}/{path}")
         if status != 200:
             self.traffic.fault("failed requests", f"{self.side}/{path}: {status} {text[:200]}")
             return
         self.cookie = cookie or self.cookie
         expected = {"login": 0, "read": self.number, "": self.number + 1}[path]
         # A request whose connection was dropped may have been served.
-        if not expected <= int(text) <= expected + (tries if path == "" else 0):
+        if not expected <= int(text) <= expected + (dropped if path == "" else 0):
             self.traffic.fault("lost sessions", f"{self.side}/{path}: {text}, not {expected}")
         self.number = int(text)
 

@@ -59,7 +59,7 @@ def of_rust(outcomes: Path) -> dict[str, Any]:
     """What cargo-mutants has reported."""
     found = json.loads(outcomes.read_text())["outcomes"]
     mutants = [one for one in found if isinstance(one["scenario"], dict)]
-    names = {"CaughtMutant": "killed", "MissedMutant": "survived", "Timeout": "killed by time",
+    names = {"CaughtMutant": "killed", "MissedMutant": "survived", "Timeout": "out of time",
              "Unviable": "did not compile"}  # fmt: skip
     counts = Counter(names.get(one["summary"], one["summary"]) for one in mutants)
     survivors = [one["scenario"]["Mutant"]["name"] for one in mutants
@@ -102,9 +102,14 @@ def of_python(sessions: Iterable[Path]) -> dict[str, Any]:
             " where worker_outcome != 'SKIPPED'"
         )
         for module, operator, line, outcome, diff in rows:
-            counts["survived" if outcome == "SURVIVED" else "killed"] += 1
+            kinds = {"SURVIVED": "survived", "KILLED": "killed"}
+            counts[kinds.get(outcome, "did not compile")] += 1
             if outcome == "SURVIVED":
-                changed = [one[1:].strip() for one in diff.splitlines()[2:] if one[:1] == "+"]
+                changed = [
+                    one[1:].strip()
+                    for one in diff.splitlines()
+                    if one[:1] == "+" and one[:3] != "+++"
+                ]
                 operator = operator.rpartition("/")[2]
                 survivors.append(f"{module}:{line}: {operator}: {' '.join(changed)}")
     return {"counts": dict(counts), "survivors": sorted(survivors)}

@@ -9,9 +9,13 @@ use std::hint::black_box;
 use std::ptr;
 use std::time::Duration;
 
+use pyo3::PyTypeInfo;
 use pyo3::ffi::{self, PyObject};
+use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
+
+use super::panics::internal_error;
 
 type Call = unsafe extern "C" fn(*mut PyObject, *mut PyObject, *mut PyObject) -> *mut PyObject;
 type UnwindingCall =
@@ -37,13 +41,20 @@ pub(crate) fn call_method<'py>(
     let (method, arguments) = (object.getattr(name)?, arguments.into_pyobject(object.py())?);
     #[expect(unsafe_code, reason = "PyO3 has no call that may be unwound")]
     // SAFETY: the types differ in that the second may unwind, which changes no argument. Both objects
-    // are alive, and a new reference or null with an error set is what `PyObject_Call` returns.
+    // are alive, and a new reference or null with an error set is what `PyObject_Call` returns. PyO3
+    // does the same where it asks for the interpreter again.
     unsafe {
         // Hidden from the optimizer, which knows that PyO3 declares it as never unwinding.
         let call = std::mem::transmute::<Call, UnwindingCall>(black_box(ffi::PyObject_Call));
         let sleeper = Sleeper;
         let result = call(method.as_ptr(), arguments.as_ptr(), ptr::null_mut());
         std::mem::forget(sleeper);
+        // PyO3 would print the message of a nested panic, and panic again.
+        let panic = PanicException::type_object_raw(object.py()).cast();
+        if result.is_null() && ffi::PyErr_ExceptionMatches(panic) != 0 {
+            ffi::PyErr_Clear();
+            return Err(internal_error(object.py()));
+        }
         Bound::from_owned_ptr_or_err(object.py(), result)
     }
 }

@@ -15,21 +15,22 @@ use super::errors;
 
 /// A file of this package and a line, or as much of it as fits, and zeros: nothing is allocated,
 /// because memory may be what is missing.
-type Place = [u8; 128];
+type Place = [u8; 256];
 
 thread_local! {
     /// Where this thread panicked last.
-    static PLACE: Cell<Place> = const { Cell::new([0; 128]) };
+    static PLACE: Cell<Place> = const { Cell::new([0; 256]) };
 }
 
-/// Keeps the place of a panic, and writes nothing. Only panics of this extension come here: it has
-/// a standard library of its own.
+/// Keeps the place of a panic, and writes it to standard error without the message. Only panics of
+/// this extension come here: it has a standard library of its own.
 pub(crate) fn hide_messages() {
     std::panic::set_hook(Box::new(|panic| {
         let Some(location) = panic.location() else { return };
-        let mut place = [0; 128];
+        let mut place = [0; 256];
         // An error means that the rest does not fit.
         let _ = write!(&mut place[..], "{}:{}", location.file(), location.line());
+        let _ = writeln!(std::io::stderr(), "flask-fernet has a bug at {}", shown(&place));
         let _ = PLACE.try_with(|last| last.set(place));
     }));
 }
@@ -46,11 +47,17 @@ pub(crate) fn guarded<T>(py: Python<'_>, step: impl FnOnce() -> PyResult<T>) -> 
     }
 }
 
-#[cold]
-fn internal_error(py: Python<'_>) -> PyErr {
-    let place = PLACE.get();
+/// The place as text. A path in a dependency begins at the dependency, not at the builder's home.
+fn shown(place: &Place) -> &str {
     let text = place.split(|byte| *byte == 0).next().unwrap_or_default();
-    errors::internal(py, String::from_utf8_lossy(text).into_owned())
+    let text = std::str::from_utf8(text).unwrap_or_default();
+    text.rsplit("/registry/src/").next().unwrap_or_default()
+}
+
+/// The error for the last panic of this thread.
+#[cold]
+pub(crate) fn internal_error(py: Python<'_>) -> PyErr {
+    errors::internal(py, shown(&PLACE.get()).to_owned())
 }
 
 #[cfg(test)]

@@ -43,13 +43,16 @@ class TestKilledWorkers:
     def test_no_session_is_lost(self, redis: RedisServer, record_property: Note, kept: str) -> None:
         """Workers are killed with SIGKILL five times a second while eight users count."""
         url = "" if kept == "cookie" else redis.url
-        stop = threading.Event()
+        stop, ready = threading.Event(), threading.Barrier(9)
         lost: list[str] = []
         dropped = requests = kills = 0
 
         def count(number: int, port: int) -> None:
             nonlocal dropped, requests
             browser, confirmed, attempted = Browser(port), 0, 0
+            while browser.session().get("mark") != "1":
+                browser.get("/set/mark/1")
+            ready.wait()
             while not stop.is_set():
                 attempted += 1
                 requests += 1
@@ -59,14 +62,18 @@ class TestKilledWorkers:
                     confirmed = attempted
                 except (OSError, http.client.HTTPException):
                     dropped += 1
-            found = int(browser.session()["value"])
-            if not confirmed <= found <= attempted:
+            session = browser.session()
+            found = int(session.get("value", 0))
+            if session.get("mark") != "1":
+                lost.append(f"{number}: it began again")
+            elif not confirmed <= found <= attempted:
                 lost.append(f"{number}: {found}, not {confirmed} to {attempted}")
 
         with gunicorn(url, *THREADS) as port:
             users = [threading.Thread(target=count, args=(n, port)) for n in range(8)]
             for user in users:
                 user.start()
+            ready.wait()
             for _ in range(25):
                 time.sleep(0.2)
                 with contextlib.suppress(OSError):
@@ -80,7 +87,7 @@ class TestKilledWorkers:
         record_property("lost", len(lost))
         assert lost == []
         assert kills > 15
-        assert requests > 200
+        assert requests > 50
 
 
 def in_a_mount_namespace(subject: str) -> dict[str, Any]:
@@ -236,13 +243,14 @@ def test_hostile_headers_change_nothing(kind: str, record_property: Note) -> Non
     with serving([sys.executable, *command], port, STORED_APP_STORE=""):
         browser = Browser(port)
         browser.get("/set/number/1")
-        times = {}
+        times: dict[str, float] = {}
         statuses: dict[str, str] = {}
         for _ in range(3):
             for name, header in HEADERS.items():
                 began = time.monotonic()
-                statuses[name] = answered(port, header).decode().partition(" ")[2][:3]
-                times[name] = time.monotonic() - began
+                status = answered(port, header).decode().partition(" ")[2][:3]
+                assert statuses.setdefault(name, status) == status
+                times[name] = max(times.get(name, 0.0), time.monotonic() - began)
             assert browser.session()["number"] == "1"
     # It is an empty session, or the server itself refuses the header.
     assert set(statuses.values()) <= {"200", "400", "431", ""}, statuses
@@ -273,6 +281,8 @@ class Liar:
     def __init__(self, port: int) -> None:
         self.port = port
         self.lie: str | None = None
+        #: How many lies were told.
+        self.told = 0
         #: Seconds before each byte of an answer.
         self.drip = 0.0
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -299,6 +309,7 @@ class Liar:
                         time.sleep(self.drip)
                         client.sendall(bytes([byte]))
                 elif self.lie and b"CLIENT" not in asked and b"HELLO" not in asked:
+                    self.told += 1
                     client.sendall(self.LIES[self.lie](answer))
                     return
                 else:
@@ -319,20 +330,23 @@ def behind_a_liar(server: RedisServer) -> Iterator[tuple[Liar, Flask]]:
 @pytest.mark.parametrize("lie", Liar.LIES)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_store_that_lies_is_not_believed(
-    redis: RedisServer, record_property: Note, lie: str, caplog: pytest.LogCaptureFixture
+    redis: RedisServer, record_property: Note, lie: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Otherwise the store would not be asked again for a second.
+    monkeypatch.setattr("flask_fernet.stored.outage.PAUSE", 0.0)
     with behind_a_liar(redis) as (liar, app):
         client = app.test_client()
         write(client, number=1)
         before = resident()
         liar.lie = lie
         statuses = []
-        for _ in range(3):
+        for _ in range(20):
             answer = client.get("/read")
             statuses.append(answer.status_code)
             assert "number" not in answer.text
             assert answer.headers.getlist("Set-Cookie") == []
         grown = (resident() - before) / 2**20
+        assert liar.told >= 20
         liar.lie = None
         deadline = time.monotonic() + 10
         while client.get("/read").text != "{'number': 1}":
@@ -345,7 +359,7 @@ def test_a_store_that_lies_is_not_believed(
     assert grown < 64
 
 
-def test_a_slow_store_is_waited_for_no_longer_than_its_timeout(
+def test_a_store_that_pauses_is_waited_for_no_longer_than_its_timeout(
     redis: RedisServer, record_property: Note
 ) -> None:
     with behind_a_liar(redis) as (liar, app):

@@ -365,9 +365,9 @@ class SQLStore:
             problem = f"there is no table {self._sessions.name}: {self.how_to_create}"
         elif "database is locked" in text:
             problem, is_outage = "the database is locked", False
-        elif codes_of(error) & READ_ONLY or "readonly database" in text:
+        elif (codes_of(error) & READ_ONLY and "read" in text) or "readonly database" in text:
             problem, is_outage = "it cannot be written, only read", False
-        elif codes_of(error) & FULL or "disk is full" in text:
+        elif codes_of(error) & FULL or "disk is full" in text or "errno: 28" in text:
             problem, is_outage = "its disk is full", False
         else:
             # Its text may show the statement's values.

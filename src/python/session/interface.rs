@@ -87,12 +87,14 @@ impl NativeInterface {
         app: &Bound<'py, PyAny>,
         data: &Bound<'py, PyDict>,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let (py, state) = (slf.py(), state(slf)?);
-        let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
-        let Some(style) = style else { return Ok(None) };
-        let mut payload = Vec::with_capacity(512);
-        let written = encode_dict(data, style, &state.get().codec.layouts, &mut payload)?;
-        Ok(written.map(|()| PyBytes::new(py, &payload)))
+        guarded(slf.py(), || {
+            let (py, state) = (slf.py(), state(slf)?);
+            let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
+            let Some(style) = style else { return Ok(None) };
+            let mut payload = Vec::with_capacity(512);
+            let written = encode_dict(data, style, &state.get().codec.layouts, &mut payload)?;
+            Ok(written.map(|()| PyBytes::new(py, &payload)))
+        })
     }
 
     /// The dict in a payload that is not compressed; ``None`` if only the serializer can read it.
@@ -101,11 +103,15 @@ impl NativeInterface {
         app: &Bound<'py, PyAny>,
         payload: &[u8],
     ) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let state = state(slf)?;
-        let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
-        let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else { return Ok(None) };
-        let data = PyDict::new(slf.py());
-        Ok(decode_into(&data, text, &state.get().codec.keys)?.map(|()| data))
+        guarded(slf.py(), || {
+            let state = state(slf)?;
+            let style = style_without_policy(state.get(), slf, app).or_none()?.flatten();
+            let (Some(_), Ok(text)) = (style, std::str::from_utf8(payload)) else {
+                return Ok(None);
+            };
+            let data = PyDict::new(slf.py());
+            Ok(decode_into(&data, text, &state.get().codec.keys)?.map(|()| data))
+        })
     }
 }
 
