@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,16 @@ def deploy(workers: Sequence[Flask]) -> str:
             count += 1
             cookie = write(client, count=count)
     return cookie
+
+
+@contextlib.contextmanager
+def quiet(app: Flask) -> Iterator[None]:
+    """Logs no errors of an app meanwhile. Apps of one name share their logger."""
+    app.logger.disabled = True
+    try:
+        yield
+    finally:
+        app.logger.disabled = False
 
 
 def works(app: Flask) -> None:

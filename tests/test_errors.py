@@ -7,6 +7,7 @@ import pytest
 from flask_fernet import (
     ConfigurationError,
     FlaskFernetError,
+    InternalError,
     InvalidToken,
     KeyRingError,
     Reason,
@@ -48,3 +49,10 @@ def test_a_key_is_shown_if_it_is_text_or_a_number() -> None:
     shown = [shown_key(key) for key in ("a", 1, 1.5, (1,), b"x")]
     assert shown == ["'a'", "1", "1.5", "tuple", "bytes"]
     assert len(shown_key("x" * 100)) == 60
+
+
+def test_a_bug_names_its_place_alone() -> None:
+    error = InternalError("src/python/a.rs:7")
+    assert isinstance(error, (FlaskFernetError, RuntimeError))
+    assert error.place == "src/python/a.rs:7"
+    assert str(error) == "flask-fernet has a bug at src/python/a.rs:7. Please report it."

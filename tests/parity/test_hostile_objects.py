@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -20,7 +20,7 @@ from markupsafe import Markup
 
 from flask_fernet import InternalError
 from flask_fernet._core import Codec
-from tests.apps import add_views, encrypted_app, works
+from tests.apps import add_views, encrypted_app, quiet, works
 from tests.strategies import keys, values
 
 #: What Python code calls behind an app's back.
@@ -118,10 +118,10 @@ def outcome(call: Callable[[], Any]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def app() -> Flask:
+def app() -> Iterator[Flask]:
     made = add_views(encrypted_app(PROPAGATE_EXCEPTIONS=True))
-    made.logger.disabled = True
-    return made
+    with quiet(made):
+        yield made
 
 
 def test_what_is_written_natively_is_what_flask_writes(app: Flask) -> None:
