@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import glob
 import os
@@ -11,6 +12,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -179,6 +181,41 @@ class RedisServer(Server):
                 return bool(client.ping())
         except redis.RedisError:
             return False
+
+
+class Proxy:
+    """Stands between a store and a server, and passes bytes on. Subclasses change the answers."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The URL of a Redis that is reached through it."""
+        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
+
+    def accept(self) -> None:
+        """Serves each client in a thread of its own."""
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
+
+    def serve(self, client: socket.socket) -> None:
+        """Serves one client, until an answer ends that."""
+        server = socket.create_connection(("127.0.0.1", self.port))
+        with contextlib.suppress(OSError), client, server:
+            while asked := client.recv(1 << 20):
+                server.sendall(asked)
+                if not self.answer(client, asked, server.recv(1 << 20)):
+                    return
+
+    def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:
+        """Answers a client. Returns whether its connection stays open."""
+        client.sendall(answer)
+        return True
 
 
 class PostgresServer(Server):

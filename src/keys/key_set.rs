@@ -374,6 +374,7 @@ mod tests {
         assert_eq!(verdict(939, b"session"), Err(TokenError::FromFuture));
         assert_eq!(verdict(1011, b"another"), Err(TokenError::Unauthentic));
     }
+
     #[test]
     fn a_format_is_named_as_in_settings() {
         for (format, name) in [(Format::Fernet, "fernet"), (Format::Xaes, "xaes-256-gcm")] {

@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use pyo3::panic::PanicException;
 use pyo3::prelude::*;
 
 use super::errors;
@@ -35,13 +34,13 @@ pub(crate) fn hide_messages() {
     }));
 }
 
-/// The result of `step`; `InternalError` if it panics, or if Python code that it calls does.
+/// The result of `step`; `InternalError` if it panics. A `PanicException` of Python code that it calls
+/// is a panic too, because PyO3 panics again when it meets one.
 ///
 /// What it changes must be in order after a panic: locks are released, and caches and Python objects
 /// are changed in one step each.
 pub(crate) fn guarded<T>(py: Python<'_>, step: impl FnOnce() -> PyResult<T>) -> PyResult<T> {
     match catch_unwind(AssertUnwindSafe(step)) {
-        Ok(Err(error)) if error.is_instance_of::<PanicException>(py) => Err(internal_error(py)),
         Ok(result) => result,
         Err(_) => Err(internal_error(py)),
     }
@@ -62,7 +61,11 @@ pub(crate) fn internal_error(py: Python<'_>) -> PyErr {
 
 #[cfg(test)]
 mod tests {
+    use pyo3::intern;
+    use pyo3::panic::PanicException;
+
     use super::*;
+    use crate::python::lasting_call::call_method;
 
     #[test]
     fn a_panic_is_an_internal_error_that_shows_nothing_but_its_place() {
@@ -70,10 +73,13 @@ mod tests {
             let before = std::panic::take_hook();
             hide_messages();
             let error = guarded(py, || -> PyResult<()> { panic!("a secret") });
-            let nested =
-                guarded(py, || -> PyResult<()> { Err(PanicException::new_err("a secret")) });
+            let nested = guarded(py, || {
+                let raise = c"lambda kind: (_ for _ in ()).throw(kind('a secret'))";
+                let raise = py.eval(raise, None, None)?;
+                call_method(&raise, intern!(py, "__call__"), (py.get_type::<PanicException>(),))
+            });
             std::panic::set_hook(before);
-            for error in [error, nested] {
+            for error in [error, nested.map(|_| ())] {
                 let error = error.expect_err("it panicked");
                 assert!(error.is_instance_of::<pyo3::exceptions::PyRuntimeError>(py));
                 let text = error.to_string();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import socket
@@ -30,7 +29,7 @@ from flask_fernet.testing import (
     StoreContract,
     new_record,
 )
-from tests.servers import RedisServer
+from tests.servers import Proxy, RedisServer
 from tests.storing import later, read_in_forked_children
 
 
@@ -333,34 +332,16 @@ def test_a_client_of_the_apps_is_checked(redis_server: RedisServer) -> None:
         RedisStore(plain, prefix="{a}")
 
 
-class LossyProxy:
-    """Passes bytes on, and closes the connection in place of the answer to one command."""
+class LossyProxy(Proxy):
+    """Closes the connection in place of the answer to one command."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.lose = b""
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.accept, daemon=True).start()
+    lose = b""
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client: socket.socket) -> None:
-        with client, socket.create_connection(("127.0.0.1", self.port)) as server:
-            while asked := client.recv(1 << 20):
-                server.sendall(asked)
-                answer = server.recv(1 << 20)
-                if self.lose and self.lose in asked:
-                    self.lose = b""
-                    return
-                client.sendall(answer)
+    def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:
+        if self.lose and self.lose in asked:
+            self.lose = b""
+            return False
+        return super().answer(client, asked, answer)
 
 
 def test_a_lost_answer_is_no_conflict(redis_server: RedisServer, client: Any) -> None:

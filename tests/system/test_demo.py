@@ -6,7 +6,6 @@ import ast
 import http.client
 import os
 import re
-import signal
 import socket
 import stat
 import subprocess
@@ -23,7 +22,8 @@ from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask
 
 from flask_fernet import KeyRing
-from tests.servers import RedisServer, program, running
+from tests.servers import RedisServer, free_port, program, running
+from tests.system.serving import serving
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,27 +71,13 @@ def server(instance: Path, port: int, store: str = "") -> Iterator[None]:
     command = [sys.executable, "-m", "examples.article.store", store, sys.executable, "-m",
                "gunicorn", "--workers", "2", "--bind", f"127.0.0.1:{port}", "--log-level",
                "warning", "examples.article.app:create_server()"]  # fmt: skip
-    process = subprocess.Popen(command, env=environment, cwd=ROOT)
-    try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
+    with serving(command, port, ARTICLE_INSTANCE=str(instance)):
         yield
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=30)
 
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        number: int = free.getsockname()[1]
-        return number
+    return free_port()
 
 
 def test_the_demo_runs_in_a_real_server(tmp_path: Path, port: int) -> None:

@@ -25,7 +25,7 @@ from flask import Flask
 from benches.memory import resident
 from tests.apps import MakeApp, add_views, encrypted_app, quiet, write
 from tests.clock import Clock
-from tests.servers import RedisServer, free_port, program, running
+from tests.servers import Proxy, RedisServer, free_port, program, running
 from tests.system.serving import ROOT, THREADS, Browser, gunicorn, serving
 
 #: Called with a name and a value for the table: "observed", "lost" sessions, "MiB" of growth.
@@ -267,8 +267,8 @@ def test_hostile_headers_change_nothing(kind: str, record_property: Note) -> Non
     assert slowest < 5
 
 
-class Liar:
-    """Stands between a store and Redis, and answers as it likes once it is told to."""
+class Liar(Proxy):
+    """Answers as it likes once it is told to."""
 
     LIES: ClassVar[dict[str, Callable[[bytes], bytes]]] = {
         "bytes at random": lambda _: random.Random(1).randbytes(4000),
@@ -282,42 +282,23 @@ class Liar:
         "nothing, and the end": lambda _: b"",
     }
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.lie: str | None = None
-        #: How many lies were told.
-        self.told = 0
-        #: Seconds before each byte of an answer.
-        self.drip = 0.0
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        threading.Thread(target=self.accept, daemon=True).start()
+    lie: str | None = None
+    #: How many lies were told.
+    told = 0
+    #: Seconds before each byte of an answer.
+    drip = 0.0
 
-    @property
-    def url(self) -> str:
-        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                client, _ = self.listener.accept()
-                threading.Thread(target=self.serve, args=(client,), daemon=True).start()
-
-    def serve(self, client: socket.socket) -> None:
-        server = socket.create_connection(("127.0.0.1", self.port))
-        with contextlib.suppress(OSError), client, server:
-            while asked := client.recv(1 << 20):
-                server.sendall(asked)
-                answer = server.recv(1 << 20)
-                if self.drip:
-                    for byte in answer:
-                        time.sleep(self.drip)
-                        client.sendall(bytes([byte]))
-                elif self.lie and b"CLIENT" not in asked and b"HELLO" not in asked:
-                    self.told += 1
-                    client.sendall(self.LIES[self.lie](answer))
-                    return
-                else:
-                    client.sendall(answer)
+    def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:
+        if self.drip:
+            for byte in answer:
+                time.sleep(self.drip)
+                client.sendall(bytes([byte]))
+            return True
+        if self.lie and b"CLIENT" not in asked and b"HELLO" not in asked:
+            self.told += 1
+            client.sendall(self.LIES[self.lie](answer))
+            return False
+        return super().answer(client, asked, answer)
 
 
 @contextlib.contextmanager
