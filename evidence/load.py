@@ -220,8 +220,8 @@ class User:
                 self.turn("")
 
     def ask(self, path: str) -> tuple[int, str, str, int]:
-        """A request, again for up to 30 s while the server accepts none, and how many of them may
-        have been served without an answer.
+        """Sends a request until it is answered, for up to 30 s. Returns the status, the text, the
+        new cookie, and how many attempts may have been served without an answer.
         """
         dropped = 0
         for _ in range(300):
@@ -251,7 +251,7 @@ class User:
         self.number = int(text)
 
     def attack(self) -> None:
-        """A cookie that is none. The answer is an empty session, or the server's own refusal."""
+        """Sends a cookie that must not open: the session is empty, or the server refuses it."""
         name, _, token = self.cookie.partition("=")
         place = self.random.randrange(len(token))
         other = "A" if token[place] != "A" else "B"

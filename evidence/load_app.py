@@ -70,5 +70,5 @@ def _app(side: str) -> Flask:
 
 
 def create_app() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    """All four under their paths. Every other path is not found."""
+    """Serves each of the four apps under its path."""
     return DispatcherMiddleware(Flask("load"), {f"/{side}": _app(side).wsgi_app for side in SIDES})

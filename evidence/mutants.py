@@ -20,7 +20,7 @@ from typing import Any
 
 from .suite import ROOT
 
-#: Of the core.
+#: The sources of the core that are changed.
 RUST = ("src/keys/*.rs", "src/token/*.rs", "src/cookie.rs")
 #: Modules of Python, and the tests that must see a change of them.
 PYTHON = {
@@ -30,7 +30,7 @@ PYTHON = {
     "keys/ring.py": "tests/keys tests/sessions/test_key_sources.py",
     "keys/keyring.py": "tests/keys tests/sessions/test_key_sources.py",
 }
-#: Changes that change nothing: types are written with ``|``, and decorators are read by mypy.
+#: Operators that are left out. Most ``|`` are in annotations, which Python does not evaluate.
 _LEFT_OUT = ["core/ReplaceBinaryOperator_BitOr_.*", "core/RemoveDecorator"]
 _CONFIGURATION = """
 [cosmic-ray]
@@ -116,6 +116,6 @@ def of_python(sessions: Iterable[Path]) -> dict[str, Any]:
 
 
 def run() -> dict[str, Any]:
-    """Both."""
+    """Runs both tools."""
     with tempfile.TemporaryDirectory() as folder:
         return {"Rust": rust(Path(folder)), "Python": python(Path(folder))}

@@ -1,4 +1,4 @@
-//! A call of Python code that may last so long that the interpreter ends meanwhile.
+//! Calls Python code that may run when the interpreter ends.
 //!
 //! CPython before 3.14 ends a daemon thread by `pthread_exit` when it next asks for the interpreter,
 //! which unwinds the stack. PyO3's calls do not permit that, and the process would abort. As in
