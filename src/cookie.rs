@@ -187,6 +187,7 @@ mod tests {
             ("", Lookup::Absent),
             (";;;", Lookup::Absent),
             ("a; session=abc", Lookup::Value("abc")),
+            ("a;session=abc", Lookup::Value("abc")),
             ("a\"; session=abc", Lookup::Value("abc")),
             ("session=\"abc\"", Lookup::LeaveToWerkzeug),
             ("a=\"b\tc\"; session=abc", Lookup::Value("abc")),

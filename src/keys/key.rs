@@ -77,6 +77,8 @@ mod tests {
         assert!(parse_key(&text).is_ok());
         assert_eq!(parse_key(b"not a key").err(), Some(KeyError::NotBase64));
         assert_eq!(parse_key(b"QUJD").err(), Some(KeyError::WrongLength(3)));
+        assert_eq!(KeyError::NotBase64.to_string(), "is not URL-safe base64");
+        assert_eq!(KeyError::WrongLength(3).to_string(), "holds 3 bytes where a key has 32");
     }
 
     #[test]

@@ -10,6 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDelta, PyDict, PyFloat, PyInt};
 
+use super::call::{attribute, call};
+
 /// The namespace of the module `time`.
 static TIME: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
@@ -20,9 +22,9 @@ pub(crate) struct Now<'py>(Bound<'py, PyAny>);
 pub(crate) fn now(py: Python<'_>) -> PyResult<Now<'_>> {
     let names = TIME.get_or_try_init(py, || Ok::<_, PyErr>(py.import("time")?.dict().unbind()))?;
     let time = names.bind(py).get_item(intern!(py, "time"))?;
-    Ok(Now(time
-        .ok_or_else(|| PyAttributeError::new_err("module 'time' has no attribute 'time'"))?
-        .call0()?))
+    let time =
+        time.ok_or_else(|| PyAttributeError::new_err("module 'time' has no attribute 'time'"))?;
+    Ok(Now(call(&time, ())?))
 }
 
 /// Below this limit a float holds every whole number of seconds exactly, and i64 holds the float.
@@ -33,7 +35,7 @@ impl<'py> Now<'py> {
     pub(crate) fn seconds(&self) -> PyResult<i128> {
         match self.0.cast_exact::<PyFloat>().map(PyFloatMethods::value) {
             Ok(float) if float.abs() < EXACT => Ok(i128::from(float as i64)),
-            _ => self.0.py().get_type::<PyInt>().call1((&self.0,))?.extract(),
+            _ => call(&self.0.py().get_type::<PyInt>(), (&self.0,))?.extract(),
         }
     }
 
@@ -42,7 +44,7 @@ impl<'py> Now<'py> {
         let py = self.0.py();
         match self.0.cast_exact::<PyFloat>().map(PyFloatMethods::value) {
             Ok(float) if float.abs() < EXACT => Ok((float as i64).into_pyobject(py)?.into_any()),
-            _ => py.get_type::<PyInt>().call1((self.0,)),
+            _ => call(&py.get_type::<PyInt>(), (self.0,)),
         }
     }
 
@@ -73,9 +75,9 @@ impl<'py> Now<'py> {
 /// A `timedelta` in microseconds; `None` where i64 cannot hold it, beyond 290,000 years.
 pub(crate) fn microseconds(delta: &Bound<'_, PyDelta>) -> PyResult<Option<i64>> {
     let py = delta.py();
-    let days: i64 = delta.getattr(intern!(py, "days"))?.extract()?;
-    let seconds: i64 = delta.getattr(intern!(py, "seconds"))?.extract()?;
-    let microseconds: i64 = delta.getattr(intern!(py, "microseconds"))?.extract()?;
+    let days: i64 = attribute(delta, intern!(py, "days"))?.extract()?;
+    let seconds: i64 = attribute(delta, intern!(py, "seconds"))?.extract()?;
+    let microseconds: i64 = attribute(delta, intern!(py, "microseconds"))?.extract()?;
     let seconds = days.checked_mul(86_400).and_then(|days| days.checked_add(seconds));
     let whole = seconds.and_then(|seconds| seconds.checked_mul(1_000_000));
     Ok(whole.and_then(|whole| whole.checked_add(microseconds)))

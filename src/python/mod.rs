@@ -4,6 +4,7 @@
 //! from Python objects), `flask` (which of Flask's classes an app has overridden) and the pure core.
 //! `fernet` holds the drop-in classes. The files beside this one are shared by all of them.
 
+mod call;
 mod clock;
 mod codec;
 mod dict;
@@ -11,7 +12,6 @@ mod errors;
 mod fernet;
 mod flask;
 mod keys;
-mod lasting_call;
 mod panics;
 mod scalar;
 mod session;

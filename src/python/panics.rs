@@ -9,8 +9,10 @@ use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyType;
 
-use super::errors;
+static INTERNAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
 /// A file of this package and a line, or as much of it as fits, and zeros: nothing is allocated,
 /// because memory may be what is missing.
@@ -56,7 +58,10 @@ fn shown(place: &Place) -> &str {
 /// The error for the last panic of this thread.
 #[cold]
 pub(crate) fn internal_error(py: Python<'_>) -> PyErr {
-    errors::internal(py, shown(&PLACE.get()).to_owned())
+    match INTERNAL.import(py, "flask_fernet.errors", "InternalError") {
+        Ok(class) => PyErr::from_type(class.clone(), shown(&PLACE.get()).to_owned()),
+        Err(error) => error,
+    }
 }
 
 #[cfg(test)]
@@ -65,7 +70,7 @@ mod tests {
     use pyo3::panic::PanicException;
 
     use super::*;
-    use crate::python::lasting_call::call_method;
+    use crate::python::call::call_method;
 
     #[test]
     fn a_panic_is_an_internal_error_that_shows_nothing_but_its_place() {

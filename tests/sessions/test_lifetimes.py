@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from datetime import timedelta
@@ -238,12 +239,32 @@ class TestRefreshAfter:
         ("SESSION_REFRESH_AFTER", 2),
         ("SESSION_REFRESH_AFTER", -0.1),
         ("SESSION_REFRESH_AFTER", True),
+        ("PERMANENT_SESSION_LIFETIME", "3 days"),
+        ("PERMANENT_SESSION_LIFETIME", float("nan")),
+        ("PERMANENT_SESSION_LIFETIME", 1e300),
     ],
 )
 def test_lifetimes_that_cannot_be_used_are_refused(name: str, value: object) -> None:
     app = Flask(__name__)
     app.config.update({"SECRET_KEY": SECRET, name: value})
     with pytest.raises(ConfigurationError, match=name):
+        EncryptedSessionInterface(app)
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (-1, "-1"),
+        (-1e300, "-1e+300"),
+        (1 - 10**15, "-999999999999999"),
+        (-(10**15), "int"),
+        ("a secret", "str"),
+    ],
+)
+def test_a_lifetime_is_shown_if_it_is_a_short_number(value: object, shown: str) -> None:
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY=SECRET, SESSION_ABSOLUTE_LIFETIME=value)
+    with pytest.raises(ConfigurationError, match=rf"above 0, not {re.escape(shown)}\."):
         EncryptedSessionInterface(app)
 
 

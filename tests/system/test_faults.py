@@ -385,23 +385,57 @@ def test_a_store_that_is_full_or_a_replica_is_still_read(record_property: Note) 
     record_property("lost", 0)
 
 
+#: Daemon threads that are mostly in Python code which native code has called.
 SHUTDOWN = """
 import threading, time
-from flask_fernet import Fernet, MultiFernet
+from uuid import uuid4
+from flask import session
+from flask_fernet import EncryptedSession, Fernet, MultiFernet
+from markupsafe import Markup
 from tests.apps import add_views, encrypted_app
-apps = [add_views(encrypted_app()), add_views(encrypted_app(SESSION_STORE="memory://"))]
-fernet = MultiFernet([Fernet(Fernet.generate_key()) for _ in range(2)])
+
+def long():
+    sum(1 for _ in range(1000))
+
+class Own(EncryptedSession):
+    def __init__(self, *arguments):
+        long()
+        super().__init__(*arguments)
+
+class Slow(Fernet):
+    def encrypt_at_time(self, *arguments):
+        long()
+        return super().encrypt_at_time(*arguments)
+
+apps = [add_views(encrypted_app()), add_views(encrypted_app(SESSION_STORE="memory://")),
+        add_views(encrypted_app())]
+apps[2].session_interface.session_class = Own
+for app in apps:
+    @app.get("/tags")
+    def tags():
+        session["tags"] = [uuid4(), Markup("x")] * 20
+        return ""
+
+slow = Slow(Fernet.generate_key())
+several = MultiFernet([slow, Fernet(Fernet.generate_key())])
+spaced = b" " + slow.encrypt(b"x" * 100_000)
+
 def browse(app):
     client = app.test_client()
     while True:
         client.post("/write", json={"text": "x" * 100})
+        client.get("/tags")
         client.get("/read")
+
 def seal():
     while True:
-        fernet.decrypt(fernet.encrypt(b"x" * 100_000))
+        slow.decrypt(several.encrypt(b"x" * 100_000))
+        slow.encrypt(b"x")
+        slow.decrypt(spaced)
+
 for app in apps * 3:
     threading.Thread(target=browse, args=(app,), daemon=True).start()
-for _ in range(2):
+for _ in range(3):
     threading.Thread(target=seal, daemon=True).start()
 time.sleep(0.3)
 """
@@ -415,4 +449,4 @@ def test_an_interpreter_ends_while_daemon_threads_use_sessions(record_property: 
             cwd=ROOT, timeout=60,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-    record_property("observed", f"{rounds} ends with 8 threads, each with status 0 and no message")
+    record_property("observed", f"{rounds} ends with 12 threads, each with status 0 and no message")

@@ -11,6 +11,7 @@ use super::types::Types;
 use crate::http_date::parse_date;
 use crate::json::scan::{Number, Scanner, Unsupported, ValueKind};
 use crate::json::{MAX_DEPTH, Tag};
+use crate::python::call::call;
 use crate::python::unhandled::{OrNone, Unhandled};
 use crate::token::base64;
 
@@ -104,7 +105,7 @@ impl<'py> Decoder<'_, '_, 'py> {
             Number::Float(float) => PyFloat::new(self.py, float).into_any(),
             // Python refuses more than 4300 digits; its own decoder raises the error.
             Number::BigInt(digits) => {
-                self.types.int.bind(self.py).call1((digits,)).map_err(|_| Unhandled::Declined)?
+                call(self.types.int.bind(self.py), (digits,)).map_err(|_| Unhandled::Declined)?
             }
         })
     }
@@ -236,9 +237,9 @@ impl<'py> Decoder<'_, '_, 'py> {
                 let bytes = base64::decode_standard(utf8.as_bytes()).ok_or(Unhandled::Declined)?;
                 PyBytes::new(self.py, &bytes).into_any()
             }
-            Tag::Markup => self.types.markup.bind(self.py).call1((text,))?,
+            Tag::Markup => call(self.types.markup.bind(self.py), (text,))?,
             Tag::Uuid => {
-                let uuid = self.types.uuid.bind(self.py).call1((text,));
+                let uuid = call(self.types.uuid.bind(self.py), (text,));
                 uuid.map_err(|_| Unhandled::Declined)?
             }
             Tag::DateTime => {
@@ -246,7 +247,7 @@ impl<'py> Decoder<'_, '_, 'py> {
                     parse_date(utf8).ok_or(Unhandled::Declined)?;
                 let utc = self.types.utc.bind(self.py);
                 let class = self.types.datetime.bind(self.py);
-                let value = class.call1((year, month, day, hour, minute, second, 0, utc));
+                let value = call(class, (year, month, day, hour, minute, second, 0, utc));
                 value.map_err(|_| Unhandled::Declined)?
             }
             Tag::Dict | Tag::Tuple => return Err(Unhandled::Declined),

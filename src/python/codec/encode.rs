@@ -13,6 +13,7 @@ use super::types::Types;
 use crate::http_date::append_date;
 use crate::json::write::append_string;
 use crate::json::{MAX_DEPTH, Tag};
+use crate::python::call::{attribute, call_method};
 use crate::python::dict::with_locked;
 use crate::python::scalar::{append_scalar, utf8};
 use crate::python::unhandled::{OrNone, Unhandled};
@@ -100,7 +101,7 @@ impl Encoder<'_, '_> {
             self.string(value.cast::<PyString>()?)?;
             self.append(b"}")
         } else if class.is(&self.types.uuid) {
-            let hex = value.getattr(intern!(value.py(), "hex"))?;
+            let hex = attribute(value, intern!(value.py(), "hex"))?;
             self.append(b"{\" u\":")?;
             self.string(hex.cast::<PyString>()?)?;
             self.append(b"}")
@@ -232,14 +233,14 @@ impl Encoder<'_, '_> {
     /// converts.
     fn datetime(&mut self, value: &Bound<'_, PyAny>) -> Result<(), Unhandled> {
         let py = value.py();
-        let zone = value.getattr(intern!(py, "tzinfo"))?;
+        let zone = attribute(value, intern!(py, "tzinfo"))?;
         if !zone.is_none() && !zone.is(&self.types.utc) {
             return Err(Unhandled::Declined);
         }
-        let ordinal: i64 = value.call_method0(intern!(py, "toordinal"))?.extract()?;
-        let hour: i64 = value.getattr(intern!(py, "hour"))?.extract()?;
-        let minute: i64 = value.getattr(intern!(py, "minute"))?.extract()?;
-        let second: i64 = value.getattr(intern!(py, "second"))?.extract()?;
+        let ordinal: i64 = call_method(value, intern!(py, "toordinal"), ())?.extract()?;
+        let hour: i64 = attribute(value, intern!(py, "hour"))?.extract()?;
+        let minute: i64 = attribute(value, intern!(py, "minute"))?.extract()?;
+        let second: i64 = attribute(value, intern!(py, "second"))?.extract()?;
         // Python's day 1 is 1 January of year 1, 719,162 days before the epoch.
         let time = (ordinal - 719_163) * 86_400 + hour * 3600 + minute * 60 + second;
         self.append(b"{\" d\":\"")?;

@@ -1,5 +1,7 @@
 //! The Python types that tagged JSON has in addition to JSON's own.
 
+use crate::python::call::{attribute, import};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
@@ -19,13 +21,13 @@ impl Types {
     pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Self> {
         TYPES.get_or_try_init(py, || {
             let class = |module, name| -> PyResult<Py<PyType>> {
-                Ok(py.import(module)?.getattr(name)?.cast_into::<PyType>()?.unbind())
+                Ok(import(py, module, name)?.cast_into::<PyType>()?.unbind())
             };
             Ok(Self {
                 markup: class("markupsafe", "Markup")?,
                 uuid: class("uuid", "UUID")?,
                 datetime: class("datetime", "datetime")?,
-                utc: py.import("datetime")?.getattr("timezone")?.getattr("utc")?.unbind(),
+                utc: attribute(&import(py, "datetime", "timezone")?, intern!(py, "utc"))?.unbind(),
                 int: class("builtins", "int")?,
             })
         })

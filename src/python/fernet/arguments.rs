@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyInt, PyString, PyType};
 
 use crate::keys::key::{KEY, MAX_CLOCK_SKEW};
+use crate::python::call::{attribute, call, call_method};
 use crate::python::errors::invalid_token;
 use crate::token::base64;
 use crate::token::fernet::Unverified;
@@ -66,7 +67,7 @@ fn utf8_bytes<'a>(text: &'a Bound<'_, PyAny>) -> Option<&'a [u8]> {
 #[cold]
 fn lenient(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let base64 = text.py().import("base64")?;
-    let data = base64.call_method1(intern!(text.py(), "urlsafe_b64decode"), (text,))?;
+    let data = call_method(&base64, intern!(text.py(), "urlsafe_b64decode"), (text,))?;
     let data = data.cast::<PyBytes>()?.as_bytes();
     let mut copy = Vec::new();
     copy.try_reserve_exact(data.len()).map_err(|_| no_memory())?;
@@ -97,8 +98,8 @@ pub(crate) fn timestamp(time: &Bound<'_, PyAny>) -> PyResult<u64> {
     match time.cast::<PyInt>() {
         Ok(int) => int.extract(),
         Err(_) => {
-            let method = time.getattr(intern!(time.py(), "to_bytes"))?;
-            let bytes: Vec<u8> = method.call1((8, "big"))?.extract()?;
+            let method = attribute(time, intern!(time.py(), "to_bytes"))?;
+            let bytes: Vec<u8> = call(&method, (8, "big"))?.extract()?;
             let bytes = bytes.try_into().map_err(|_| PyValueError::new_err("not eight bytes"))?;
             Ok(u64::from_be_bytes(bytes))
         }

@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple, PyType};
 
 use super::arguments::{self, TtlWindow};
 use crate::keys::{key, wipe};
+use crate::python::call::call_method;
 use crate::python::clock;
 use crate::python::errors::invalid_token;
 use crate::python::panics::guarded;
@@ -66,7 +67,7 @@ impl Fernet {
         if !slf.is_exact_instance_of::<Self>() {
             // A subclass may override encrypt_at_time.
             let now = now.seconds_int()?;
-            return slf.call_method1(intern!(slf.py(), "encrypt_at_time"), (data, now));
+            return call_method(slf, intern!(slf.py(), "encrypt_at_time"), (data, now));
         }
         let now = now.seconds()?;
         let data = arguments::plaintext(data)?;

@@ -10,6 +10,7 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::arguments::{self, TtlWindow};
 use super::fernet::{self, Fernet};
+use crate::python::call::call_method;
 use crate::python::clock;
 use crate::python::errors::invalid_token;
 use crate::python::panics::guarded;
@@ -56,7 +57,7 @@ impl MultiFernet {
             return slf.get().encrypt_at_time(msg, &now);
         }
         // A subclass may override encrypt_at_time.
-        slf.call_method1(intern!(slf.py(), "encrypt_at_time"), (msg, now))
+        call_method(slf, intern!(slf.py(), "encrypt_at_time"), (msg, now))
     }
 
     /// A token over ``msg`` under the first key, dated ``current_time`` seconds since the epoch.
@@ -70,7 +71,7 @@ impl MultiFernet {
         let first = self.fernets()?[0].bind(py);
         match first.cast_exact::<Fernet>() {
             Ok(first) => Ok(first.get().encrypt_at_time(msg, current_time)?.into_any()),
-            Err(_) => first.call_method1(intern!(py, "encrypt_at_time"), (msg, current_time)),
+            Err(_) => call_method(first, intern!(py, "encrypt_at_time"), (msg, current_time)),
         }
     }
 

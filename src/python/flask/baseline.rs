@@ -6,6 +6,7 @@ use pyo3::types::PyType;
 
 use super::overrides::getattr_static;
 use super::roles::{ROLES, Role};
+use crate::python::call::import;
 
 /// The tags of `TaggedJSONSerializer`, in the order in which it asks them. Two of them have no name
 /// and only pass untagged containers on.
@@ -48,7 +49,7 @@ impl Baseline {
         name: &str,
         attributes: &[&'static str],
     ) -> PyResult<Self> {
-        let class = py.import(module)?.getattr(name)?.cast_into::<PyType>()?;
+        let class = import(py, module, name)?.cast_into::<PyType>()?;
         let attribute =
             |name: &&'static str| Ok((*name, getattr_static(&class, name)?.map(Bound::unbind)));
         let attributes = attributes.iter().map(attribute).collect::<PyResult<_>>()?;

@@ -5,12 +5,14 @@
 
 use std::sync::RwLock;
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::baseline::{FlaskClasses, mro_is_intact};
 use super::overrides::{ClassValue, Overrides};
 use super::roles::{ROLES, Role};
+use crate::python::call::attribute;
 
 /// The overrides of the classes seen so far, by role.
 pub(crate) struct ClassCache(RwLock<[Vec<KnownClass>; ROLES]>);
@@ -130,8 +132,8 @@ fn examine(role: Role, class: &Bound<'_, PyType>) -> PyResult<Overrides> {
     }
     if matches!(role, Role::NewSession) {
         // A metaclass may construct its instances in its own way.
-        let call = class.get_type().getattr("__call__")?;
-        if !call.is(&py.get_type::<PyType>().getattr("__call__")?) {
+        let call = attribute(&class.get_type(), intern!(py, "__call__"))?;
+        if !call.is(&attribute(&py.get_type::<PyType>(), intern!(py, "__call__"))?) {
             return Ok(Overrides::UNRELATED);
         }
     }

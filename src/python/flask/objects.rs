@@ -8,6 +8,7 @@ use pyo3::types::{PyDelta, PyDict, PyList, PyString, PyTuple, PyType};
 use super::baseline::TAG_CLASSES;
 use super::overrides::Overrides;
 use super::roles::HOOKS;
+use crate::python::call::{attribute, call, call_method, import};
 use crate::python::clock::{Now, microseconds};
 use crate::python::codec::style::Style;
 use crate::python::dict::instance_dict;
@@ -40,29 +41,28 @@ impl FlaskObjects {
     /// The objects, looked up at the first call.
     pub(crate) fn get(py: Python<'_>) -> PyResult<&'static Self> {
         OBJECTS.get_or_try_init(py, || {
-            let import = |module: &str, name: &str| py.import(module)?.getattr(name);
             let class = |module, name| -> PyResult<Py<PyType>> {
-                Ok(import(module, name)?.cast_into::<PyType>()?.unbind())
+                Ok(import(py, module, name)?.cast_into::<PyType>()?.unbind())
             };
             // `SecureCookieSession.__init__` creates an equal callback for each session. One serves
             // all of them, because it takes the session as its argument.
-            let session = import("flask.sessions", "SecureCookieSession")?.call0()?;
-            let datetime = import("datetime", "datetime")?;
-            let utc = import("datetime", "timezone")?.getattr("utc")?;
+            let session = call(&import(py, "flask.sessions", "SecureCookieSession")?, ())?;
+            let datetime = import(py, "datetime", "datetime")?;
+            let utc = attribute(&import(py, "datetime", "timezone")?, intern!(py, "utc"))?;
             Ok(Self {
                 environ_headers: class("werkzeug.datastructures", "EnvironHeaders")?,
                 headers: class("werkzeug.datastructures", "Headers")?,
-                dict_new: py.get_type::<PyDict>().getattr("__new__")?.unbind(),
-                on_update: session.getattr("on_update")?.unbind(),
+                dict_new: attribute(&py.get_type::<PyDict>(), intern!(py, "__new__"))?.unbind(),
+                on_update: attribute(&session, intern!(py, "on_update"))?.unbind(),
                 tag_classes: TAG_CLASSES
                     .iter()
                     .map(|name| class("flask.json.tag", name))
                     .collect::<PyResult<_>>()?,
                 serializer: class("flask.json.tag", "TaggedJSONSerializer")?,
-                dump_cookie: import("werkzeug.http", "dump_cookie")?.unbind(),
+                dump_cookie: import(py, "werkzeug.http", "dump_cookie")?.unbind(),
                 vary_cookie: PyTuple::new(py, ["Vary", "Cookie"])?.unbind(),
                 flask_sessions: py.import("flask.sessions")?.dict().unbind(),
-                epoch: datetime.call_method1("fromtimestamp", (0, &utc))?.unbind(),
+                epoch: call_method(&datetime, intern!(py, "fromtimestamp"), (0, &utc))?.unbind(),
                 datetime: datetime.cast_into::<PyType>()?.unbind(),
                 utc: utc.unbind(),
             })
@@ -80,8 +80,7 @@ impl FlaskObjects {
         if datetime.is(&self.datetime) && now.is_of_system() {
             return Ok(now.microseconds()?);
         }
-        let since_epoch = datetime
-            .call_method1(intern!(py, "now"), (&self.utc,))
+        let since_epoch = call_method(&datetime, intern!(py, "now"), (&self.utc,))
             .and_then(|now| now.sub(&self.epoch))
             .map_err(|_| Unhandled::Declined)?;
         let since_epoch = since_epoch.cast_into::<PyDelta>()?;
@@ -93,7 +92,7 @@ impl FlaskObjects {
         &self,
         class: &Bound<'py, PyType>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let session = self.dict_new.bind(class.py()).call1((class,))?;
+        let session = call(self.dict_new.bind(class.py()), (class,))?;
         session.setattr(intern!(class.py(), "on_update"), &self.on_update)?;
         Ok(session)
     }
@@ -148,8 +147,8 @@ impl FlaskObjects {
         if !serializer.get_type().is(&self.serializer) {
             return Ok(None);
         }
-        let order = serializer.getattr(intern!(py, "order"))?.cast_into_exact::<PyList>()?;
-        let tags = serializer.getattr(intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
+        let order = attribute(serializer, intern!(py, "order"))?.cast_into_exact::<PyList>()?;
+        let tags = attribute(serializer, intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
         let mut named = tags.iter();
         let intact = order.len() == self.tag_classes.len()
             && order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
@@ -181,8 +180,8 @@ pub(crate) fn json_style(
         return Ok(None);
     }
     Ok(Some(Style {
-        sort_keys: json.getattr(intern!(py, "sort_keys"))?.is_truthy()?,
-        ensure_ascii: json.getattr(intern!(py, "ensure_ascii"))?.is_truthy()?,
+        sort_keys: attribute(json, intern!(py, "sort_keys"))?.is_truthy()?,
+        ensure_ascii: attribute(json, intern!(py, "ensure_ascii"))?.is_truthy()?,
     }))
 }
 

@@ -1,9 +1,11 @@
 //! The attributes that a class overrides.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyType};
 
 use super::roles::{COOKIE_NAME, GETATTRIBUTE, VALUES};
+use crate::python::call::attribute;
 
 /// The attributes that a class overrides, and the values of some that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,7 +87,7 @@ pub(super) fn getattr_static<'py>(
     name: &str,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
     for base in class.mro() {
-        let own = base.getattr("__dict__")?;
+        let own = attribute(&base, intern!(base.py(), "__dict__"))?;
         if own.contains(name)? {
             return own.get_item(name).map(Some);
         }

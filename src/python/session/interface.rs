@@ -6,18 +6,20 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::open::open;
 use super::resolve::{Admitted, Purpose, style_without_policy};
 use super::save::save;
 use super::state::NativeState;
+use crate::python::call::{attribute, call, call_method};
 use crate::python::codec::decode::decode_into;
 use crate::python::codec::encode::encode_dict;
-use crate::python::errors;
-use crate::python::lasting_call::call_method;
 use crate::python::panics::guarded;
 use crate::python::unhandled::OrNone;
+
+static HIDE_FRAMES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The native half of a session interface.
 ///
@@ -48,7 +50,7 @@ impl NativeInterface {
                 None => call_method(slf, intern!(slf.py(), "_open"), (app, request)),
                 Some(session) => Ok(session),
             });
-        opened.map_err(|error| errors::without_our_frames(slf.py(), error))
+        opened.map_err(|error| without_our_frames(slf.py(), error))
     }
 
     /// Sets the session's cookie on the response, deletes it, or leaves it alone.
@@ -66,7 +68,7 @@ impl NativeInterface {
             }
             Ok(())
         });
-        saved.map_err(|error| errors::without_our_frames(slf.py(), error))
+        saved.map_err(|error| without_our_frames(slf.py(), error))
     }
 
     /// The policy of ``app``, cached while nothing that it depends on changes; ``None`` if the
@@ -115,8 +117,22 @@ impl NativeInterface {
     }
 }
 
+/// The same error without this package's frames in its traceback, see
+/// `flask_fernet/tracebacks.py`.
+#[cold]
+fn without_our_frames(py: Python<'_>, error: PyErr) -> PyErr {
+    let value = error.into_value(py).into_bound(py);
+    match HIDE_FRAMES.import(py, "flask_fernet.tracebacks", "hide_frames") {
+        Ok(hide) => match call(hide, (&value,)) {
+            Ok(_) => PyErr::from_value(value.into_any()),
+            Err(error) => error,
+        },
+        Err(error) => error,
+    }
+}
+
 /// The state, which `EncryptedSessionInterface.__new__` puts into the slot `_state`.
 fn state<'py>(interface: &Bound<'py, NativeInterface>) -> PyResult<Bound<'py, NativeState>> {
-    let state = interface.getattr(intern!(interface.py(), "_state"))?;
+    let state = attribute(interface, intern!(interface.py(), "_state"))?;
     Ok(state.cast_into::<NativeState>()?)
 }

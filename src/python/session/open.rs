@@ -11,12 +11,12 @@ use super::state::NativeState;
 use crate::compress;
 use crate::cookie::{self, Lookup};
 use crate::keys::key_set::{Format, Opened};
+use crate::python::call::call_method;
 use crate::python::clock::{self, Now};
 use crate::python::codec::decode::decode_into;
 use crate::python::errors::reason_name;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::roles::Role;
-use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 use crate::token::{TokenError, reference};
 

@@ -10,12 +10,12 @@ use super::policy::Policy;
 use super::resolved_policy::{ResolvedPolicy, SessionClass};
 use super::settings_snapshot::Watched;
 use super::state::NativeState;
+use crate::python::call::{attribute, call_method};
 use crate::python::codec::style::Style;
 use crate::python::dict::instance_dict;
 use crate::python::flask::objects::{FlaskObjects, config_and_json, hooks, json_style};
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
-use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 
 /// An interface and an app whose Python code the native path may skip.
@@ -80,9 +80,9 @@ impl<'a, 'py> Admitted<'a, 'py> {
                 [&class, &class, &class]
             } else {
                 values = [
-                    self.interface.getattr(intern!(py, "salt"))?,
-                    self.interface.getattr(intern!(py, "serializer"))?,
-                    self.interface.getattr(intern!(py, "session_class"))?,
+                    attribute(self.interface, intern!(py, "salt"))?,
+                    attribute(self.interface, intern!(py, "serializer"))?,
+                    attribute(self.interface, intern!(py, "session_class"))?,
                 ];
                 values.each_ref()
             };
@@ -105,8 +105,8 @@ impl<'a, 'py> Admitted<'a, 'py> {
         if policy.get().opens_references() {
             self.state.note_storage();
         }
-        let tags = intact_tags(self.state, &self.interface.getattr(intern!(py, "serializer"))?)?;
-        let class = self.interface.getattr(intern!(py, "session_class"))?;
+        let tags = intact_tags(self.state, &attribute(self.interface, intern!(py, "serializer"))?)?;
+        let class = attribute(self.interface, intern!(py, "session_class"))?;
         let session_class = match class.cast_into::<PyType>() {
             Ok(class) => {
                 let overrides = self.state.classes.overrides_of_class(Role::NewSession, &class)?;
@@ -133,7 +133,7 @@ pub(super) fn style_without_policy(
     app: &Bound<'_, PyAny>,
 ) -> Result<Option<Style>, Unhandled> {
     state.require_enabled()?;
-    let serializer = interface.getattr(intern!(app.py(), "serializer"))?;
+    let serializer = attribute(interface, intern!(app.py(), "serializer"))?;
     let (_, json) = config_and_json(app)?;
     let [of_json] = state.classes.overrides_of([(Role::Json, &json)])?;
     if !of_json.none() || intact_tags(state, &serializer)?.is_none() {

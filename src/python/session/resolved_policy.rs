@@ -9,6 +9,7 @@ use pyo3::types::{PyDict, PyList, PyType};
 use super::policy::Policy;
 use super::policy_cache::Traverse;
 use super::set_cookie::CookieTemplate;
+use crate::python::call::call;
 use crate::python::codec::style::Style;
 use crate::python::flask::baseline::TAG_CLASSES;
 use crate::python::flask::objects::{FlaskObjects, json_style};
@@ -94,7 +95,7 @@ impl SessionClass {
         flask: &FlaskObjects,
     ) -> PyResult<Bound<'py, PyAny>> {
         let class = self.class.bind(py);
-        if self.constructs_like_flask { flask.empty_session(class) } else { class.call0() }
+        if self.constructs_like_flask { flask.empty_session(class) } else { call(class, ()) }
     }
 
     /// A dict to read a session into: the session itself if it is constructed like Flask's, and
@@ -119,7 +120,7 @@ impl SessionClass {
         if self.constructs_like_flask {
             Ok(data.into_any())
         } else {
-            self.class.bind(data.py()).call1((data,))
+            call(self.class.bind(data.py()), (&data,))
         }
     }
 }

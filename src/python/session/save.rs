@@ -11,6 +11,7 @@ use super::resolve::{Admitted, Purpose};
 use super::resolved_policy::ResolvedPolicy;
 use super::set_cookie::{CookieBudget, CookieTemplate, Expires, compress_to_fit};
 use super::state::NativeState;
+use crate::python::call::{attribute, call_method};
 use crate::python::clock::{self, Now};
 use crate::python::codec::encode::encode_dict;
 use crate::python::codec::style::Style;
@@ -18,7 +19,6 @@ use crate::python::dict::instance_dict;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
-use crate::python::lasting_call::call_method;
 use crate::python::unhandled::Unhandled;
 use crate::token::reference;
 
@@ -101,14 +101,14 @@ fn save_noted<'py>(
     let headers = flask.header_list(response)?;
     let class = session.get_type();
     let is_untouched = class.hasattr(intern!(py, "_is_ghost"))?
-        && !session.getattr(intern!(py, "modified"))?.is_truthy()?;
+        && !attribute(session, intern!(py, "modified"))?.is_truthy()?;
     let is_left_alone = is_untouched && {
-        let issued_at = note.getattr(intern!(py, "issued_at"))?.extract::<i64>()?;
+        let issued_at = attribute(note, intern!(py, "issued_at"))?.extract::<i64>()?;
         let age = clock::now(py)?.float()? - issued_at as f64;
         !refreshes || age < policy.stored_refresh_from()
     };
     // Nothing has been changed so far; from here on this function must not decline.
-    if session.getattr(intern!(py, "accessed"))?.is_truthy()? {
+    if attribute(session, intern!(py, "accessed"))?.is_truthy()? {
         vary_by_cookie(flask, response, &headers)?;
     }
     if is_left_alone {
@@ -306,8 +306,8 @@ fn vary_by_cookie(
             if value.to_str()?.eq_ignore_ascii_case("cookie") {
                 return Ok(());
             }
-            let vary = response.getattr(intern!(py, "vary"))?;
-            vary.call_method1(intern!(py, "add"), (intern!(py, "Cookie"),))?;
+            let vary = attribute(response, intern!(py, "vary"))?;
+            call_method(&vary, intern!(py, "add"), (intern!(py, "Cookie"),))?;
             return Ok(());
         }
     }

@@ -7,6 +7,7 @@ use super::policy::CookieAttributes;
 use crate::compress::{self, Compression, Effort};
 use crate::http_date::append_date;
 use crate::keys::key_set::{KeySet, MAX_TOKEN};
+use crate::python::call::call_with_keywords;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::unhandled::Unhandled;
 
@@ -61,7 +62,7 @@ impl CookieTemplate {
         arguments.set_item("max_size", 0)?;
         let dump_cookie = flask.dump_cookie.bind(py);
         let cookie: String =
-            dump_cookie.call((&attributes.name, ""), Some(&arguments))?.extract()?;
+            call_with_keywords(dump_cookie, (&attributes.name, ""), &arguments)?.extract()?;
         let name: String = attributes.name.extract(py)?;
         let (before, after) = cookie.split_once("; Expires=\u{1}").ok_or(Unhandled::Declined)?;
         let (head, before) = before.split_at_checked(name.len() + 1).ok_or(Unhandled::Declined)?;
