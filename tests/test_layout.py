@@ -210,6 +210,25 @@ def test_only_the_boundary_names_pyo3() -> None:
     assert named <= {"python", "lib.rs"}
 
 
+def test_every_native_function_turns_its_panics_into_errors() -> None:
+    """A panic that is not guarded reaches an app as a ``BaseException`` with the panic's message.
+    Functions of one expression, which hand out or make an object, need no guard.
+    """
+    guarded, unguarded = [], []
+    for file in (CRATE / "python").rglob("*.rs"):
+        code = file.read_text().partition("#[cfg(test)]")[0]
+        for block in re.findall(r"^#\[py(?:methods|function)\].*?^\}", code, re.M | re.S):
+            functions = r"^( *)(?:pub\(crate\) |const )*fn (\w+).*?\{\n(.*?)^\1\}"
+            for _, name, body in re.findall(functions, block, re.M | re.S):
+                if "guarded(" in body:
+                    guarded.append(name)
+                # The interpreter's collector calls the first, and only visits objects.
+                elif name != "__traverse__" and ";" in body.strip().removesuffix(";"):
+                    unguarded.append((file.name, name))
+    assert not [one for one in unguarded if one[0] != "test_support.rs"]
+    assert len(guarded) > 35
+
+
 def test_key_rings_know_no_flask() -> None:
     for file in (PACKAGE / "keys").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):

@@ -12,20 +12,56 @@ use flask_fernet::keys::key::{KEY, derive_key, parse_key};
 use flask_fernet::keys::key_set::{Format, KeySet};
 use flask_fernet::keys::wrapping::{unwrap, wrap};
 use flask_fernet::token::base64;
+use flask_fernet::token::derive::derive;
+use flask_fernet::token::record::Content;
 use zeroize::Zeroizing;
 
-/// How many freed blocks held a half of the key or the secret.
+/// How many freed blocks held a half of a key, or the secret.
 static FOUND: AtomicUsize = AtomicUsize::new(0);
+
+const SECRET: &[u8] = b"a secret that nobody knows";
 
 /// The halves of the key, the secret, and the key in base64, as far as a block must hold them to be
 /// noticed.
-const PATTERNS: [[u8; 16]; 4] = [
+const GIVEN: [[u8; 16]; 4] = [
     *b"signing half of ",
     *b"the key; AES one",
     *b"a secret that no",
     // Of the first half.
     *b"c2lnbmluZyBoYWxm",
 ];
+
+/// The halves of the keys that are derived from them with the salt `salt`, in the order of
+/// [`derived`]. Computed by the HKDF of Python's `cryptography`.
+const DERIVED: [[u8; 16]; 10] = [
+    0xa0927fe9_3f8ceff7_f9dcbd2e_e417402c_u128.to_be_bytes(),
+    0x84b13cc2_76cd55ab_c8534b00_db1d4c09_u128.to_be_bytes(),
+    0x6df306f5_4b087c6a_1db65a53_e937f8ac_u128.to_be_bytes(),
+    0x5d6fca6f_e0d675b7_cd869fa7_3f305662_u128.to_be_bytes(),
+    0x0bebe2a8_78a772ad_b1bf49c7_29fa2091_u128.to_be_bytes(),
+    0xfca49a9e_1039bd1a_5d912dc1_19900d75_u128.to_be_bytes(),
+    0x265c3607_81fae1af_bf57aa45_42b97f40_u128.to_be_bytes(),
+    0x6157be9d_2677b978_1dd861a6_eb85bc7c_u128.to_be_bytes(),
+    0xe7b125a9_670003ba_b72a3303_92272c74_u128.to_be_bytes(),
+    0x38a6b8ae_8dc0e918_3839acac_d184c3b1_u128.to_be_bytes(),
+];
+
+/// The keys of tokens, records and owner tags, of a wrapped ring, and of a secret.
+fn derived() -> [[u8; KEY]; 5] {
+    let key = key();
+    [
+        (&key[..], &b"xaes-256-gcm:salt"[..]),
+        (&key[..], b"record:salt"),
+        (&key[..], b"owner:salt"),
+        (SECRET, b"ring"),
+        (SECRET, b"fernet:salt"),
+    ]
+    .map(|(from, purpose)| {
+        let mut derived = [0; KEY];
+        derive(from, &[b"flask-fernet:", purpose], &mut derived);
+        derived
+    })
+}
 
 struct Searching;
 
@@ -44,7 +80,7 @@ unsafe impl GlobalAlloc for Searching {
                 // SAFETY: `start + at` is inside the block, which is freed below.
                 (0..16).all(|at| unsafe { block.add(start + at).read_volatile() } == pattern[at])
             };
-            if PATTERNS.iter().any(holds) {
+            if GIVEN.iter().chain(&DERIVED).any(holds) {
                 FOUND.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -64,8 +100,8 @@ fn freed_with_a_key(work: impl FnOnce()) -> usize {
 
 fn key() -> Zeroizing<[u8; KEY]> {
     let mut key = Zeroizing::new([0; KEY]);
-    key[..16].copy_from_slice(&PATTERNS[0]);
-    key[16..].copy_from_slice(&PATTERNS[1]);
+    key[..16].copy_from_slice(&GIVEN[0]);
+    key[16..].copy_from_slice(&GIVEN[1]);
     key
 }
 
@@ -74,15 +110,21 @@ fn key() -> Zeroizing<[u8; KEY]> {
 fn no_freed_block_holds_a_key() {
     // The search finds a key that was not wiped.
     assert!(freed_with_a_key(|| drop(key().to_vec())) > 0);
+    assert_eq!(derived().as_flattened(), DERIVED.as_flattened());
 
     let all = [Format::Fernet, Format::Xaes];
     for writes in all {
         let found = freed_with_a_key(|| {
-            let keys = KeySet::new(&[key()], b"salt", writes, &all).expect("a key");
+            let [first, last] = [1, 2].map(|byte| Zeroizing::new([byte; KEY]));
+            let keys = KeySet::new(&[key(), first, last], b"salt", writes, &all).expect("keys");
             let mut token = Vec::new();
             keys.seal(b"{}", 1_700_000_000, b"session", &mut token).expect("random bytes");
             assert!(keys.open(&token, 1_700_000_000, 60, b"session").is_ok());
             assert!(keys.open(&token[1..], 1_700_000_000, 60, b"session").is_err());
+            let content = Content { generation: &[0; 8], created: 0, payload: b"{}" };
+            let record = keys.seal_record(content, 0, b"address").expect("random bytes");
+            assert!(keys.open_record(record, b"address").is_ok());
+            assert_eq!(keys.owner_tags(0, b"1").count(), 3);
         });
         assert_eq!(found, 0, "{}", writes.name());
     }
@@ -91,14 +133,14 @@ fn no_freed_block_holds_a_key() {
         base64::encode_append(&*key(), &mut text);
         assert_eq!(*parse_key(&text).expect("a key"), *key());
         assert!(parse_key(&text[1..]).is_err());
-        let secret = Zeroizing::new(b"a secret that nobody knows".to_vec());
+        let secret = Zeroizing::new(SECRET.to_vec());
         let _ = derive_key(&secret, b"salt");
     });
     assert_eq!(found, 0, "keys of texts");
     let found = freed_with_a_key(|| {
         // The keys of a ring are its document.
-        let wrapped = wrap(b"a secret that nobody knows", &*key()).expect("random bytes");
-        assert_eq!(unwrap(b"a secret that nobody knows", &wrapped).expect("ours")[..], key()[..]);
+        let wrapped = wrap(SECRET, &*key()).expect("random bytes");
+        assert_eq!(unwrap(SECRET, &wrapped).expect("ours")[..], key()[..]);
         assert!(unwrap(b"another", &wrapped).is_none());
     });
     assert_eq!(found, 0, "a wrapped ring");

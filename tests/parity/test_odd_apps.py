@@ -211,6 +211,34 @@ class TestSessionClasses:
         compare(Pair(make_app, type("I", (), {"session_class": Made})), [*PATHS, *PATHS])
 
 
+@pytest.mark.parametrize("depth", [1, 63, 64, 65, 66, 200, 5000])
+@pytest.mark.parametrize("kind", [list, dict])
+def test_deep_sessions_are_read_as_flask_reads_them(
+    make_app: MakeApp, kind: type, depth: int
+) -> None:
+    """The native path ends at 64 levels; Python's recursion limit ends both."""
+    pair = Pair(make_app, PROPAGATE_EXCEPTIONS=False)
+
+    def add(app: Flask) -> None:
+        @app.get("/deep")
+        def deep() -> str:
+            value: Any = kind()
+            for _ in range(depth):
+                value = [value] if kind is list else {"a": value}
+            session["deep"] = value
+            return "fine"
+
+        @app.get("/depth")
+        def get_depth() -> str:
+            value, found = session.get("deep"), 0
+            while value:
+                value, found = value[0 if kind is list else "a"], found + 1
+            return str(found)
+
+    pair.both(add)
+    compare(pair, ["/deep", "/depth"])
+
+
 def test_debug_mode_warns_of_a_change_that_cannot_be_written(
     make_app: MakeApp, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -14,7 +14,7 @@ from flask.testing import FlaskClient
 from flask_fernet import EncryptedSessionInterface, Fernet, Reason
 from flask_fernet._core import SessionKeys
 from flask_fernet.testing import SessionTester
-from tests.apps import MakeApp, add_views
+from tests.apps import MakeApp, add_views, write
 from tests.storing import MakeStoring, cookie_of, with_cookie
 
 OURS, THEIRS = Fernet.generate_key(), Fernet.generate_key()
@@ -114,3 +114,48 @@ def test_every_refused_reference_looks_the_same(make: MakeStoring) -> None:
     responses = {name: shown(with_cookie(app, one).get("/read")) for name, one in cookies.items()}
     without = shown(app.test_client().get("/read"))
     assert responses == dict.fromkeys(cookies, without)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("compression", ["never", "always"])
+def test_a_cookie_shows_nothing_of_its_session(
+    make_app: MakeApp, kind: str, compression: str
+) -> None:
+    """Whoever reads the bytes of a cookie sees no name and no value, and not that two sessions are
+    alike.
+    """
+    app = add_views(make_app(SESSION_ENCRYPTION_FORMAT=kind, SESSION_COMPRESSION=compression))
+    data = {"a name that is long": "a value that is long", "number": 123456789}
+    tokens = [write(app.test_client(), **data) for _ in range(2)]
+    first, second = (base64.urlsafe_b64decode(token + "==") for token in tokens)
+    for part in (b"name", b"long", b"value", b"number", b"123456789", b'{"', b"x\x9c"):
+        assert part not in first + second
+    # At most the version, the key hint and the issue time are equal.
+    equal = sum(a == b for a, b in zip(first[16:], second[16:], strict=False))
+    assert equal < len(first) / 16
+
+
+def test_a_session_comes_in_a_cookie_alone(make_app: MakeApp) -> None:
+    """A token in a URL, a form, a body or another header opens nothing."""
+    app = add_views(make_app())
+    app.add_url_rule("/read", "form", app.view_functions["read"], methods=["POST"])
+    token = write(app.test_client(), user="alice")
+
+    def read(method: str = "GET", path: str = "/read", **sent: Any) -> str:
+        response = app.test_client(use_cookies=False).open(path, method=method, **sent)
+        assert "Set-Cookie" not in response.headers
+        return response.text
+
+    assert "alice" in read(headers={"Cookie": f"session={token}"})
+    for elsewhere in (
+        read(path=f"/read?session={token}"),
+        read(path=f"/read;session={token}"),
+        read("POST", data={"session": token}),
+        read("POST", json={"session": token}),
+        read(headers={"session": token}),
+        read(headers={"X-Session": token}),
+        read(headers={"Authorization": f"Bearer {token}"}),
+        read(headers={"Set-Cookie": f"session={token}"}),
+        read(headers={"Cookie2": f"session={token}"}),
+    ):
+        assert "alice" not in elsewhere

@@ -26,6 +26,7 @@ from flask_fernet import (
     session_rejected,
     store_unavailable,
 )
+from flask_fernet._core import read_reference
 from flask_fernet.errors import Reason
 from tests.apps import SECRET, encrypted_app, opened, signed_app, token_of
 from tests.clock import Clock
@@ -1018,3 +1019,21 @@ def test_hooks_are_obeyed(make: MakeStoring, store: RecordingStore) -> None:
     interface.sends = False
     assert "Set-Cookie" not in write(client, a=2).headers
     assert text(client) == "{'a': 1}"
+
+
+def test_an_id_has_256_bits_that_nobody_can_predict(app: Flask) -> None:
+    """Each bit is one in about half of the ids, and no id comes twice."""
+    policy = EncryptedSessionInterface.of(app)._resolve_policy(app)
+    assert policy.keys
+    ids = []
+    for number in range(400):
+        token = token_of(write(app.test_client(), number=number).headers["Set-Cookie"])
+        payload, *_ = policy.keys.open(token, int(time.time()), DAY, "session")
+        reference = read_reference(payload)
+        assert reference
+        ids.append(int.from_bytes(reference[0], "big"))
+        assert len(reference[0]) == 32
+    assert len(set(ids)) == len(ids)
+    for bit in range(256):
+        # Seven standard deviations of 400 throws of a coin.
+        assert abs(sum(drawn >> bit & 1 for drawn in ids) - 200) < 70

@@ -41,18 +41,20 @@ impl Fernet {
 
     #[pyo3(signature = (key, backend=None))]
     fn __init__(&self, key: &Bound<'_, PyAny>, backend: Option<&Bound<'_, PyAny>>) -> PyResult<()> {
-        let _ = backend;
-        let key =
-            wipe::with_wiped_stack(|| Ok::<_, PyErr>(FernetKey::new(&*arguments::key(key)?)))?;
-        self.key
-            .set(key)
-            .map_err(|_| PyTypeError::new_err("Fernet.__init__ must be called once only"))
+        guarded(key.py(), || {
+            let _ = backend;
+            let key =
+                wipe::with_wiped_stack(|| Ok::<_, PyErr>(FernetKey::new(&*arguments::key(key)?)))?;
+            self.key
+                .set(key)
+                .map_err(|_| PyTypeError::new_err("Fernet.__init__ must be called once only"))
+        })
     }
 
     /// A fresh key: 32 random bytes as URL-safe base64.
     #[classmethod]
     fn generate_key<'py>(cls: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyBytes>> {
-        Ok(PyBytes::new(cls.py(), &key::generate_key()?))
+        guarded(cls.py(), || Ok(PyBytes::new(cls.py(), &key::generate_key()?)))
     }
 
     /// A token over ``data``, dated now.
@@ -63,16 +65,18 @@ impl Fernet {
         slf: &Bound<'py, Self>,
         data: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = clock::now(slf.py())?;
-        if !slf.is_exact_instance_of::<Self>() {
-            // A subclass may override encrypt_at_time.
-            let now = now.seconds_int()?;
-            return call_method(slf, intern!(slf.py(), "encrypt_at_time"), (data, now));
-        }
-        let now = now.seconds()?;
-        let data = arguments::plaintext(data)?;
-        let now = u64::try_from(now).map_err(|_| not_eight_bytes(now))?;
-        slf.get().seal(data, now).map(Bound::into_any)
+        guarded(slf.py(), || {
+            let now = clock::now(slf.py())?;
+            if !slf.is_exact_instance_of::<Self>() {
+                // A subclass may override encrypt_at_time.
+                let now = now.seconds_int()?;
+                return call_method(slf, intern!(slf.py(), "encrypt_at_time"), (data, now));
+            }
+            let now = now.seconds()?;
+            let data = arguments::plaintext(data)?;
+            let now = u64::try_from(now).map_err(|_| not_eight_bytes(now))?;
+            slf.get().seal(data, now).map(Bound::into_any)
+        })
     }
 
     /// A token over ``data``, dated ``current_time`` seconds since the epoch.
@@ -84,8 +88,10 @@ impl Fernet {
         data: &Bound<'py, PyAny>,
         current_time: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let data = arguments::plaintext(data)?;
-        self.seal(data, arguments::timestamp(current_time)?)
+        guarded(data.py(), || {
+            let data = arguments::plaintext(data)?;
+            self.seal(data, arguments::timestamp(current_time)?)
+        })
     }
 
     /// The plaintext of ``token``.
@@ -101,9 +107,11 @@ impl Fernet {
         token: &Bound<'py, PyAny>,
         ttl: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let py = token.py();
-        let token = arguments::token(token)?;
-        self.open(py, token, window(py, ttl)?.as_ref())
+        guarded(token.py(), || {
+            let py = token.py();
+            let token = arguments::token(token)?;
+            self.open(py, token, window(py, ttl)?.as_ref())
+        })
     }
 
     /// The plaintext of ``token``, its age judged at ``current_time`` seconds since the epoch.
@@ -116,18 +124,22 @@ impl Fernet {
         ttl: Option<Bound<'py, PyAny>>,
         current_time: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let window = TtlWindow { ttl: require_ttl(ttl)?, now: current_time };
-        self.open(token.py(), arguments::token(token)?, Some(&window))
+        guarded(token.py(), || {
+            let window = TtlWindow { ttl: require_ttl(ttl)?, now: current_time };
+            self.open(token.py(), arguments::token(token)?, Some(&window))
+        })
     }
 
     /// The issue time of an authentic token, in seconds since the epoch.
     ///
     /// :raises InvalidToken: if this key did not make the token.
     fn extract_timestamp(&self, token: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let py = token.py();
-        let token = arguments::token(token)?;
-        let authentic = verify(py, self.key()?, &token);
-        if authentic { Ok(token.issued_at()) } else { Err(invalid_token(py)) }
+        guarded(token.py(), || {
+            let py = token.py();
+            let token = arguments::token(token)?;
+            let authentic = verify(py, self.key()?, &token);
+            if authentic { Ok(token.issued_at()) } else { Err(invalid_token(py)) }
+        })
     }
 
     /// A token with the given IV, for test vectors. An IV must never be used twice.
@@ -137,8 +149,10 @@ impl Fernet {
         current_time: &Bound<'py, PyAny>,
         iv: [u8; 16],
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let data = arguments::plaintext(data)?;
-        self.seal_with(data, arguments::timestamp(current_time)?, iv)
+        guarded(data.py(), || {
+            let data = arguments::plaintext(data)?;
+            self.seal_with(data, arguments::timestamp(current_time)?, iv)
+        })
     }
 
     fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -156,8 +170,8 @@ impl Fernet {
 
 /// Whether ``token`` has the shape of a Fernet token, authentic or not.
 #[pyfunction]
-pub(crate) fn has_fernet_shape(token: &Bound<'_, PyAny>) -> bool {
-    arguments::token(token).is_ok_and(|token| token.has_whole_blocks())
+pub(crate) fn has_fernet_shape(token: &Bound<'_, PyAny>) -> PyResult<bool> {
+    guarded(token.py(), || Ok(arguments::token(token).is_ok_and(|token| token.has_whole_blocks())))
 }
 
 impl Fernet {
@@ -181,16 +195,14 @@ impl Fernet {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let (py, key, data) = (data.py(), self.key()?, data.as_bytes());
         let length = token_len(data.len());
-        guarded(py, || {
-            PyBytes::new_with(py, length, |token| {
-                if data.len() < RELEASE_FROM {
-                    key.seal_slice(data, issued_at, &iv, token);
-                } else {
-                    // No other thread can reach the bytes yet.
-                    py.detach(|| key.seal_slice(data, issued_at, &iv, token));
-                }
-                Ok(())
-            })
+        PyBytes::new_with(py, length, |token| {
+            if data.len() < RELEASE_FROM {
+                key.seal_slice(data, issued_at, &iv, token);
+            } else {
+                // No other thread can reach the bytes yet.
+                py.detach(|| key.seal_slice(data, issued_at, &iv, token));
+            }
+            Ok(())
         })
     }
 
@@ -200,12 +212,10 @@ impl Fernet {
         token: Unverified,
         window: Option<&TtlWindow<'py>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        guarded(py, || {
-            let (key, in_time) = (self.key()?, in_time(&token, window)?);
-            let plaintext =
-                if verify(py, key, &token) && in_time { decrypt(py, key, token) } else { None };
-            arguments::new_bytes(py, &plaintext.ok_or_else(|| invalid_token(py))?)
-        })
+        let (key, in_time) = (self.key()?, in_time(&token, window)?);
+        let plaintext =
+            if verify(py, key, &token) && in_time { decrypt(py, key, token) } else { None };
+        arguments::new_bytes(py, &plaintext.ok_or_else(|| invalid_token(py))?)
     }
 }
 

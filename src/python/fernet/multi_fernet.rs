@@ -37,14 +37,17 @@ impl MultiFernet {
     }
 
     fn __init__(&self, fernets: &Bound<'_, PyAny>) -> PyResult<()> {
-        let fernets: Vec<_> =
-            fernets.try_iter()?.map(|item| item.map(Bound::unbind)).collect::<PyResult<_>>()?;
-        if fernets.is_empty() {
-            let message = "MultiFernet requires at least one Fernet instance";
-            return Err(PyValueError::new_err(message));
-        }
-        let called_again = PyTypeError::new_err("MultiFernet.__init__ must be called once only");
-        self.fernets.set(fernets).map_err(|_| called_again)
+        guarded(fernets.py(), || {
+            let fernets: Vec<_> =
+                fernets.try_iter()?.map(|item| item.map(Bound::unbind)).collect::<PyResult<_>>()?;
+            if fernets.is_empty() {
+                let message = "MultiFernet requires at least one Fernet instance";
+                return Err(PyValueError::new_err(message));
+            }
+            let called_again =
+                PyTypeError::new_err("MultiFernet.__init__ must be called once only");
+            self.fernets.set(fernets).map_err(|_| called_again)
+        })
     }
 
     /// A token over ``msg`` under the first key, dated now.
@@ -52,12 +55,14 @@ impl MultiFernet {
         slf: &Bound<'py, Self>,
         msg: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let now = clock::now(slf.py())?.seconds_int()?;
-        if slf.is_exact_instance_of::<Self>() {
-            return slf.get().encrypt_at_time(msg, &now);
-        }
-        // A subclass may override encrypt_at_time.
-        call_method(slf, intern!(slf.py(), "encrypt_at_time"), (msg, now))
+        guarded(msg.py(), || {
+            let now = clock::now(slf.py())?.seconds_int()?;
+            if slf.is_exact_instance_of::<Self>() {
+                return slf.get().encrypt_at_time(msg, &now);
+            }
+            // A subclass may override encrypt_at_time.
+            call_method(slf, intern!(slf.py(), "encrypt_at_time"), (msg, now))
+        })
     }
 
     /// A token over ``msg`` under the first key, dated ``current_time`` seconds since the epoch.
@@ -67,12 +72,14 @@ impl MultiFernet {
         msg: &Bound<'py, PyAny>,
         current_time: &Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let py = msg.py();
-        let first = self.fernets()?[0].bind(py);
-        match first.cast_exact::<Fernet>() {
-            Ok(first) => Ok(first.get().encrypt_at_time(msg, current_time)?.into_any()),
-            Err(_) => call_method(first, intern!(py, "encrypt_at_time"), (msg, current_time)),
-        }
+        guarded(msg.py(), || {
+            let py = msg.py();
+            let first = self.fernets()?[0].bind(py);
+            match first.cast_exact::<Fernet>() {
+                Ok(first) => Ok(first.get().encrypt_at_time(msg, current_time)?.into_any()),
+                Err(_) => call_method(first, intern!(py, "encrypt_at_time"), (msg, current_time)),
+            }
+        })
     }
 
     /// The same plaintext under the first key. The issue time stays.
@@ -80,11 +87,13 @@ impl MultiFernet {
     /// :raises InvalidToken: if the token opens under no key.
     #[expect(clippy::indexing_slicing, reason = "a MultiFernet has at least one Fernet")]
     fn rotate<'py>(&self, msg: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyBytes>> {
-        let py = msg.py();
-        let token = arguments::token(msg)?;
-        let issued_at = token.issued_at();
-        let plaintext = arguments::new_bytes(py, &self.open(py, &token, None)?)?;
-        as_fernet(self.fernets()?[0].bind(py))?.get().seal(&plaintext, issued_at)
+        guarded(msg.py(), || {
+            let py = msg.py();
+            let token = arguments::token(msg)?;
+            let issued_at = token.issued_at();
+            let plaintext = arguments::new_bytes(py, &self.open(py, &token, None)?)?;
+            as_fernet(self.fernets()?[0].bind(py))?.get().seal(&plaintext, issued_at)
+        })
     }
 
     /// The plaintext of a token that any of the keys made. See :meth:`Fernet.decrypt`.
@@ -94,11 +103,13 @@ impl MultiFernet {
         msg: &Bound<'py, PyAny>,
         ttl: Option<Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let py = msg.py();
-        // The clock is read before the token, as in cryptography.
-        let window = fernet::window(py, ttl)?;
-        let plaintext = self.open(py, &arguments::token(msg)?, window.as_ref())?;
-        arguments::new_bytes(py, &plaintext)
+        guarded(msg.py(), || {
+            let py = msg.py();
+            // The clock is read before the token, as in cryptography.
+            let window = fernet::window(py, ttl)?;
+            let plaintext = self.open(py, &arguments::token(msg)?, window.as_ref())?;
+            arguments::new_bytes(py, &plaintext)
+        })
     }
 
     /// The plaintext of a token, its age judged at ``current_time`` seconds since the epoch.
@@ -108,22 +119,26 @@ impl MultiFernet {
         ttl: Option<Bound<'py, PyAny>>,
         current_time: Bound<'py, PyAny>,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let py = msg.py();
-        let window = TtlWindow { ttl: fernet::require_ttl(ttl)?, now: current_time };
-        let plaintext = self.open(py, &arguments::token(msg)?, Some(&window))?;
-        arguments::new_bytes(py, &plaintext)
+        guarded(msg.py(), || {
+            let py = msg.py();
+            let window = TtlWindow { ttl: fernet::require_ttl(ttl)?, now: current_time };
+            let plaintext = self.open(py, &arguments::token(msg)?, Some(&window))?;
+            arguments::new_bytes(py, &plaintext)
+        })
     }
 
     /// The issue time of an authentic token, in seconds since the epoch.
     fn extract_timestamp(&self, msg: &Bound<'_, PyAny>) -> PyResult<u64> {
-        let py = msg.py();
-        let token = arguments::token(msg)?;
-        for fernet in self.fernets()? {
-            if fernet::verify(py, as_fernet(fernet.bind(py))?.get().key()?, &token) {
-                return Ok(token.issued_at());
+        guarded(msg.py(), || {
+            let py = msg.py();
+            let token = arguments::token(msg)?;
+            for fernet in self.fernets()? {
+                if fernet::verify(py, as_fernet(fernet.bind(py))?.get().key()?, &token) {
+                    return Ok(token.issued_at());
+                }
             }
-        }
-        Err(invalid_token(py))
+            Err(invalid_token(py))
+        })
     }
 
     fn __copy__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
@@ -155,21 +170,19 @@ impl MultiFernet {
         token: &Unverified,
         window: Option<&TtlWindow<'_>>,
     ) -> PyResult<Plaintext> {
-        guarded(py, || {
-            for fernet in self.fernets()? {
-                let fernet = as_fernet(fernet.bind(py))?.get();
-                let (key, in_time) = (fernet.key()?, fernet::in_time(token, window)?);
-                if fernet::verify(py, key, token) && in_time {
-                    // Decrypting destroys the token, and another key may share this one's signing
-                    // half: decrypt a copy.
-                    let copy = token.try_clone().map_err(|_| arguments::no_memory())?;
-                    if let Some(plaintext) = fernet::decrypt(py, key, copy) {
-                        return Ok(plaintext);
-                    }
+        for fernet in self.fernets()? {
+            let fernet = as_fernet(fernet.bind(py))?.get();
+            let (key, in_time) = (fernet.key()?, fernet::in_time(token, window)?);
+            if fernet::verify(py, key, token) && in_time {
+                // Decrypting destroys the token, and another key may share this one's signing half:
+                // decrypt a copy.
+                let copy = token.try_clone().map_err(|_| arguments::no_memory())?;
+                if let Some(plaintext) = fernet::decrypt(py, key, copy) {
+                    return Ok(plaintext);
                 }
             }
-            Err(invalid_token(py))
-        })
+        }
+        Err(invalid_token(py))
     }
 }
 

@@ -7,6 +7,7 @@ use pyo3::types::PyBytes;
 use super::session_keys::SessionKeys;
 use crate::keys::key_set::KeySet;
 use crate::python::errors;
+use crate::python::panics::guarded;
 use crate::token::record::Content;
 use crate::token::reference;
 
@@ -27,8 +28,8 @@ impl RecordKeys {
     }
 
     /// Where the record of the session ``id`` lies in a store.
-    fn address<'py>(&self, py: Python<'py>, id: &[u8]) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &self.set().address(id))
+    fn address<'py>(&self, py: Python<'py>, id: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        guarded(py, || Ok(PyBytes::new(py, &self.set().address(id))))
     }
 
     /// A record for this address, under the newest key.
@@ -45,10 +46,12 @@ impl RecordKeys {
         renewed_at: u64,
         payload: &[u8],
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let wrong_length = |_| PyValueError::new_err("a generation has 8 bytes");
-        let generation = generation.try_into().map_err(wrong_length)?;
-        let content = Content { generation, created, payload };
-        Ok(PyBytes::new(py, &self.set().seal_record(content, renewed_at, address)?))
+        guarded(py, || {
+            let wrong_length = |_| PyValueError::new_err("a generation has 8 bytes");
+            let generation = generation.try_into().map_err(wrong_length)?;
+            let content = Content { generation, created, payload };
+            Ok(PyBytes::new(py, &self.set().seal_record(content, renewed_at, address)?))
+        })
     }
 
     /// The contents of the record at this address: generation, creation time, renewal time, both in
@@ -56,23 +59,32 @@ impl RecordKeys {
     ///
     /// :raises SessionRejected: with the reason.
     fn open<'py>(&self, py: Python<'py>, address: &[u8], record: &[u8]) -> PyResult<Opened<'py>> {
-        let opened = self.set().open_record(record.to_vec(), address);
-        let opened = opened.map_err(|reason| errors::session_rejected(py, reason))?;
-        let payload = PyBytes::new(py, &opened.payload);
-        let generation = PyBytes::new(py, &opened.generation);
-        Ok((generation, opened.created, opened.renewed_at, payload, opened.key))
+        guarded(py, || {
+            let opened = self.set().open_record(record.to_vec(), address);
+            let opened = opened.map_err(|reason| errors::session_rejected(py, reason))?;
+            let payload = PyBytes::new(py, &opened.payload);
+            let generation = PyBytes::new(py, &opened.generation);
+            Ok((generation, opened.created, opened.renewed_at, payload, opened.key))
+        })
     }
 
     /// Whether a record that no key opens may be under a key that this object does not have yet.
-    fn may_be_newer(&self, record: &[u8]) -> bool {
-        self.set().record_may_be_newer(record.to_vec())
+    fn may_be_newer(&self, py: Python<'_>, record: &[u8]) -> PyResult<bool> {
+        guarded(py, || Ok(self.set().record_may_be_newer(record.to_vec())))
     }
 
     /// The tags of a user, one for each key, that of the newest first.
     ///
     /// :param kind: a byte for the type of the user's id.
-    fn owner_tags<'py>(&self, py: Python<'py>, kind: u8, user: &[u8]) -> Vec<Bound<'py, PyBytes>> {
-        self.set().owner_tags(kind, user).map(|tag| PyBytes::new(py, &tag)).collect()
+    fn owner_tags<'py>(
+        &self,
+        py: Python<'py>,
+        kind: u8,
+        user: &[u8],
+    ) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+        guarded(py, || {
+            Ok(self.set().owner_tags(kind, user).map(|tag| PyBytes::new(py, &tag)).collect())
+        })
     }
 }
 
@@ -84,8 +96,8 @@ impl RecordKeys {
 
 /// Whether a payload is a reference to a stored session, well formed or not.
 #[pyfunction]
-pub(crate) fn is_reference(payload: &[u8]) -> bool {
-    reference::is_reference(payload)
+pub(crate) fn is_reference(py: Python<'_>, payload: &[u8]) -> PyResult<bool> {
+    guarded(py, || Ok(reference::is_reference(payload)))
 }
 
 /// The id and the generation in the payload of a stored session's cookie; ``None`` if it is not one.
@@ -93,10 +105,13 @@ pub(crate) fn is_reference(payload: &[u8]) -> bool {
 pub(crate) fn read_reference<'py>(
     py: Python<'py>,
     payload: &[u8],
-) -> Option<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)> {
-    let both = reference::parse(payload)?;
-    let (id, generation) = both.split_at(reference::ID);
-    Some((PyBytes::new(py, id), PyBytes::new(py, generation)))
+) -> PyResult<Option<(Bound<'py, PyBytes>, Bound<'py, PyBytes>)>> {
+    guarded(py, || {
+        Ok(reference::parse(payload).map(|both| {
+            let (id, generation) = both.split_at(reference::ID);
+            (PyBytes::new(py, id), PyBytes::new(py, generation))
+        }))
+    })
 }
 
 /// The payload of a stored session's cookie.
@@ -109,7 +124,9 @@ pub(crate) fn write_reference<'py>(
     id: &[u8],
     generation: &[u8],
 ) -> PyResult<Bound<'py, PyBytes>> {
-    let wrong_length = |_| PyValueError::new_err("an id has 32 bytes and a generation 8");
-    let both = [id, generation].concat().try_into().map_err(wrong_length)?;
-    Ok(PyBytes::new(py, &reference::write(&both)))
+    guarded(py, || {
+        let wrong_length = |_| PyValueError::new_err("an id has 32 bytes and a generation 8");
+        let both = [id, generation].concat().try_into().map_err(wrong_length)?;
+        Ok(PyBytes::new(py, &reference::write(&both)))
+    })
 }

@@ -11,6 +11,7 @@ use crate::keys::key::{KEY, derive_key, parse_key};
 use crate::keys::key_set::{Format, KeySet, MAX_TOKEN, Opened};
 use crate::keys::wipe;
 use crate::python::errors;
+use crate::python::panics::guarded;
 use crate::token::base64;
 
 /// Seals and opens session payloads. The first key encrypts, all of them open.
@@ -46,18 +47,22 @@ impl SessionKeys {
         writes: &str,
         others: Vec<String>,
     ) -> PyResult<Self> {
-        let writes = format(writes)?;
-        let others = others.iter().map(|name| format(name)).collect::<PyResult<Vec<_>>>()?;
-        let salt = match bytes_or_utf8(salt) {
-            Some(Ok(salt)) => salt,
-            _ => return Err(errors::configuration(py, "salt must be str or bytes.".to_owned())),
-        };
-        let set = wipe::with_wiped_stack(|| {
-            let keys = read_keys(py, keys)?;
-            Ok::<_, PyErr>(KeySet::new(&keys, salt, writes, &others))
-        })?;
-        let no_key = || errors::configuration(py, "There is no session key.".to_owned());
-        Ok(Self(set.ok_or_else(no_key)?))
+        guarded(py, || {
+            let writes = format(writes)?;
+            let others = others.iter().map(|name| format(name)).collect::<PyResult<Vec<_>>>()?;
+            let salt = match bytes_or_utf8(salt) {
+                Some(Ok(salt)) => salt,
+                _ => {
+                    return Err(errors::configuration(py, "salt must be str or bytes.".to_owned()));
+                }
+            };
+            let set = wipe::with_wiped_stack(|| {
+                let keys = read_keys(py, keys)?;
+                Ok::<_, PyErr>(KeySet::new(&keys, salt, writes, &others))
+            })?;
+            let no_key = || errors::configuration(py, "There is no session key.".to_owned());
+            Ok(Self(set.ok_or_else(no_key)?))
+        })
     }
 
     /// A token over ``payload``, dated ``issued_at`` seconds since the epoch, for the cookie
@@ -69,9 +74,11 @@ impl SessionKeys {
         issued_at: u64,
         name: &str,
     ) -> PyResult<Bound<'py, PyString>> {
-        let mut token = Vec::new();
-        self.0.seal(payload, issued_at, name.as_bytes(), &mut token)?;
-        PyString::from_bytes(py, &token)
+        guarded(py, || {
+            let mut token = Vec::new();
+            self.0.seal(payload, issued_at, name.as_bytes(), &mut token)?;
+            PyString::from_bytes(py, &token)
+        })
     }
 
     /// Opens a token of the cookie ``name`` that is at most ``max_age`` seconds old at ``now``.
@@ -86,16 +93,20 @@ impl SessionKeys {
         max_age: i64,
         name: &str,
     ) -> PyResult<(Bound<'py, PyBytes>, u64, bool, &'static str)> {
-        let opened = self.open_token(token, now, max_age, name)?;
-        let payload = PyBytes::new(py, &opened.payload);
-        Ok((payload, opened.issued_at, opened.key == 0, opened.format.name()))
+        guarded(py, || {
+            let opened = self.open_token(token, now, max_age, name)?;
+            let payload = PyBytes::new(py, &opened.payload);
+            Ok((payload, opened.issued_at, opened.key == 0, opened.format.name()))
+        })
     }
 
     /// Whether a token that no key opens may be under a key that this object does not have yet. It
     /// is not if its shape is wrong or its key hint is of a key that is here.
-    fn may_be_newer(&self, token: &Bound<'_, PyAny>) -> bool {
-        let text = bytes_or_utf8(token).and_then(Result::ok);
-        text.is_some_and(|text| self.0.may_be_newer(text))
+    fn may_be_newer(&self, token: &Bound<'_, PyAny>) -> PyResult<bool> {
+        guarded(token.py(), || {
+            let text = bytes_or_utf8(token).and_then(Result::ok);
+            Ok(text.is_some_and(|text| self.0.may_be_newer(text)))
+        })
     }
 
     /// The properties of a token of the cookie ``name``, whatever its age: ``format``, ``issued_at``
@@ -109,17 +120,19 @@ impl SessionKeys {
         token: &Bound<'py, PyAny>,
         name: &str,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let opened = self.open_token(token, i128::from(i64::MAX), i64::MAX, name)?;
-        Ok(pythonize::pythonize(
-            py,
-            &Inspected {
-                format: opened.format.name(),
-                issued_at: opened.issued_at,
-                key: opened.key,
-                size: opened.payload.len(),
-                compressed: opened.payload.first() == Some(&compress::MARK),
-            },
-        )?)
+        guarded(py, || {
+            let opened = self.open_token(token, i128::from(i64::MAX), i64::MAX, name)?;
+            Ok(pythonize::pythonize(
+                py,
+                &Inspected {
+                    format: opened.format.name(),
+                    issued_at: opened.issued_at,
+                    key: opened.key,
+                    size: opened.payload.len(),
+                    compressed: opened.payload.first() == Some(&compress::MARK),
+                },
+            )?)
+        })
     }
 
     /// Maximum length of a token that is opened, in characters.
@@ -159,13 +172,15 @@ pub(crate) fn derived_key(
     secret: &[u8],
     salt: &Bound<'_, PyAny>,
 ) -> PyResult<String> {
-    let salt = match bytes_or_utf8(salt) {
-        Some(Ok(salt)) => salt,
-        _ => return Err(errors::configuration(py, "salt must be str or bytes.".to_owned())),
-    };
-    let mut key = vec![0; base64::encoded_len(KEY)];
-    base64::encode_slice(&*derive_key(secret, salt), &mut key);
-    String::from_utf8(key).map_err(Into::into)
+    guarded(py, || {
+        let salt = match bytes_or_utf8(salt) {
+            Some(Ok(salt)) => salt,
+            _ => return Err(errors::configuration(py, "salt must be str or bytes.".to_owned())),
+        };
+        let mut key = vec![0; base64::encoded_len(KEY)];
+        base64::encode_slice(&*derive_key(secret, salt), &mut key);
+        String::from_utf8(key).map_err(Into::into)
+    })
 }
 
 fn format(name: &str) -> PyResult<Format> {

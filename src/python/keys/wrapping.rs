@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::keys::{wipe, wrapping};
+use crate::python::panics::guarded;
 
 /// ``document`` encrypted under ``secret``, as text.
 #[pyfunction]
@@ -12,8 +13,10 @@ pub(crate) fn wrap<'py>(
     secret: &[u8],
     document: &[u8],
 ) -> PyResult<Bound<'py, PyString>> {
-    let wrapped = wipe::with_wiped_stack(|| wrapping::wrap(secret, document))?;
-    PyString::from_bytes(py, &wrapped)
+    guarded(py, || {
+        let wrapped = wipe::with_wiped_stack(|| wrapping::wrap(secret, document))?;
+        PyString::from_bytes(py, &wrapped)
+    })
 }
 
 /// The document in a text that ``wrap`` made under ``secret``; ``None`` for any other text.
@@ -22,7 +25,9 @@ pub(crate) fn unwrap<'py>(
     py: Python<'py>,
     secret: &[u8],
     wrapped: &str,
-) -> Option<Bound<'py, PyBytes>> {
-    let document = wipe::with_wiped_stack(|| wrapping::unwrap(secret, wrapped.as_bytes()))?;
-    Some(PyBytes::new(py, &document))
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    guarded(py, || {
+        let document = wipe::with_wiped_stack(|| wrapping::unwrap(secret, wrapped.as_bytes()));
+        Ok(document.map(|document| PyBytes::new(py, &document)))
+    })
 }

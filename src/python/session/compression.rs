@@ -4,19 +4,29 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::compress;
+use crate::python::panics::guarded;
 
 /// The payload, compressed and marked.
 ///
 /// :param fast: take less time for a longer result.
 #[pyfunction]
 #[pyo3(signature = (payload, fast=false))]
-pub(crate) fn deflate<'py>(py: Python<'py>, payload: &[u8], fast: bool) -> Bound<'py, PyBytes> {
-    let effort = if fast { compress::Effort::Fast } else { compress::Effort::Thorough };
-    PyBytes::new(py, &compress::deflate(payload, effort))
+pub(crate) fn deflate<'py>(
+    py: Python<'py>,
+    payload: &[u8],
+    fast: bool,
+) -> PyResult<Bound<'py, PyBytes>> {
+    guarded(py, || {
+        let effort = if fast { compress::Effort::Fast } else { compress::Effort::Thorough };
+        Ok(PyBytes::new(py, &compress::deflate(payload, effort)))
+    })
 }
 
 /// Undoes ``deflate``; ``None`` if the stream is broken or inflates to more than 1 MiB.
 #[pyfunction]
-pub(crate) fn inflate<'py>(py: Python<'py>, payload: &[u8]) -> Option<Bound<'py, PyBytes>> {
-    compress::inflate(payload).map(|payload| PyBytes::new(py, &payload))
+pub(crate) fn inflate<'py>(
+    py: Python<'py>,
+    payload: &[u8],
+) -> PyResult<Option<Bound<'py, PyBytes>>> {
+    guarded(py, || Ok(compress::inflate(payload).map(|payload| PyBytes::new(py, &payload))))
 }

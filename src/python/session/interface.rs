@@ -77,10 +77,12 @@ impl NativeInterface {
         slf: &Bound<'py, Self>,
         app: &Bound<'py, PyAny>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let state = state(slf)?;
-        let admitted = Admitted::new(state.get(), slf, app);
-        let policy = admitted.and_then(|admitted| admitted.policy(Purpose::Save)).or_none()?;
-        Ok(policy.map(|policy| policy.python().bind(slf.py()).clone().into_any()))
+        guarded(slf.py(), || {
+            let state = state(slf)?;
+            let admitted = Admitted::new(state.get(), slf, app);
+            let policy = admitted.and_then(|admitted| admitted.policy(Purpose::Save)).or_none()?;
+            Ok(policy.map(|policy| policy.python().bind(slf.py()).clone().into_any()))
+        })
     }
 
     /// A session as bytes; ``None`` if only the serializer can write it.

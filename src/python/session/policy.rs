@@ -14,6 +14,7 @@ use crate::compress::Compression;
 use crate::keys::key_set::KeySet;
 use crate::python::clock::microseconds;
 use crate::python::keys::session_keys::SessionKeys;
+use crate::python::panics::guarded;
 
 /// The name of Flask's own format, in which tokens are signed and not encrypted.
 pub(super) const SIGNED: &str = "flask-signed";
@@ -75,34 +76,36 @@ impl Policy {
         short_secrets: Py<PyList>,
         unused_sources: Py<PyList>,
     ) -> PyResult<Self> {
-        let unknown = || PyValueError::new_err(format!("Unknown compression {compression:?}."));
-        let cookie_name: Option<String> =
-            cookie_name.cast_exact::<PyString>().ok().and_then(|name| name.extract().ok());
-        Ok(Self {
-            keys,
-            signed,
-            format,
-            accepted,
-            lifetime_microseconds: microseconds(&lifetime)?,
-            lifetime: lifetime.unbind(),
-            absolute_lifetime,
-            refresh_from,
-            stored_refresh_from,
-            compression: Compression::from_name(compression).ok_or_else(unknown)?,
-            overflow,
-            cookie,
-            cookie_name: cookie_name.filter(|name| name.is_ascii()),
-            debug,
-            storage,
-            stores,
-            opens_data,
-            ring,
-            ring_state,
-            valid_until: valid_for
-                .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
-                .map(|duration| Instant::now() + duration),
-            short_secrets,
-            unused_sources,
+        guarded(lifetime.py(), || {
+            let unknown = || PyValueError::new_err(format!("Unknown compression {compression:?}."));
+            let cookie_name: Option<String> =
+                cookie_name.cast_exact::<PyString>().ok().and_then(|name| name.extract().ok());
+            Ok(Self {
+                keys,
+                signed,
+                format,
+                accepted,
+                lifetime_microseconds: microseconds(&lifetime)?,
+                lifetime: lifetime.clone().unbind(),
+                absolute_lifetime,
+                refresh_from,
+                stored_refresh_from,
+                compression: Compression::from_name(compression).ok_or_else(unknown)?,
+                overflow,
+                cookie,
+                cookie_name: cookie_name.filter(|name| name.is_ascii()),
+                debug,
+                storage,
+                stores,
+                opens_data,
+                ring,
+                ring_state,
+                valid_until: valid_for
+                    .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+                    .and_then(|duration| Instant::now().checked_add(duration)),
+                short_secrets,
+                unused_sources,
+            })
         })
     }
 

@@ -13,6 +13,7 @@ use super::resolved_policy::ResolvedPolicy;
 use crate::python::codec::caches::CodecCaches;
 use crate::python::errors::reason_name;
 use crate::python::flask::class_cache::ClassCache;
+use crate::python::panics::guarded;
 use crate::python::unhandled::Unhandled;
 use crate::token::TokenError;
 
@@ -66,47 +67,57 @@ impl NativeState {
     /// Counts a refused cookie. Returns the number of cookies refused for this reason so far.
     ///
     /// :raises ValueError: if ``reason`` is not the value of a ``Reason``.
-    fn count_rejection(&self, reason: &str) -> PyResult<u64> {
-        let unknown = || PyValueError::new_err(format!("Unknown reason {reason:?}."));
-        self.rejections.count(reason).ok_or_else(unknown)
+    fn count_rejection(&self, py: Python<'_>, reason: &str) -> PyResult<u64> {
+        guarded(py, || {
+            let unknown = || PyValueError::new_err(format!("Unknown reason {reason:?}."));
+            self.rejections.count(reason).ok_or_else(unknown)
+        })
     }
 
     /// The number of refused cookies, by reason.
     fn rejections<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.rejections.all())?)
+        guarded(py, || Ok(pythonize::pythonize(py, &self.rejections.all())?))
     }
 
     /// Counts something that happened with a store.
     ///
     /// :raises ValueError: if ``event`` is not one of the names.
-    fn count_store_event(&self, event: &str) -> PyResult<()> {
-        let unknown = || PyValueError::new_err(format!("Unknown event {event:?}."));
-        self.store_events.count(event).ok_or_else(unknown).map(|_| ())
+    fn count_store_event(&self, py: Python<'_>, event: &str) -> PyResult<()> {
+        guarded(py, || {
+            let unknown = || PyValueError::new_err(format!("Unknown event {event:?}."));
+            self.store_events.count(event).ok_or_else(unknown).map(|_| ())
+        })
     }
 
     /// What happened with the store, by event.
     fn store_events<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.store_events.all())?)
+        guarded(py, || Ok(pythonize::pythonize(py, &self.store_events.all())?))
     }
 
     /// Counts a session that came in the format ``source``, which is not the one written.
     ///
     /// :param now: the time in seconds since the epoch.
     /// :raises ValueError: if ``source`` is not the name of a format.
-    fn count_migration(&self, source: &str, now: i64) -> PyResult<()> {
-        let unknown = || PyValueError::new_err(format!("Unknown format {source:?}."));
-        self.migrations.count(source, now).ok_or_else(unknown)
+    fn count_migration(&self, py: Python<'_>, source: &str, now: i64) -> PyResult<()> {
+        guarded(py, || {
+            let unknown = || PyValueError::new_err(format!("Unknown format {source:?}."));
+            self.migrations.count(source, now).ok_or_else(unknown)
+        })
     }
 
     /// For each other format of which sessions came, their ``count``, and ``last_seen`` in seconds
     /// since the epoch.
     fn migrations<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        Ok(pythonize::pythonize(py, &self.migrations.seen())?)
+        guarded(py, || Ok(pythonize::pythonize(py, &self.migrations.seen())?))
     }
 
     /// Drops all cached policies: the keys changed before the policies ended.
-    fn invalidate_policies(&self) {
-        self.policies.invalidate();
+    fn invalidate_policies(&self, py: Python<'_>) -> PyResult<()> {
+        guarded(py, || {
+            self.policies.invalidate();
+
+            Ok(())
+        })
     }
 
     /// Leaves every request to the Python fallback from now on, for tests that compare the two.
