@@ -135,14 +135,26 @@ def _latency(servers: dict[str, Any]) -> list[str]:
 
 
 def _mutants(parts: dict[str, Any]) -> list[str]:
-    kinds = ("killed", "out of time", "survived", "did not compile", "not tried")
-    return _table(
+    kinds = ("killed", "out of time", "alike", "survived", "did not compile", "not tried")
+    lines = _table(
         ["part", "changes>", *(f"{kind}>" for kind in kinds)],
         [
             [name, sum(one["counts"].values()), *(one["counts"].get(kind, 0) for kind in kinds)]
             for name, one in parts.items()
         ],
     )
+    reasons = [
+        [name, reason, count]
+        for name, one in parts.items()
+        for reason, count in one["alike"].items()
+    ]
+    survivors = [
+        [name, f"`{survivor}`"] for name, one in parts.items() for survivor in one["survivors"]
+    ]
+    return [
+        *lines, "", *_table(["part", "alike, because they change", "changes>"], reasons),
+        *(["", *_table(["part", "survived"], survivors)] if survivors else []),
+    ]  # fmt: skip
 
 
 def _wheels(_: dict[str, Any]) -> list[str]:

@@ -128,6 +128,7 @@ mod tests {
             encode_append(&data, &mut text);
             prop_assert_eq!(text.len(), encoded_len(data.len()));
             prop_assert_eq!(decode(&text), Some(data.clone()));
+            prop_assert_eq!(try_decode(&text), Ok(Some(data.clone())));
             let mut in_place = vec![0; encoded_len(data.len()) - data.len()];
             let start = in_place.len();
             in_place.extend_from_slice(&data);
@@ -140,6 +141,7 @@ mod tests {
 
         #[test]
         fn only_one_spelling_decodes(text in "[A-Za-z0-9_=-]{0,90}") {
+            prop_assert_eq!(try_decode(text.as_bytes()), Ok(decode(text.as_bytes())));
             if let Some(data) = decode(text.as_bytes()) {
                 let mut canonical = Vec::new();
                 encode_append(&data, &mut canonical);
