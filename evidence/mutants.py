@@ -40,6 +40,10 @@ EXPLAINED = {
     r"cookie\.rs:.*replace \| with \^": "conditions that exclude each other: `|` is `^`",
     r"warm_up with \(\)": "work that is done earlier, and otherwise at the first use",
     r"replace \* with . in try_decode": "how much memory is asked for at first",
+    r"(Eq_Is|Is_Eq|NotEq_IsNot|IsNot_NotEq): ": "`is` for `==`, or `==` for `is`, of one object",
+    r"TYPE_CHECKING": "imports that only a type checker needs",
+    r"config\.get\(\"DEBUG\"": "the value of a setting that Flask always has",
+    r"key=lambda name: name <": "the order of two names, which stays",
     r"wipe": "wiping, which a program of its own tests",
 }
 _CONFIGURATION = """

@@ -204,6 +204,16 @@ class TestOlderCopies:
         assert ring.reinstate(above=newest).serial == newest + 1
         assert ring.change(lambda ring: ring.rotated(time.time())).serial == newest + 2
 
+    def test_a_copy_that_is_put_in_force_is_newer_than_all_that_was_here(
+        self, tmp_path: Path, ring: KeyRing
+    ) -> None:
+        """Whatever the clock says, which can be behind the serials."""
+        copy = (tmp_path / RING_NAME).read_bytes()
+        ahead = ring.reinstate(above=2**40).serial
+        (tmp_path / RING_NAME).write_bytes(copy)
+        assert ring.reinstate().serial == ahead + 1
+        assert ring.reinstate().serial == ahead + 2
+
     def test_a_ring_that_is_made_again_is_newer(self, tmp_path: Path, ring: KeyRing) -> None:
         app, old = started_ring_app(tmp_path), ring.load()
         (tmp_path / RING_NAME).unlink()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_fernet import KeyRingError
+from flask_fernet import Fernet, KeyRingError
 from flask_fernet.keys.ring import SESSIONS, State, new_ring
 from tests.clock import NOW
 from tests.keys.rings import events, lived, lived_on
@@ -77,6 +79,35 @@ def test_a_second_rotation_waits() -> None:
         ring.rotated(NOW + 9)
     assert len(ring.rotated(NOW + 9, force=True).keys) == 3
     assert len(ring.rotated(NOW + 10).keys) == 3
+
+
+def test_a_forced_key_is_activated_after_those_that_are_staged_in_their_order() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300)
+    for _ in range(3):
+        ring = ring.rotated(NOW, activate_in=100, force=True)
+    ids = [key.id for key in ring.keys]
+    ring = ring.rotated(NOW, activate_in=10, force=True)
+    assert [key.activates - NOW for key in ring.keys] == [0, 7, 8, 9, 10]
+    assert [key.id for key in ring.keys[:4]] == ids
+    assert [ring.primary(NOW + at) for at in (7, 8, 9, 10)] == list(ring.keys[1:])
+
+
+def test_of_keys_that_are_activated_in_one_second_the_others_are_retired() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300)
+    (key,) = ring.keys
+    other = replace(key, id="other")
+    ring = replace(ring, keys=(key, other))
+    assert ring.primary(NOW) == key
+    assert ring.state(other, NOW) is State.RETIRED
+    assert ring.state(other, NOW - 1) is State.STAGED
+
+
+def test_keys_that_were_taken_over_stay_in_their_order() -> None:
+    former = [Fernet.generate_key().decode() for _ in range(3)]
+    ring = new_ring(SESSIONS, NOW, former=former)
+    assert [key.key for key in ring.opening(NOW)] == former
+    assert [key.activates - NOW for key in ring.opening(NOW)] == [0, -1, -2]
+    assert {len(key.id) for key in ring.keys} == {8}
 
 
 def test_revoking_with_a_clock_that_is_behind_makes_no_older_key_primary() -> None:

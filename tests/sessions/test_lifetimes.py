@@ -268,6 +268,10 @@ def test_a_lifetime_is_shown_if_it_is_a_short_number(value: object, shown: str) 
         EncryptedSessionInterface(app)
 
 
+def test_a_session_is_refreshed_each_time_if_nothing_is_set() -> None:
+    assert lifetimes.refresh_from({}, timedelta(days=1)) == 0
+
+
 def test_without_flask_login_there_is_nothing_to_connect_to(
     make_app: MakeApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +407,9 @@ def test_the_import_of_flask_login_connects_its_log_in(monkeypatch: pytest.Monke
     assert isinstance(finder, lifetimes._AtImport)
     assert rest == others[1:]
     assert importlib.util.find_spec("no_such_module_anywhere") is None
+    # Modules that there are, before Flask-Login in the alphabet and after it.
+    assert finder.find_spec("ast", None) is finder.find_spec("this", None) is None
+    assert finder.find_spec("_".join(["flask", "login"]), None) is not None
     spec = importlib.util.find_spec("flask_login")
     assert spec is not None
     assert spec.loader.is_package("flask_login")  # type: ignore[union-attr]

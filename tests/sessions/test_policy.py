@@ -98,6 +98,7 @@ def test_a_short_secret_is_warned_of_once(
     ("config", "name"),
     [
         ({"SECRET_KEY_FALLBACKS": ["dev"]}, "SECRET_KEY_FALLBACKS[0]"),
+        ({"SECRET_KEY": "dev", "SECRET_KEY_FALLBACKS": ["old"]}, "SECRET_KEY"),
         (
             {
                 "SECRET_KEY": "dev",
