@@ -12,7 +12,6 @@ import http.client
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
@@ -24,6 +23,7 @@ from flask import Flask
 
 from benches.counting import add_views
 from flask_fernet import EncryptedSessionInterface
+from tests.ports import free_port, wait_for_server
 
 ROOT = Path(__file__).parents[1]
 WORKERS = 4
@@ -52,9 +52,7 @@ class Worker:
     """A server with one process, which can be restarted with another configuration."""
 
     def __init__(self, step: object) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.start(step)
 
     def start(self, step: object) -> None:
@@ -62,13 +60,7 @@ class Worker:
                    "--log-level", "critical", "benches.deploy:create_app()"]  # fmt: skip
         environment = {**os.environ, "DEPLOY_STEP": json.dumps(step), "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(command, env=environment)
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("a server did not start")
+        wait_for_server(self.port, self.process)
 
     def end(self) -> None:
         """Stops the server as a deploy does: it answers the requests that it has."""

@@ -13,7 +13,6 @@ import http.client
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from flask import Flask
 from benches.counting import add_views
 from flask_fernet import EncryptedSessionInterface, Fernet, InvalidToken, KeyRing
 from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[1]
 BROWSERS = 8
@@ -124,9 +124,7 @@ class Load:
         self.environment = {
             **os.environ, "LOAD_INSTANCE": str(folder), "PYTHONPATH": str(ROOT)
         }  # fmt: skip
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = free_port()
         self.stop = threading.Event()
         self.seen: Counter[str] = Counter()
         self.revoked: dict[str, tuple[float, Fernet]] = {}

@@ -6,10 +6,8 @@ import http.client
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from flask import Flask, session
 
 from benches.interfaces import DoesNothing, app, apps
 from benches.payloads import LOGIN
+from tests.ports import free_port, wait_for_server
 
 if TYPE_CHECKING:
     from benches.table import Table
@@ -81,18 +80,11 @@ FACTORIES = {"ours": ours, "signed": signed, "hand-written": by_hand, "nothing":
 @contextmanager
 def server(kind: str, side: str) -> Iterator[int]:
     """A server, once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
+    port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(command(kind, side, port), env=environment)
     try:
-        for _ in range(100):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.1)
+        wait_for_server(port, process)
         yield port
     finally:
         process.terminate()

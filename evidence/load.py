@@ -13,7 +13,6 @@ import os
 import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -29,7 +28,8 @@ from evidence.load_app import SIDES
 from evidence.suite import ROOT
 from flask_fernet import Fernet, KeyRing
 from flask_fernet.keys.ring import SESSIONS, new_ring
-from tests.servers import RedisServer, free_port, program, running
+from tests.ports import free_port, wait_for_server
+from tests.servers import RedisServer, program, running
 
 APP = "evidence.load_app:create_app"
 #: The command of each server with four workers (waitress has one process: four threads).
@@ -74,13 +74,12 @@ class Server:
             self.process = subprocess.Popen(
                 [path, *options], cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                time.sleep(0.1)
-        raise SystemExit(f"{self.name} does not start:\n{self.log.read_text()[-4000:]}")
+        try:
+            wait_for_server(self.port, self.process)
+        except RuntimeError:
+            raise SystemExit(
+                f"{self.name} does not start:\n{self.log.read_text()[-4000:]}"
+            ) from None
 
     def reload(self) -> None:
         """Replaces the workers as the server does it on a deploy; waitress starts anew."""

@@ -44,6 +44,7 @@ EXPLAINED = {
     r"TYPE_CHECKING": "imports that only a type checker needs",
     r"config\.get\(\"DEBUG\"": "the value of a setting that Flask always has",
     r"key=lambda name: name <": "the order of two names, which stays",
+    r"in FernetKey::encrypt_and_mac": "how a token is cut, which only its time shows",
     r"wipe": "wiping, which a program of its own tests",
 }
 _CONFIGURATION = """

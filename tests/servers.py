@@ -22,6 +22,8 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.ports import free_port
+
 
 def program(name: str, *elsewhere: str) -> str:
     """The path of a server's program. Without it a test is skipped, but fails under ``CI``."""
@@ -34,13 +36,6 @@ def program(name: str, *elsewhere: str) -> str:
             pytest.fail(message)
         pytest.skip(message)
     return found
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 class Server:

@@ -19,7 +19,8 @@ import pytest
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, Event, Request
 
-from tests.servers import RedisServer, answers, free_port, until
+from tests.ports import free_port
+from tests.servers import RedisServer, answers, until
 
 ROOT = Path(__file__).parents[2]
 

@@ -30,8 +30,9 @@ from flask_fernet.testing import (
     StoreContract,
     new_record,
 )
+from tests.ports import free_port
 from tests.quart.apps import run
-from tests.servers import MariaServer, PostgresServer, RedisServer, free_port, running
+from tests.servers import MariaServer, PostgresServer, RedisServer, running
 
 
 class Contracts(StoreContract, OwnedSessionsContract, RevocationsContract):

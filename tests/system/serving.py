@@ -6,17 +6,15 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from flask_fernet.stores.urls import open_store
-from tests.servers import free_port
+from tests.ports import free_port, wait_for_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,13 +74,7 @@ def serving(command: list[str], port: int, **environment: str) -> Iterator[None]
     """Runs a server until the context ends."""
     process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT)
     try:
-        for _ in range(300):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert process.poll() is None, "the server ended"
-                time.sleep(0.1)
+        wait_for_server(port, process)
         yield
     finally:
         process.send_signal(signal.SIGTERM)

@@ -22,7 +22,8 @@ from cryptography.fernet import Fernet as OracleFernet
 from flask import Flask
 
 from flask_fernet import KeyRing
-from tests.servers import RedisServer, free_port, program, running
+from tests.ports import free_port
+from tests.servers import RedisServer, program, running
 from tests.system.serving import serving
 
 ROOT = Path(__file__).parents[2]

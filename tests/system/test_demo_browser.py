@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
-from tests.servers import free_port
+from tests.ports import free_port
 from tests.system.test_demo import server
 
 

@@ -25,7 +25,8 @@ from flask import Flask
 from benches.memory import resident
 from tests.apps import MakeApp, add_views, encrypted_app, quiet, write
 from tests.clock import Clock
-from tests.servers import Proxy, RedisServer, free_port, program, running
+from tests.ports import free_port
+from tests.servers import Proxy, RedisServer, program, running
 from tests.system.serving import ROOT, THREADS, Browser, gunicorn, serving
 
 #: Called with a name and a value for the table: "observed", "lost" sessions, "MiB" of growth.

@@ -19,7 +19,8 @@ from urllib.request import HTTPCookieProcessor, build_opener
 
 import pytest
 
-from tests.servers import answers, free_port, until
+from tests.ports import free_port
+from tests.servers import answers, until
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
