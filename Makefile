@@ -184,10 +184,12 @@ evidence: $(VENV)/tested
 	@$(VENV)/bin/python -m evidence $(PARTS)
 	@$(VENV)/bin/python docs/generate.py
 
-## audit: licences, sources and advisories of crates and packages
+## audit: licences, sources, audits and advisories of crates and packages
 .PHONY: audit
 audit: $(VENV)/bin/python
 	@command -v cargo-deny >/dev/null || { echo "Install it first: cargo install --locked cargo-deny" >&2; exit 1; }
+	@command -v cargo-vet >/dev/null || { echo "Install it first: cargo install --locked cargo-vet" >&2; exit 1; }
+	cargo vet --locked
 	cargo deny check --hide-inclusion-graph bans licenses sources
 	cargo deny check advisories
 	@$(VENV)/bin/python $(PIP) install pip-audit

@@ -180,7 +180,7 @@ fn main() {
     let mut out = Vec::with_capacity(512);
     let string = nanoseconds(|| {
         out.clear();
-        write::append_string(black_box(&text), true, &mut out);
+        write::append_string(black_box(&text), true, &mut out).expect("memory");
     });
     rows.insert("write a string of 128".into(), string.into());
     let header =

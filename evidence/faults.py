@@ -38,6 +38,8 @@ FAULTS = [
     Fault("clock a day back, then right", "cookies are kept, and open again", _FAULTS,
           "test_a_day_back"),
     Fault("memory limit reached", "MemoryError", _FAULTS, "test_memory_that"),
+    Fault("sessions for which there is no memory", "MemoryError, and the process goes on", _FAULTS,
+          "test_sessions_for_which"),
     Fault("hostile headers over raw sockets", "an empty session, or 400 or 431", _FAULTS,
           "test_hostile_headers"),
     Fault("store that lies", "503 or an empty session, and no cookie", _FAULTS,

@@ -6,6 +6,7 @@
 //! C, and compresses only what this app has just serialised. zlib-rs, in Rust, reads what comes from
 //! outside, and only after its MAC was verified.
 
+use std::collections::TryReserveError;
 use std::sync::Mutex;
 
 use flate2::{Decompress, FlushDecompress, Status};
@@ -100,13 +101,15 @@ impl<T> Kept<T> {
 ///
 /// # Panics
 /// Never: there is room for the longest stream.
-#[must_use]
+///
+/// # Errors
+/// There is not enough memory.
 #[expect(
     clippy::expect_used,
     clippy::indexing_slicing,
     reason = "one byte for the mark and as many as the compressor's own bound are there"
 )]
-pub fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
+pub fn deflate(payload: &[u8], effort: Effort) -> Result<Vec<u8>, TryReserveError> {
     let state = match effort {
         Effort::Fast => &FAST,
         Effort::Thorough => &THOROUGH,
@@ -114,11 +117,14 @@ pub fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
     state.with(
         || effort.compressor(),
         |state| {
-            let mut out = vec![0; 1 + state.zlib_compress_bound(payload.len())];
+            let room = 1 + state.zlib_compress_bound(payload.len());
+            let mut out = Vec::new();
+            out.try_reserve_exact(room)?;
+            out.resize(room, 0);
             out[0] = MARK;
             let length = state.zlib_compress(payload, &mut out[1..]).expect("the bound suffices");
             out.truncate(1 + length);
-            out
+            Ok(out)
         },
     )
 }
@@ -126,37 +132,49 @@ pub fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
 /// Undoes [`deflate`] for a payload that begins with the mark. `None` if the stream is broken, is
 /// followed by other bytes, or inflates to more than [`MAX_INFLATED`] bytes. Memory is bounded by
 /// that limit.
-#[must_use]
-pub fn inflate(payload: &[u8]) -> Option<Vec<u8>> {
-    let (&MARK, stream) = payload.split_first()? else { return None };
+///
+/// # Errors
+/// There is not enough memory.
+pub fn inflate(payload: &[u8]) -> Result<Option<Vec<u8>>, TryReserveError> {
+    let Some((&MARK, stream)) = payload.split_first() else { return Ok(None) };
     INFLATING.with(
         || Decompress::new(true),
         |state| {
             state.reset(true);
-            let mut out = Vec::with_capacity((stream.len() * 6).clamp(64, MAX_INFLATED));
+            let mut out = Vec::new();
+            out.try_reserve_exact((stream.len() * 6).clamp(64, MAX_INFLATED))?;
             loop {
-                let read = usize::try_from(state.total_in()).ok()?;
+                let rest =
+                    usize::try_from(state.total_in()).ok().and_then(|read| stream.get(read..));
                 let status =
-                    state.decompress_vec(stream.get(read..)?, &mut out, FlushDecompress::Finish);
-                if status.ok()? == Status::StreamEnd {
-                    break;
+                    rest.map(|rest| state.decompress_vec(rest, &mut out, FlushDecompress::Finish));
+                match status {
+                    Some(Ok(Status::StreamEnd)) => break,
+                    // It ends early if there is room left for more, and otherwise needs more room.
+                    Some(Ok(_)) if out.len() == out.capacity() && out.len() <= MAX_INFLATED => {
+                        out.try_reserve_exact(out.len().min(MAX_INFLATED + 1 - out.len()))?;
+                    }
+                    _ => return Ok(None),
                 }
-                // It ends early if there is room left for more, and otherwise needs more room.
-                if out.len() < out.capacity() || out.len() > MAX_INFLATED {
-                    return None;
-                }
-                out.reserve_exact(out.len().min(MAX_INFLATED + 1 - out.len()));
             }
             let whole = out.len() <= MAX_INFLATED && state.total_in() == stream.len() as u64;
-            whole.then_some(out)
+            Ok(whole.then_some(out))
         },
     )
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Effort, MARK, MAX_INFLATED};
     use proptest::prelude::*;
+
+    fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
+        super::deflate(payload, effort).expect("memory")
+    }
+
+    fn inflate(payload: &[u8]) -> Option<Vec<u8>> {
+        super::inflate(payload).expect("memory")
+    }
 
     proptest! {
         #[test]

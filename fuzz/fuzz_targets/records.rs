@@ -28,7 +28,8 @@ fuzz_target!(|input: Input| {
     let made_by = input.key % 3;
     let content = Content { generation: &generation, created, payload: &payload };
     let context = Context { salt: b"salt", name: &address };
-    let mut record = keys[usize::from(made_by)].seal(content, renewed_at, &nonce, context);
+    let mut record = Vec::new();
+    keys[usize::from(made_by)].seal(content, renewed_at, &nonce, context, &mut record);
     assert_eq!(record[VERSION_RANGE], nonce);
     let original = record.clone();
     for edit in input.edits.into_iter().take(8) {

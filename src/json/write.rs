@@ -1,17 +1,46 @@
 //! Strings and numbers as Python's `json.dumps` writes them.
 
+use std::collections::TryReserveError;
+
 use crate::search::{Word, position};
 
 /// Appends `text` as a JSON string, escaped like `json.dumps`. With `ensure_ascii` everything but
 /// printable ASCII becomes `\uXXXX`, a surrogate pair beyond the Basic Multilingual Plane; without
 /// it only quotes, backslashes and control characters are escaped.
+///
+/// # Errors
+/// There is not enough memory. Part of the string may have been appended.
+pub fn append_string(
+    text: &str,
+    ensure_ascii: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), TryReserveError> {
+    /// Bytes of text for whose longest escapes, of six bytes each, room is made at a time.
+    const STRETCH: usize = 1024;
+    /// For quotes, and brackets around them.
+    const ROOM: usize = 16;
+    let mut rest = text;
+    out.try_reserve(ROOM)?;
+    out.push(b'"');
+    while !rest.is_empty() {
+        let longest = STRETCH.min(rest.len());
+        let end = (0..=longest).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or_default();
+        let (stretch, after) = rest.split_at(end);
+        out.try_reserve(6 * stretch.len() + ROOM)?;
+        append_escaped(stretch, ensure_ascii, out);
+        rest = after;
+    }
+    out.push(b'"');
+    Ok(())
+}
+
+/// Appends text without quotes.
 #[expect(
     clippy::indexing_slicing,
     clippy::string_slice,
     reason = "each position is one that `position` found in what is left, at the beginning of a character: `append_escape` gives the length of one"
 )]
-pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
-    out.push(b'"');
+fn append_escaped(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     let mut rest = 0;
     let next = |from: usize| {
@@ -27,7 +56,6 @@ pub fn append_string(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
         rest = at + append_escape(&text[at..], out);
     }
     out.extend_from_slice(&bytes[rest..]);
-    out.push(b'"');
 }
 
 /// Bytes that are always escaped.
@@ -126,7 +154,7 @@ mod tests {
 
     fn string(text: &str, ensure_ascii: bool) -> String {
         let mut out = Vec::new();
-        append_string(text, ensure_ascii, &mut out);
+        append_string(text, ensure_ascii, &mut out).expect("memory");
         String::from_utf8(out).expect("UTF-8")
     }
 

@@ -204,7 +204,7 @@ impl KeySet {
         record::address(&self.salt, id)
     }
 
-    /// A record under the newest key, for this address.
+    /// Appends a record under the newest key, for this address, to `out`, which is empty.
     ///
     /// # Errors
     /// [`NoRandomness`] when the operating system has none to give.
@@ -214,9 +214,11 @@ impl KeySet {
         content: Content<'_>,
         renewed_at: u64,
         address: &[u8],
-    ) -> Result<Vec<u8>, NoRandomness> {
+        out: &mut Vec<u8>,
+    ) -> Result<(), NoRandomness> {
         let context = Context { salt: &self.salt, name: address };
-        Ok(self.keys[0].record.seal(content, renewed_at, &random::nonce()?, context))
+        self.keys[0].record.seal(content, renewed_at, &random::nonce()?, context, out);
+        Ok(())
     }
 
     /// The contents of the record at this address.
@@ -406,7 +408,8 @@ mod tests {
         assert_eq!(address, both.address(b"an id"));
         assert_ne!(address, old.address(b"another id"));
         let content = Content { generation: &[7; record::GENERATION], created: 5, payload: b"{}" };
-        let sealed = old.seal_record(content, 9, &address).expect("random");
+        let mut sealed = Vec::new();
+        old.seal_record(content, 9, &address, &mut sealed).expect("random");
         let opened = both.open_record(sealed.clone(), &address).expect("it is authentic");
         assert_eq!((opened.created, opened.renewed_at, opened.key), (5, 9, 1));
         assert_eq!(opened.payload.to_vec(), b"{}");

@@ -5,12 +5,17 @@
 //! which unwinds the stack. PyO3's calls do not permit that, and the process would abort. As in
 //! CPython 3.14 (<https://github.com/python/cpython/issues/87135>), the thread sleeps here instead,
 //! until the process has ended. `clippy.toml` disallows PyO3's calls for that reason.
+//!
+//! Rust does not define what a forced unwinding does in its frames. It runs destructors with the
+//! compilers and systems that the tests run on, and no frame beyond the first is reached.
 
 use std::hint::black_box;
 use std::ptr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pyo3::PyTypeInfo;
+use pyo3::exceptions::PyAttributeError;
 use pyo3::ffi::{self, PyObject};
 use pyo3::panic::PanicException;
 use pyo3::prelude::*;
@@ -29,11 +34,29 @@ impl<'py, T> Arguments<'py> for T where
 {
 }
 
-/// Sleeps for ever when the stack is unwound.
+/// Whether the interpreter has begun to end.
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Lets the interpreter say when it begins to end, while other threads still run.
+pub(crate) fn watch_for_the_end(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    #[pyfunction]
+    fn note_the_end() {
+        ENDING.store(true, Ordering::Release);
+    }
+    let register = import(module.py(), "atexit", "register")?;
+    call(&register, (wrap_pyfunction!(note_the_end, module)?,))?;
+    Ok(())
+}
+
+/// Sleeps for ever when the stack is unwound because the interpreter ends. Anything else that
+/// unwinds, such as an exception of C++, ends the process, as it does under Python alone.
 struct Sleeper;
 
 impl Drop for Sleeper {
     fn drop(&mut self) {
+        if !ENDING.load(Ordering::Acquire) {
+            std::process::abort();
+        }
         loop {
             std::thread::sleep(Duration::from_secs(3600));
         }
@@ -78,6 +101,17 @@ pub(crate) fn attribute<'py>(
     unsafe {
         let get = std::mem::transmute::<Get, Unwinding>(black_box(ffi::PyObject_GetAttr));
         lasting(object.py(), || get(object.as_ptr(), name.as_ptr()))
+    }
+}
+
+/// Gets an attribute of an object; `None` if it has none.
+pub(crate) fn attribute_opt<'py>(
+    object: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    match attribute(object, name) {
+        Err(error) if error.is_instance_of::<PyAttributeError>(object.py()) => Ok(None),
+        found => found.map(Some),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Dicts read without creating references, at about half of what the ordinary calls cost.
 //!
-//! This file and `token/fork.rs` hold all of the package's `unsafe` code, tests aside.
+//! This file, `call.rs` and `token/fork.rs` hold all of the package's `unsafe` code, tests aside.
 
 use pyo3::ffi;
 use pyo3::prelude::*;
@@ -171,6 +171,9 @@ impl<'py> LockedDict<'_, 'py> {
             // exception; then this function returns without using another pointer.
             #[expect(unsafe_code, reason = "owning each value is a third slower")]
             let value = unsafe { Borrowed::from_ptr(self.0.py(), values[member]) };
+            if out.try_reserve(text.len() + 1).is_err() {
+                return false;
+            }
             out.extend_from_slice(text);
             if !append_scalar(&value, ensure_ascii, out) {
                 return false;

@@ -12,6 +12,7 @@ mod errors;
 mod fernet;
 mod flask;
 mod keys;
+mod memory;
 mod panics;
 mod scalar;
 mod session;
@@ -71,6 +72,7 @@ mod _core {
         crate::token::warm_up();
         super::flask::baseline::FlaskClasses::get(module.py())?;
         super::flask::objects::FlaskObjects::get(module.py())?;
-        Ok(())
+        super::codec::types::Types::get(module.py())?;
+        super::call::watch_for_the_end(module)
     }
 }

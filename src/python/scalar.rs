@@ -6,9 +6,13 @@ use pyo3::types::{PyBool, PyFloat, PyInt, PyString};
 use super::unhandled::Unhandled;
 use crate::json::write::{append_float, append_int, append_string};
 
+/// Bytes of the longest scalar that is no text, with the brackets around it and some to spare.
+const SCALAR: usize = 64;
+
 /// Appends `value` as JSON if that runs no Python code: a `str` that has UTF-8, an `int` of 64 bits,
 /// a `float`, `True`, `False` or `None`, each of exactly that type. Returns `false`, with nothing
-/// appended, for any other value.
+/// appended, for any other value. Returns `false` too, with part of it appended, if there is no memory
+/// for it.
 #[inline]
 pub(crate) fn append_scalar(
     value: &Bound<'_, PyAny>,
@@ -17,8 +21,12 @@ pub(crate) fn append_scalar(
 ) -> bool {
     if let Ok(text) = value.cast_exact::<PyString>() {
         let Ok(text) = text.to_str() else { return false };
-        append_string(text, ensure_ascii, out);
-    } else if value.is_exact_instance_of::<PyInt>() {
+        return append_string(text, ensure_ascii, out).is_ok();
+    }
+    if out.try_reserve(SCALAR).is_err() {
+        return false;
+    }
+    if value.is_exact_instance_of::<PyInt>() {
         let Ok(int) = value.extract() else { return false };
         append_int(int, out);
     } else if let Ok(float) = value.cast_exact::<PyFloat>() {

@@ -28,6 +28,7 @@ use super::Plaintext;
 use super::derive::derive;
 use super::gcm::TAG;
 use super::xaes::{Context, NONCE_LEN, XaesKey};
+use crate::compress::MAX_INFLATED;
 
 /// First byte of a record.
 pub const VERSION: u8 = 0xa3;
@@ -55,6 +56,16 @@ pub fn address(salt: &[u8], id: &[u8]) -> [u8; ADDRESS] {
     let parts: [&[u8]; 4] = [b"flask-fernet:address", &length, salt, id];
     let hash = parts.into_iter().fold(Sha256::new(), Digest::chain_update);
     hash.finalize().into()
+}
+
+/// Bytes of the longest record that is opened: that of a session of [`MAX_INFLATED`] bytes, with its
+/// mark if it is compressed.
+pub const MAX: usize = len(MAX_INFLATED + 1);
+
+/// Bytes of a record of a payload.
+#[must_use]
+pub const fn len(payload: usize) -> usize {
+    CIPHERTEXT + PREFIX + payload + TAG
 }
 
 /// A key of records and owner tags. Wiped on drop.
@@ -99,17 +110,16 @@ impl RecordKey {
         Self { xaes: XaesKey::derive_for(b"flask-fernet:record:", key, salt), owner }
     }
 
-    /// A record in this context, whose name is the address.
-    #[must_use]
+    /// Appends a record in this context, whose name is the address, to `record`, which is empty.
     pub fn seal(
         &self,
         content: Content<'_>,
         renewed_at: u64,
         nonce: &[u8; NONCE_LEN],
         context: Context<'_>,
-    ) -> Vec<u8> {
+        record: &mut Vec<u8>,
+    ) {
         let length = PREFIX + content.payload.len();
-        let mut record = Vec::with_capacity(CIPHERTEXT + length + TAG);
         record.push(VERSION);
         record.extend_from_slice(&self.xaes.hint());
         record.extend_from_slice(&renewed_at.to_be_bytes());
@@ -122,7 +132,6 @@ impl RecordKey {
         let associated = context.associated(header, &salt_length);
         let tag = self.xaes.message(nonce, length).encrypt(associated, text);
         record.extend_from_slice(&tag);
-        record
     }
 
     /// The tag of a user: the beginning of HMAC-SHA256 over a byte for the type of the user's id,
@@ -222,7 +231,9 @@ mod tests {
             };
             let nonce = bytes(case, "nonce").try_into().expect("24 bytes");
             let context = Context { salt, name: &address };
-            let record = key_of(case).seal(content, number(case, "renewed_at"), &nonce, context);
+            let mut record = Vec::new();
+            key_of(case).seal(content, number(case, "renewed_at"), &nonce, context, &mut record);
+            assert_eq!(record.len(), len(content.payload.len()));
             assert_eq!(record, bytes(case, "record"));
         }
     }
@@ -254,7 +265,8 @@ mod tests {
             let here = address(&salt, &id);
             let context = Context { salt: &salt, name: &here };
             let content = Content { generation: &generation, created, payload: &payload };
-            let record = key.seal(content, renewed_at, &[7; 24], context);
+            let mut record = Vec::new();
+            key.seal(content, renewed_at, &[7; 24], context, &mut record);
             prop_assert_eq!(record.len(), payload.len() + 69);
             prop_assert_eq!(&record[VERSION_RANGE], &[7; 24]);
             let opened = open(record.clone(), &key, context).expect("authentic");

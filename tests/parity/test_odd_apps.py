@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from datetime import datetime, timezone
 from typing import Any
 from unittest import mock
@@ -209,6 +211,58 @@ class TestSessionClasses:
             pass
 
         compare(Pair(make_app, type("I", (), {"session_class": Made})), [*PATHS, *PATHS])
+
+
+def raises(cls: type, name: str = "") -> Any:
+    if name in ("", "__dict__"):
+        raise ValueError("not for you")
+    return type.__getattribute__(cls, name)
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"__mro__": property(raises)},
+        {"__mro__": (1, 2)},
+        {"__dict__": property(raises)},
+        {"__getattribute__": raises},
+    ],
+)
+def test_a_metaclass_may_say_anything_of_its_classes(
+    make_app: MakeApp, members: dict[str, Any]
+) -> None:
+    pair, metaclass = Pair(make_app), type("Odd", (type,), members)
+
+    def change(app: Flask) -> None:
+        app.request_class = metaclass("Odd", (Request,), {})
+        app.response_class = metaclass("Odd", (Response,), {})
+
+    pair.both(change)
+    compare(pair, PATHS)
+
+
+ODD_DATETIME = """
+import datetime
+class Odd(datetime.datetime):
+    def toordinal(self):
+        return 2**62
+datetime.datetime = Odd
+from flask import session
+from tests.apps import add_views, encrypted_app
+app = add_views(encrypted_app(PROPAGATE_EXCEPTIONS=True))
+@app.get("/odd")
+def odd():
+    session["when"] = datetime.datetime(2020, 1, 1)
+    return "written"
+print(app.test_client().get("/odd").text)
+"""
+
+
+def test_a_datetime_may_have_any_ordinal() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ODD_DATETIME], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "written\n"), done.stderr
 
 
 @pytest.mark.parametrize("depth", [1, 63, 64, 65, 66, 200, 5000])

@@ -4,6 +4,7 @@ that lie. The table of docs/evidence.md has what each observes: ``python -m evid
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import http.client
 import json
@@ -206,6 +207,58 @@ def test_memory_that_is_used_up_is_a_memory_error(record_property: Note) -> None
     record_property("lost", 0)
 
 
+MEMORY_OF_SESSIONS = """
+import resource
+from collections import Counter
+from flask import session
+from tests.apps import add_views, encrypted_app
+
+def limit(more):
+    used = int(open("/proc/self/statm").read().split()[0]) * 4096
+    resource.setrlimit(resource.RLIMIT_AS, (-1 if more is None else used + more, -1))
+
+found = Counter()
+for config in ({"MAX_COOKIE_SIZE": 0}, {"SESSION_STORE": "memory://"}):
+    app = add_views(encrypted_app(PROPAGATE_EXCEPTIONS=True, **config))
+    app.config["SESSION_COMPRESSION"] = "always"
+
+    @app.get("/big/<int:size>/<letter>")
+    def big(size, letter):
+        session["text"] = letter * size
+        session["items"] = list(range(size >> 6))
+        return "fine"
+
+    client = app.test_client()
+    for size in (1 << 10, 150_000, 700_000, 100 << 20):
+        for letter in ("a", chr(0xE9)):
+            for more in (0, *(1 << 18 << step >> 1 for step in range(8)), 3 << 19, 3 << 20):
+                client.get("/big/10/a")
+                limit(more)
+                try:
+                    found[client.get(f"/big/{size}/{letter}").text] += 1
+                    found[client.get("/read").text[:1]] += 1
+                except Exception as error:
+                    found[type(error).__name__] += 1
+                limit(None)
+print(dict(found))
+"""
+
+
+def test_sessions_for_which_there_is_no_memory_are_memory_errors(record_property: Note) -> None:
+    """At no size and no limit does the process end, as Rust does where memory is missing."""
+    done = subprocess.run(
+        [sys.executable, "-c", MEMORY_OF_SESSIONS], capture_output=True, text=True, check=False,
+        cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = ast.literal_eval(done.stdout)
+    assert found.keys() <= {"fine", "{", "MemoryError", "SessionTooLarge"}
+    assert found["MemoryError"] > 20
+    assert found["{"] > 20
+    record_property("observed", f"{found['{']} sessions, {found['MemoryError']} MemoryErrors")
+    record_property("lost", 0)
+
+
 def answered(port: int, lines: bytes) -> bytes:
     """The first line of the answer to bytes that are sent as they are; empty if there is none."""
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
@@ -279,6 +332,7 @@ class Liar(Proxy):
         "deeply nested": lambda _: b"*1\r\n" * 100_000,
         "another type": lambda _: b":42\r\n",
         "a record cut short": lambda answer: answer[: len(answer) // 2] + b"\r\n",
+        "a record of 4 MiB": lambda _: b"$4194304\r\n" + bytes(1 << 22) + b"\r\n",
         "a changed record": lambda answer: answer[:-9] + bytes([answer[-9] ^ 1]) + answer[-8:],
         "nothing, and the end": lambda _: b"",
     }
@@ -403,14 +457,21 @@ class Own(EncryptedSession):
         long()
         super().__init__(*arguments)
 
+class Placed(EncryptedSession):
+    @property
+    def __dict__(self):
+        long()
+        return {}
+
 class Slow(Fernet):
     def encrypt_at_time(self, *arguments):
         long()
         return super().encrypt_at_time(*arguments)
 
 apps = [add_views(encrypted_app()), add_views(encrypted_app(SESSION_STORE="memory://")),
-        add_views(encrypted_app())]
+        add_views(encrypted_app()), add_views(encrypted_app(SESSION_ABSOLUTE_LIFETIME=1000))]
 apps[2].session_interface.session_class = Own
+apps[3].session_interface.session_class = Placed
 for app in apps:
     @app.get("/tags")
     def tags():
@@ -431,6 +492,7 @@ def browse(app):
 def seal():
     while True:
         slow.decrypt(several.encrypt(b"x" * 100_000))
+        MultiFernet(slow for _ in range(3) if not long())
         slow.encrypt(b"x")
         slow.decrypt(spaced)
 
@@ -442,6 +504,25 @@ time.sleep(0.3)
 """
 
 
+UNWOUND = """
+import ctypes, threading
+from flask_fernet import Fernet
+
+class Ending(Fernet):
+    def encrypt_at_time(self, *arguments):
+        ctypes.PyDLL(None).pthread_exit(None)
+
+threading.Thread(target=Ending(Fernet.generate_key()).encrypt, args=(b"x",)).start()
+"""
+
+
+def test_a_stack_that_somebody_else_unwinds_ends_the_process() -> None:
+    """It holds the interpreter, so to wait would stop all threads for ever."""
+    command = [sys.executable, "-c", UNWOUND]
+    done = subprocess.run(command, capture_output=True, check=False, cwd=ROOT, timeout=60)
+    assert done.returncode == -signal.SIGABRT
+
+
 def test_an_interpreter_ends_while_daemon_threads_use_sessions(record_property: Note) -> None:
     rounds = 10
     for _ in range(rounds):
@@ -450,4 +531,4 @@ def test_an_interpreter_ends_while_daemon_threads_use_sessions(record_property: 
             cwd=ROOT, timeout=60,
         )  # fmt: skip
         assert (done.returncode, done.stderr) == (0, "")
-    record_property("observed", f"{rounds} ends with 12 threads, each with status 0 and no message")
+    record_property("observed", f"{rounds} ends with 15 threads, each with status 0 and no message")

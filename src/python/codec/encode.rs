@@ -86,6 +86,7 @@ impl Encoder<'_, '_> {
             self.append(b"}")
         } else if let Ok(bytes) = value.cast_exact::<PyBytes>() {
             self.append(b"{\" b\":\"")?;
+            self.make_room(base64::encoded_len(bytes.as_bytes().len()))?;
             base64::encode_standard_append(bytes.as_bytes(), self.out);
             self.append(b"\"}")
         } else {
@@ -113,13 +114,20 @@ impl Encoder<'_, '_> {
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<(), Unhandled> {
+        self.make_room(bytes.len())?;
         self.out.extend_from_slice(bytes);
         Ok(())
     }
 
+    /// Makes room for more bytes, and some brackets. Declines if there is no memory: Python then says
+    /// so, or makes do with less.
+    fn make_room(&mut self, bytes: usize) -> Result<(), Unhandled> {
+        self.out.try_reserve(bytes + 16).map_err(|_| Unhandled::Declined)
+    }
+
     fn string(&mut self, text: &Bound<'_, PyString>) -> Result<(), Unhandled> {
-        append_string(utf8(text)?, self.style.ensure_ascii, self.out);
-        Ok(())
+        let written = append_string(utf8(text)?, self.style.ensure_ascii, self.out);
+        written.map_err(|_| Unhandled::Declined)
     }
 
     fn items<'py>(
@@ -128,10 +136,10 @@ impl Encoder<'_, '_> {
         depth: usize,
     ) -> Result<(), Unhandled> {
         let depth = deeper(depth)?;
-        self.out.push(b'[');
+        self.append(b"[")?;
         for (position, item) in items.enumerate() {
             if position > 0 {
-                self.out.push(b',');
+                self.append(b",")?;
             }
             self.value(&item, depth)?;
         }
@@ -144,6 +152,7 @@ impl Encoder<'_, '_> {
             return Ok(());
         }
         let mut members = Members::new();
+        members.try_reserve(dict.len()).map_err(|_| Unhandled::Declined)?;
         // Hold the members before writing any: writing a value can run Python code, and another
         // thread may then change the dict.
         with_locked(dict, |dict| {
@@ -191,17 +200,17 @@ impl Encoder<'_, '_> {
             Some(layout) => layout,
             None => DictLayout::new(members, self.style)?,
         };
-        self.out.push(b'{');
+        self.append(b"{")?;
         let mut all_scalars = true;
         for (member, text) in layout.segments() {
-            self.out.extend_from_slice(text);
+            self.append(text)?;
             let value = &members[member].1;
             if !append_scalar(value, self.style.ensure_ascii, self.out) {
                 all_scalars = false;
                 self.append_non_scalar(value, depth)?;
             }
         }
-        self.out.push(b'}');
+        self.append(b"}")?;
         layout.all_scalars = all_scalars;
         self.layouts.put(layout, depth - 1);
         Ok(())
@@ -218,13 +227,13 @@ impl Encoder<'_, '_> {
         if looks_like_a_tag {
             self.append(b"{\" di\":")?;
         }
-        self.out.push(b'{');
+        self.append(b"{")?;
         self.string(key)?;
         if looks_like_a_tag {
             self.out.pop();
             self.append(b"__\"")?;
         }
-        self.out.push(b':');
+        self.append(b":")?;
         self.value(value, depth)?;
         self.append(if looks_like_a_tag { b"}}" } else { b"}" })
     }
@@ -237,12 +246,16 @@ impl Encoder<'_, '_> {
         if !zone.is_none() && !zone.is(&self.types.utc) {
             return Err(Unhandled::Declined);
         }
+        // A subclass that has taken the class's place may give any numbers.
         let ordinal: i64 = call_method(value, intern!(py, "toordinal"), ())?.extract()?;
         let hour: i64 = attribute(value, intern!(py, "hour"))?.extract()?;
         let minute: i64 = attribute(value, intern!(py, "minute"))?.extract()?;
         let second: i64 = attribute(value, intern!(py, "second"))?.extract()?;
         // Python's day 1 is 1 January of year 1, 719,162 days before the epoch.
-        let time = (ordinal - 719_163) * 86_400 + hour * 3600 + minute * 60 + second;
+        let [days, hour, minute, second] =
+            [i128::from(ordinal) - 719_163, hour.into(), minute.into(), second.into()];
+        let time = days * 86_400 + hour * 3600 + minute * 60 + second;
+        let time = i64::try_from(time).map_err(|_| Unhandled::Declined)?;
         self.append(b"{\" d\":\"")?;
         if !append_date(time, self.out) {
             return Err(Unhandled::Declined);

@@ -101,7 +101,8 @@ impl DictLayout {
             if number > 0 {
                 text.push(b',');
             }
-            append_string(keys[*member], style.ensure_ascii, &mut text);
+            append_string(keys[*member], style.ensure_ascii, &mut text)
+                .map_err(|_| Unhandled::Declined)?;
             text.push(b':');
             *end = text.len();
         }

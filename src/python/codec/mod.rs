@@ -10,4 +10,4 @@ mod key_cache;
 mod layout_cache;
 pub(crate) mod style;
 pub(crate) mod test_support;
-mod types;
+pub(crate) mod types;

@@ -1,6 +1,6 @@
 //! Arguments, taken like `cryptography.fernet` takes them.
 
-use pyo3::exceptions::{PyMemoryError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -9,6 +9,7 @@ use pyo3::types::{PyBytes, PyInt, PyString, PyType};
 use crate::keys::key::{KEY, MAX_CLOCK_SKEW};
 use crate::python::call::{attribute, call, call_method};
 use crate::python::errors::invalid_token;
+use crate::python::memory::{copied, no_memory};
 use crate::token::base64;
 use crate::token::fernet::Unverified;
 use zeroize::Zeroizing;
@@ -68,25 +69,7 @@ fn utf8_bytes<'a>(text: &'a Bound<'_, PyAny>) -> Option<&'a [u8]> {
 fn lenient(text: &Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
     let base64 = text.py().import("base64")?;
     let data = call_method(&base64, intern!(text.py(), "urlsafe_b64decode"), (text,))?;
-    let data = data.cast::<PyBytes>()?.as_bytes();
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(data.len()).map_err(|_| no_memory())?;
-    copy.extend_from_slice(data);
-    Ok(copy)
-}
-
-/// The error for a token that is larger than the memory that is left.
-pub(crate) fn no_memory() -> PyErr {
-    PyMemoryError::new_err(())
-}
-
-/// The plaintext as `bytes`.
-pub(crate) fn new_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
-    // `PyBytes::new` panics if there is no memory.
-    PyBytes::new_with(py, data.len(), |bytes| {
-        bytes.copy_from_slice(data);
-        Ok(())
-    })
+    copied(data.cast::<PyBytes>()?.as_bytes())
 }
 
 fn is_binascii_error(py: Python<'_>, error: &PyErr) -> bool {

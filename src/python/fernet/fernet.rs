@@ -12,6 +12,7 @@ use crate::keys::{key, wipe};
 use crate::python::call::call_method;
 use crate::python::clock;
 use crate::python::errors::invalid_token;
+use crate::python::memory::new_bytes;
 use crate::python::panics::guarded;
 use crate::token::fernet::{FernetKey, Unverified, token_len};
 use crate::token::{Plaintext, random};
@@ -215,7 +216,7 @@ impl Fernet {
         let (key, in_time) = (self.key()?, in_time(&token, window)?);
         let plaintext =
             if verify(py, key, &token) && in_time { decrypt(py, key, token) } else { None };
-        arguments::new_bytes(py, &plaintext.ok_or_else(|| invalid_token(py))?)
+        new_bytes(py, &plaintext.ok_or_else(|| invalid_token(py))?)
     }
 }
 

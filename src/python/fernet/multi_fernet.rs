@@ -10,9 +10,10 @@ use pyo3::types::{PyBytes, PyDict, PyTuple};
 
 use super::arguments::{self, TtlWindow};
 use super::fernet::{self, Fernet};
-use crate::python::call::call_method;
+use crate::python::call::{call, call_method};
 use crate::python::clock;
 use crate::python::errors::invalid_token;
+use crate::python::memory::{new_bytes, no_memory};
 use crate::python::panics::guarded;
 use crate::token::Plaintext;
 use crate::token::fernet::Unverified;
@@ -38,8 +39,8 @@ impl MultiFernet {
 
     fn __init__(&self, fernets: &Bound<'_, PyAny>) -> PyResult<()> {
         guarded(fernets.py(), || {
-            let fernets: Vec<_> =
-                fernets.try_iter()?.map(|item| item.map(Bound::unbind)).collect::<PyResult<_>>()?;
+            let fernets = call(&fernets.py().get_type::<PyTuple>(), (fernets,))?;
+            let fernets: Vec<_> = fernets.cast::<PyTuple>()?.iter().map(Bound::unbind).collect();
             if fernets.is_empty() {
                 let message = "MultiFernet requires at least one Fernet instance";
                 return Err(PyValueError::new_err(message));
@@ -91,7 +92,7 @@ impl MultiFernet {
             let py = msg.py();
             let token = arguments::token(msg)?;
             let issued_at = token.issued_at();
-            let plaintext = arguments::new_bytes(py, &self.open(py, &token, None)?)?;
+            let plaintext = new_bytes(py, &self.open(py, &token, None)?)?;
             as_fernet(self.fernets()?[0].bind(py))?.get().seal(&plaintext, issued_at)
         })
     }
@@ -108,7 +109,7 @@ impl MultiFernet {
             // The clock is read before the token, as in cryptography.
             let window = fernet::window(py, ttl)?;
             let plaintext = self.open(py, &arguments::token(msg)?, window.as_ref())?;
-            arguments::new_bytes(py, &plaintext)
+            new_bytes(py, &plaintext)
         })
     }
 
@@ -123,7 +124,7 @@ impl MultiFernet {
             let py = msg.py();
             let window = TtlWindow { ttl: fernet::require_ttl(ttl)?, now: current_time };
             let plaintext = self.open(py, &arguments::token(msg)?, Some(&window))?;
-            arguments::new_bytes(py, &plaintext)
+            new_bytes(py, &plaintext)
         })
     }
 
@@ -176,7 +177,7 @@ impl MultiFernet {
             if fernet::verify(py, key, token) && in_time {
                 // Decrypting destroys the token, and another key may share this one's signing half:
                 // decrypt a copy.
-                let copy = token.try_clone().map_err(|_| arguments::no_memory())?;
+                let copy = token.try_clone().map_err(|_| no_memory())?;
                 if let Some(plaintext) = fernet::decrypt(py, key, copy) {
                     return Ok(plaintext);
                 }

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyType;
 
-use super::overrides::getattr_static;
+use super::overrides::{getattr_static, mro};
 use super::roles::{ROLES, Role};
 use crate::python::call::import;
 
@@ -29,11 +29,14 @@ pub(crate) struct FlaskClasses {
 }
 
 /// Whether the MRO of `class`, from `flask_class` on, is that of `flask_class`.
-pub(super) fn mro_is_intact(class: &Bound<'_, PyType>, flask_class: &Bound<'_, PyType>) -> bool {
-    let (all, theirs) = (class.mro(), flask_class.mro());
+pub(super) fn mro_is_intact(
+    class: &Bound<'_, PyType>,
+    flask_class: &Bound<'_, PyType>,
+) -> PyResult<bool> {
+    let (all, theirs) = (mro(class)?, mro(flask_class)?);
     let from = all.iter().position(|base| base.is(flask_class)).unwrap_or(all.len());
-    all.len() - from == theirs.len()
-        && all.iter().skip(from).zip(theirs.iter()).all(|(one, other)| one.is(&other))
+    Ok(all.len() - from == theirs.len()
+        && all.iter().skip(from).zip(theirs.iter()).all(|(one, other)| one.is(&other)))
 }
 
 /// One of Flask's classes with the attributes that matter.

@@ -125,7 +125,7 @@ fn examine(role: Role, class: &Bound<'_, PyType>) -> PyResult<Overrides> {
         return Ok(Overrides::UNRELATED);
     }
     if matches!(role, Role::NewSession | Role::SavedSession)
-        && !mro_is_intact(class, baseline.class.bind(py))
+        && !mro_is_intact(class, baseline.class.bind(py))?
     {
         // A class inserted between Flask's and its bases would be reached by Flask's `super()`.
         return Ok(Overrides::UNRELATED);

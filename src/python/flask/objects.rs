@@ -1,5 +1,7 @@
 //! Flask's and Werkzeug's objects, and whether a given one is still as they made it.
 
+use std::convert::Infallible;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -11,7 +13,7 @@ use super::roles::HOOKS;
 use crate::python::call::{attribute, call, call_method, import};
 use crate::python::clock::{Now, microseconds};
 use crate::python::codec::style::Style;
-use crate::python::dict::instance_dict;
+use crate::python::dict::{instance_dict, with_locked};
 use crate::python::unhandled::Unhandled;
 
 /// Positions in [`TAG_CLASSES`] of the tags without a name.
@@ -149,12 +151,20 @@ impl FlaskObjects {
         }
         let order = attribute(serializer, intern!(py, "order"))?.cast_into_exact::<PyList>()?;
         let tags = attribute(serializer, intern!(py, "tags"))?.cast_into_exact::<PyDict>()?;
-        let mut named = tags.iter();
+        let mut named = Vec::with_capacity(tags.len());
+        // An app may register a tag meanwhile.
+        let Ok(()) = with_locked(&tags, |tags| {
+            tags.try_for_each(|_, tag| {
+                named.push(tag);
+                Ok::<_, Infallible>(())
+            })
+        });
+        let mut named = named.iter();
         let intact = order.len() == self.tag_classes.len()
             && order.iter().zip(&self.tag_classes).enumerate().all(|(position, (tag, class))| {
                 tag.get_type().is(class)
                     && (UNNAMED_TAGS.contains(&position)
-                        || named.next().is_some_and(|(_, known)| known.is(&tag)))
+                        || named.next().is_some_and(|known| known.is(&tag)))
             });
         Ok((intact && named.next().is_none()).then_some(order))
     }

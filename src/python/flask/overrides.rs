@@ -2,10 +2,10 @@
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBool, PyType};
+use pyo3::types::{PyBool, PyString, PyTuple, PyType};
 
 use super::roles::{COOKIE_NAME, GETATTRIBUTE, VALUES};
-use crate::python::call::attribute;
+use crate::python::call::{attribute, attribute_opt, call_method};
 
 /// The attributes that a class overrides, and the values of some that it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +30,7 @@ pub(crate) enum ClassValue {
 impl ClassValue {
     pub(super) fn of(class: &Bound<'_, PyType>, name: &str) -> PyResult<Self> {
         let Some(value) = getattr_static(class, name)? else { return Ok(Self::Computed) };
-        if value.get_type().hasattr("__get__")? {
+        if attribute_opt(&value.get_type(), intern!(class.py(), "__get__"))?.is_some() {
             return Ok(Self::Computed);
         }
         Ok(value.cast_exact::<PyBool>().map_or(Self::Shared, |flag| Self::Flag(flag.is_true())))
@@ -81,13 +81,28 @@ impl Overrides {
     }
 }
 
+/// The class and its bases, in the order in which attributes are looked up.
+pub(super) fn mro<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyTuple>> {
+    Ok(attribute_of_type(class, intern!(class.py(), "__mro__"))?.cast_into()?)
+}
+
+/// An attribute of a class as `type` defines it, whatever the metaclass says.
+fn attribute_of_type<'py>(
+    class: &Bound<'py, PyAny>,
+    name: &Bound<'py, PyString>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = class.py();
+    let defined = attribute(&py.get_type::<PyType>(), intern!(py, "__dict__"))?.get_item(name)?;
+    call_method(&defined, intern!(py, "__get__"), (class,))
+}
+
 /// Looks `name` up along the MRO without invoking descriptors, like `inspect.getattr_static`.
 pub(super) fn getattr_static<'py>(
     class: &Bound<'py, PyType>,
     name: &str,
 ) -> PyResult<Option<Bound<'py, PyAny>>> {
-    for base in class.mro() {
-        let own = attribute(&base, intern!(base.py(), "__dict__"))?;
+    for base in &mro(class)? {
+        let own = attribute_of_type(&base, intern!(base.py(), "__dict__"))?;
         if own.contains(name)? {
             return own.get_item(name).map(Some);
         }

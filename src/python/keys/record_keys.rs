@@ -7,8 +7,10 @@ use pyo3::types::PyBytes;
 use super::session_keys::SessionKeys;
 use crate::keys::key_set::KeySet;
 use crate::python::errors;
+use crate::python::memory::{copied, new_bytes, room_for};
 use crate::python::panics::guarded;
-use crate::token::record::Content;
+use crate::token::TokenError;
+use crate::token::record::{self, Content};
 use crate::token::reference;
 
 /// Seals and opens the records of stored sessions. The first key encrypts, all of them open.
@@ -50,7 +52,9 @@ impl RecordKeys {
             let wrong_length = |_| PyValueError::new_err("a generation has 8 bytes");
             let generation = generation.try_into().map_err(wrong_length)?;
             let content = Content { generation, created, payload };
-            Ok(PyBytes::new(py, &self.set().seal_record(content, renewed_at, address)?))
+            let mut record = room_for(record::len(payload.len()))?;
+            self.set().seal_record(content, renewed_at, address, &mut record)?;
+            new_bytes(py, &record)
         })
     }
 
@@ -60,9 +64,13 @@ impl RecordKeys {
     /// :raises SessionRejected: with the reason.
     fn open<'py>(&self, py: Python<'py>, address: &[u8], record: &[u8]) -> PyResult<Opened<'py>> {
         guarded(py, || {
-            let opened = self.set().open_record(record.to_vec(), address);
+            let opened = if record.len() > record::MAX {
+                Err(TokenError::TooLarge)
+            } else {
+                self.set().open_record(copied(record)?, address)
+            };
             let opened = opened.map_err(|reason| errors::session_rejected(py, reason))?;
-            let payload = PyBytes::new(py, &opened.payload);
+            let payload = new_bytes(py, &opened.payload)?;
             let generation = PyBytes::new(py, &opened.generation);
             Ok((generation, opened.created, opened.renewed_at, payload, opened.key))
         })
@@ -70,7 +78,9 @@ impl RecordKeys {
 
     /// Whether a record that no key opens may be under a key that this object does not have yet.
     fn may_be_newer(&self, py: Python<'_>, record: &[u8]) -> PyResult<bool> {
-        guarded(py, || Ok(self.set().record_may_be_newer(record.to_vec())))
+        guarded(py, || {
+            Ok(record.len() <= record::MAX && self.set().record_may_be_newer(copied(record)?))
+        })
     }
 
     /// The tags of a user, one for each key, that of the newest first.

@@ -11,6 +11,7 @@ use crate::keys::key::{KEY, derive_key, parse_key};
 use crate::keys::key_set::{Format, KeySet, MAX_TOKEN, Opened};
 use crate::keys::wipe;
 use crate::python::errors;
+use crate::python::memory::{new_bytes, room_for};
 use crate::python::panics::guarded;
 use crate::token::base64;
 
@@ -75,7 +76,7 @@ impl SessionKeys {
         name: &str,
     ) -> PyResult<Bound<'py, PyString>> {
         guarded(py, || {
-            let mut token = Vec::new();
+            let mut token = room_for(self.0.token_len(payload.len()))?;
             self.0.seal(payload, issued_at, name.as_bytes(), &mut token)?;
             PyString::from_bytes(py, &token)
         })
@@ -95,7 +96,7 @@ impl SessionKeys {
     ) -> PyResult<(Bound<'py, PyBytes>, u64, bool, &'static str)> {
         guarded(py, || {
             let opened = self.open_token(token, now, max_age, name)?;
-            let payload = PyBytes::new(py, &opened.payload);
+            let payload = new_bytes(py, &opened.payload)?;
             Ok((payload, opened.issued_at, opened.key == 0, opened.format.name()))
         })
     }

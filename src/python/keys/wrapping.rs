@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use crate::keys::{wipe, wrapping};
+use crate::python::memory::new_bytes;
 use crate::python::panics::guarded;
 
 /// ``document`` encrypted under ``secret``, as text.
@@ -28,6 +29,6 @@ pub(crate) fn unwrap<'py>(
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
     guarded(py, || {
         let document = wipe::with_wiped_stack(|| wrapping::unwrap(secret, wrapped.as_bytes()));
-        Ok(document.map(|document| PyBytes::new(py, &document)))
+        document.map(|document| new_bytes(py, &document)).transpose()
     })
 }

@@ -4,6 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::compress;
+use crate::python::memory::{new_bytes, no_memory};
 use crate::python::panics::guarded;
 
 /// The payload, compressed and marked.
@@ -18,7 +19,8 @@ pub(crate) fn deflate<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     guarded(py, || {
         let effort = if fast { compress::Effort::Fast } else { compress::Effort::Thorough };
-        Ok(PyBytes::new(py, &compress::deflate(payload, effort)))
+        let packed = compress::deflate(payload, effort).map_err(|_| no_memory())?;
+        new_bytes(py, &packed)
     })
 }
 
@@ -28,5 +30,8 @@ pub(crate) fn inflate<'py>(
     py: Python<'py>,
     payload: &[u8],
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-    guarded(py, || Ok(compress::inflate(payload).map(|payload| PyBytes::new(py, &payload))))
+    guarded(py, || {
+        let payload = compress::inflate(payload).map_err(|_| no_memory())?;
+        payload.map(|payload| new_bytes(py, &payload)).transpose()
+    })
 }

@@ -16,6 +16,7 @@ use super::state::NativeState;
 use crate::python::call::{attribute, call, call_method};
 use crate::python::codec::decode::decode_into;
 use crate::python::codec::encode::encode_dict;
+use crate::python::memory::new_bytes;
 use crate::python::panics::guarded;
 use crate::python::unhandled::OrNone;
 
@@ -97,7 +98,7 @@ impl NativeInterface {
             let Some(style) = style else { return Ok(None) };
             let mut payload = Vec::with_capacity(512);
             let written = encode_dict(data, style, &state.get().codec.layouts, &mut payload)?;
-            Ok(written.map(|()| PyBytes::new(py, &payload)))
+            written.map(|()| new_bytes(py, &payload)).transpose()
         })
     }
 

@@ -17,6 +17,7 @@ use crate::python::codec::decode::decode_into;
 use crate::python::errors::reason_name;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::roles::Role;
+use crate::python::memory::{new_bytes, no_memory};
 use crate::python::unhandled::Unhandled;
 use crate::token::{TokenError, reference};
 
@@ -161,7 +162,7 @@ fn restore<'py>(
 ) -> Result<Bound<'py, PyAny>, Unhandled> {
     received.require_single()?;
     let py = admitted.app.py();
-    let payload = PyBytes::new(py, &opened.payload);
+    let payload = new_bytes(py, &opened.payload)?;
     let is_newest = opened.key == 0;
     let token = received.token;
     let arguments =
@@ -189,7 +190,7 @@ fn stored<'py>(
 fn decode(state: &NativeState, data: &Bound<'_, PyDict>, opened: &Opened) -> PyResult<Option<()>> {
     let inflated;
     let payload: &[u8] = if opened.payload.first() == Some(&compress::MARK) {
-        match compress::inflate(&opened.payload) {
+        match compress::inflate(&opened.payload).map_err(|_| no_memory())? {
             Some(payload) => inflated = payload,
             None => return Ok(None),
         }
@@ -225,7 +226,7 @@ fn note_provenance<'py>(
 ) -> Result<(), Unhandled> {
     let py = session.py();
     if opened.key > 0 || opened.format != written || policy.stores() {
-        let payload = PyBytes::new(py, &opened.payload);
+        let payload = new_bytes(py, &opened.payload)?;
         let arguments = (admitted.app, session, opened.issued_at, payload, opened.format.name());
         call_method(admitted.interface, intern!(py, "_reissue_later"), arguments)?;
     } else if policy.refresh_from() > 0.0 {

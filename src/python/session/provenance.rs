@@ -42,7 +42,7 @@ pub(super) fn remember<'py>(
     name: &Bound<'py, PyString>,
     value: impl IntoPyObject<'py>,
 ) -> PyResult<()> {
-    match session.getattr_opt(pyo3::intern!(session.py(), "__dict__"))? {
+    match crate::python::call::attribute_opt(session, pyo3::intern!(session.py(), "__dict__"))? {
         Some(attributes) => attributes.set_item(name, value),
         None => Ok(()),
     }

@@ -11,7 +11,7 @@ use super::resolve::{Admitted, Purpose};
 use super::resolved_policy::ResolvedPolicy;
 use super::set_cookie::{CookieBudget, CookieTemplate, Expires, compress_to_fit};
 use super::state::NativeState;
-use crate::python::call::{attribute, call_method};
+use crate::python::call::{attribute, attribute_opt, call_method};
 use crate::python::clock::{self, Now};
 use crate::python::codec::encode::encode_dict;
 use crate::python::codec::style::Style;
@@ -19,6 +19,7 @@ use crate::python::dict::instance_dict;
 use crate::python::flask::objects::FlaskObjects;
 use crate::python::flask::overrides::{ClassValue, Overrides};
 use crate::python::flask::roles::Role;
+use crate::python::memory::copied;
 use crate::python::unhandled::Unhandled;
 use crate::token::reference;
 
@@ -100,7 +101,7 @@ fn save_noted<'py>(
     let refreshes = resolved.template(py, flask)?.refreshes;
     let headers = flask.header_list(response)?;
     let class = session.get_type();
-    let is_untouched = class.hasattr(intern!(py, "_is_ghost"))?
+    let is_untouched = attribute_opt(&class, intern!(py, "_is_ghost"))?.is_some()
         && !attribute(session, intern!(py, "modified"))?.is_truthy()?;
     let is_left_alone = is_untouched && {
         let issued_at = attribute(note, intern!(py, "issued_at"))?.extract::<i64>()?;
@@ -276,7 +277,7 @@ impl<'a, 'py> SaveContext<'a, 'py> {
         }
         let name = intern!(data.py(), "_dump");
         let payload = call_method(self.admitted.interface, name, (self.admitted.app, data))?;
-        Ok(payload.cast_into::<PyBytes>()?.as_bytes().to_vec())
+        Ok(copied(payload.cast_into::<PyBytes>()?.as_bytes())?)
     }
 }
 

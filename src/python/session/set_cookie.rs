@@ -9,6 +9,7 @@ use crate::http_date::append_date;
 use crate::keys::key_set::{KeySet, MAX_TOKEN};
 use crate::python::call::call_with_keywords;
 use crate::python::flask::objects::FlaskObjects;
+use crate::python::memory::{no_memory, room_for};
 use crate::python::unhandled::Unhandled;
 
 /// A `Set-Cookie` value as Werkzeug writes it, without the cookie's value and the date of `Expires`.
@@ -106,7 +107,7 @@ impl CookieBudget<'_> {
         issued_at: u64,
     ) -> Result<Bound<'py, PyString>, Unhandled> {
         let CookieTemplate { head, before, after, .. } = self.template;
-        let mut cookie = Vec::with_capacity(self.len(payload.len()));
+        let mut cookie = room_for(self.len(payload.len()))?;
         cookie.extend_from_slice(head.as_bytes());
         let name = &head.as_bytes()[..head.len() - 1];
         self.keys.seal(payload, issued_at, name, &mut cookie).map_err(PyErr::from)?;
@@ -137,7 +138,7 @@ pub(super) fn compress_to_fit(
         Compression::Fit | Compression::Never => &[],
     };
     for effort in efforts {
-        let packed = compress::deflate(&payload, *effort);
+        let packed = compress::deflate(&payload, *effort).map_err(|_| no_memory())?;
         if packed.len() >= payload.len() {
             break;
         }

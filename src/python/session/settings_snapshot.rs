@@ -195,6 +195,7 @@ enum Container {
 }
 
 /// The items of a list, a tuple or a set, in the order of iteration.
+#[expect(clippy::disallowed_methods, reason = "a set's own iterator runs no Python code")]
 fn items_of<'py>(value: &Bound<'py, PyAny>) -> Option<(Container, Vec<Bound<'py, PyAny>>)> {
     if let Ok(list) = value.cast_exact::<PyList>() {
         return Some((Container::List, list.iter().collect()));
