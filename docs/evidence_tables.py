@@ -19,7 +19,7 @@ def evidence_tables() -> dict[str, list[str]]:
         ran = record[part]
         how = (
             f"`python -m evidence {part}`, {ran['date']}, CPython {ran['python']}, "
-            f"{ran['machine']}."
+            f"{ran['machine']}, commit {ran['commit']}."
         )
         tables[name] = [how, "", *lines(ran["result"])]
     return tables

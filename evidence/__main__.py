@@ -96,6 +96,13 @@ def main() -> None:
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
             "version": version("flask-fernet"),
+            "commit": subprocess.run(
+                ["git", "describe", "--always", "--dirty"],
+                check=True,
+                capture_output=True,
+                text=True,
+                cwd=ROOT,
+            ).stdout.strip(),
         }
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

@@ -86,6 +86,9 @@ def run() -> list[dict[str, Any]]:
         ]
         if not found:
             raise SystemExit(f"No test is named {fault.test}.")
+        skipped = [case.get("name") for case in found if case.find("skipped") is not None]
+        if skipped:
+            raise SystemExit(f"Not tried on this machine: {', '.join(map(str, skipped))}.")
         notes = [
             (note.get("name"), note.get("value") or "")
             for case in found

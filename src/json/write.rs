@@ -10,37 +10,22 @@ use crate::search::{Word, position};
 ///
 /// # Errors
 /// There is not enough memory. Part of the string may have been appended.
-pub fn append_string(
-    text: &str,
-    ensure_ascii: bool,
-    out: &mut Vec<u8>,
-) -> Result<(), TryReserveError> {
-    /// Bytes of text for whose longest escapes, of six bytes each, room is made at a time.
-    const STRETCH: usize = 1024;
-    /// For quotes, and brackets around them.
-    const ROOM: usize = 16;
-    let mut rest = text;
-    out.try_reserve(ROOM)?;
-    out.push(b'"');
-    while !rest.is_empty() {
-        let longest = STRETCH.min(rest.len());
-        let end = (0..=longest).rev().find(|end| rest.is_char_boundary(*end)).unwrap_or_default();
-        let (stretch, after) = rest.split_at(end);
-        out.try_reserve(6 * stretch.len() + ROOM)?;
-        append_escaped(stretch, ensure_ascii, out);
-        rest = after;
-    }
-    out.push(b'"');
-    Ok(())
-}
-
-/// Appends text without quotes.
 #[expect(
     clippy::indexing_slicing,
     clippy::string_slice,
     reason = "each position is one that `position` found in what is left, at the beginning of a character: `append_escape` gives the length of one"
 )]
-fn append_escaped(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
+pub fn append_string(
+    text: &str,
+    ensure_ascii: bool,
+    out: &mut Vec<u8>,
+) -> Result<(), TryReserveError> {
+    /// Room for the longest escape of a character, a surrogate pair.
+    const ESCAPE: usize = 12;
+    /// Room for the quotes, and for brackets around them.
+    const ROOM: usize = 16;
+    out.try_reserve(text.len() + ROOM)?;
+    out.push(b'"');
     let bytes = text.as_bytes();
     let mut rest = 0;
     let next = |from: usize| {
@@ -53,9 +38,12 @@ fn append_escaped(text: &str, ensure_ascii: bool, out: &mut Vec<u8>) {
     while let Some(run) = next(rest) {
         let at = rest + run;
         out.extend_from_slice(&bytes[rest..at]);
+        out.try_reserve(ESCAPE + bytes.len() - at + ROOM)?;
         rest = at + append_escape(&text[at..], out);
     }
     out.extend_from_slice(&bytes[rest..]);
+    out.push(b'"');
+    Ok(())
 }
 
 /// Bytes that are always escaped.

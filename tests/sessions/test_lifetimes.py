@@ -422,3 +422,28 @@ def test_the_import_of_flask_login_connects_its_log_in(monkeypatch: pytest.Monke
 
 def test_a_stub_without_the_signal_is_left_alone() -> None:
     lifetimes._connect(object())
+
+
+@pytest.mark.parametrize("kind", ["fernet", "xaes-256-gcm", "stored"])
+@pytest.mark.parametrize("permanent", [True, False])
+def test_an_idle_session_ends_by_the_server_s_clock(
+    make_app: MakeApp, clock: Clock, kind: str, permanent: bool
+) -> None:
+    """Whatever the browser does with the cookie, and in a store as in a cookie."""
+    config = (
+        {"SESSION_STORE": "memory://"} if kind == "stored" else {"SESSION_ENCRYPTION_FORMAT": kind}
+    )
+    app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, **config))
+
+    @app.get("/begin")
+    def begin() -> str:
+        session.permanent = permanent
+        session["kept"] = 1
+        return ""
+
+    browser = Browser(app)
+    browser.get("/begin")
+    token = browser.token
+    for later, is_open in [(999, True), (1002, False)]:
+        with clock.at(clock.now + later):
+            assert ("kept" in Browser(app, token).get("/read")) == is_open

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import datetime, timezone
 from typing import Any
@@ -530,3 +531,34 @@ def test_a_store_that_finds_no_users_says_so(store: RecordingStore, implementati
     assert sessions.revoke(handle, app=app)
     with pytest.raises(ConfigurationError, match=r"SESSION_USER_LIMIT needs .* owned\(\)"):
         storing_app(Plain(store), implementation, SESSION_USER_LIMIT=2)
+
+
+@pytest.mark.parametrize(
+    ("ended_by", "comes_back"),
+    [("log-in", True), ("log-out", True), ("revoke", True), ("revoke_user", False)],
+)
+def test_a_store_that_is_rolled_back_brings_back_sessions_of_former_cookies(
+    app: Flask, store: RecordingStore, clock: Clock, ended_by: str, comes_back: bool
+) -> None:
+    """What somebody can do who writes to the store and has a session's former cookie: the record
+    and the cookie fit together again. The list of revocations is not put back here.
+    """
+    clock.freeze_monotonic()
+    client = logged_in(app, "alice")
+    former, records = cookie_of(client), copy.deepcopy(store._entries)
+    with app.app_context():
+        (found,) = sessions_of(app).list("alice")
+    clock.now += 10
+    if ended_by == "revoke":
+        with app.app_context():
+            sessions_of(app).revoke(found.handle)
+    elif ended_by == "revoke_user":
+        with app.app_context():
+            sessions_of(app).revoke_user("alice")
+        clock.monotonic += INTERVAL + 1
+    else:
+        client.get("/logout" if ended_by == "log-out" else "/login/bob")
+    assert not is_in(with_cookie(app, former))
+    store._entries.clear()
+    store._entries.update(records)
+    assert is_in(with_cookie(app, former)) == comes_back

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -703,3 +705,21 @@ class TestDetails:
             open_store(url, 1.0)
         with pytest.raises(ConfigurationError, match="an option, a port"):
             open_store("rediss+cluster://host?bogus=1", 1.0)
+
+
+WITHOUT_HIREDIS = """
+import sys
+sys.modules["hiredis"] = None
+from tests.apps import add_views, encrypted_app
+app = add_views(encrypted_app(SESSION_STORE=sys.argv[1], PROPAGATE_EXCEPTIONS=True))
+client = app.test_client()
+client.post("/write", json={"number": 1})
+print(client.get("/read").text)
+"""
+
+
+def test_hiredis_is_not_needed(redis_server: RedisServer) -> None:
+    """redis-py 8 adds handlers to its connections that need it, unless it is told the protocol."""
+    command = [sys.executable, "-c", WITHOUT_HIREDIS, redis_server.url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "{'number': 1}\n"), done.stderr

@@ -193,7 +193,8 @@ def _module(scheme: str) -> Any:
 
 def _kept(place: _Place, options: dict[str, Any]) -> Transport:
     module = place.module
-    pool = module.ConnectionPool.from_url(place.base())
+    # With protocol 3 the pool would add handlers that need hiredis under protocol 2.
+    pool = module.ConnectionPool.from_url(place.base(), protocol=options["protocol"])
     # What the URL says comes last there, but not for what is ours to decide.
     arguments = {**pool.connection_kwargs, **options}
     connect = pool.connection_class
