@@ -152,3 +152,10 @@ def test_a_key_under_two_ids_is_refused() -> None:
         decode(encode(replace(ring, keys=(*ring.keys, twice))))
     # Keys that are taken over may come twice, from SECRET_KEY and its fallbacks.
     assert len(new_ring(SESSIONS, NOW, former=[ring.keys[0].key] * 2).keys) == 1
+
+
+def test_the_highest_serial_is_one_that_every_reader_of_json_holds_exactly() -> None:
+    ring = replace(new_ring(SESSIONS, NOW), serial=2**53 - 1)
+    assert decode(encode(ring)) == ring
+    with pytest.raises(KeyRingError, match="serial"):
+        decode(encode(replace(ring, serial=2**53)))

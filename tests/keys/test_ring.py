@@ -81,15 +81,20 @@ def test_a_second_rotation_waits() -> None:
     assert len(ring.rotated(NOW + 10).keys) == 3
 
 
-def test_a_forced_key_is_activated_after_those_that_are_staged_in_their_order() -> None:
-    ring = new_ring(SESSIONS, NOW, retention=300)
+@pytest.mark.parametrize(("activate_in", "last"), [(10, 10), (4, 4), (1, 4), (0, 4)])
+@pytest.mark.parametrize("now", [NOW, NOW + 3])
+def test_a_forced_key_is_activated_after_those_that_are_staged_in_their_order(
+    now: int, activate_in: int, last: int
+) -> None:
+    ring = new_ring(SESSIONS, now, retention=300)
     for _ in range(3):
-        ring = ring.rotated(NOW, activate_in=100, force=True)
+        ring = ring.rotated(now, activate_in=100, force=True)
     ids = [key.id for key in ring.keys]
-    ring = ring.rotated(NOW, activate_in=10, force=True)
-    assert [key.activates - NOW for key in ring.keys] == [0, 7, 8, 9, 10]
+    ring = ring.rotated(now, activate_in=activate_in, force=True)
+    times = [now, *range(now + last - 3, now + last + 1)]
+    assert [key.activates for key in ring.keys] == times
     assert [key.id for key in ring.keys[:4]] == ids
-    assert [ring.primary(NOW + at) for at in (7, 8, 9, 10)] == list(ring.keys[1:])
+    assert [ring.primary(at) for at in times] == list(ring.keys)
 
 
 def test_of_keys_that_are_activated_in_one_second_the_others_are_retired() -> None:
@@ -185,3 +190,16 @@ def test_times_are_bounded() -> None:
 
 def test_a_state_is_its_name_as_text() -> None:
     assert f"{State.PRIMARY} {State.STAGED}" == "primary staged"
+
+
+def test_a_ring_is_not_changed_in_place() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    for one, name in ((ring, "serial"), (ring.keys[0], "activates")):
+        with pytest.raises(AttributeError):
+            setattr(one, name, 1)
+
+
+def test_a_new_key_is_staged_for_ten_seconds() -> None:
+    """Workers look for a new ring every second, with a second of allowance for their clocks."""
+    ring = new_ring(SESSIONS, NOW).rotated(NOW)
+    assert ring.keys[-1].activates == NOW + 10

@@ -268,6 +268,12 @@ def test_a_lifetime_is_shown_if_it_is_a_short_number(value: object, shown: str) 
         EncryptedSessionInterface(app)
 
 
+@pytest.mark.parametrize("value", [0.5, 1, timedelta(milliseconds=1), None])
+def test_an_absolute_lifetime_may_be_as_short_as_one_likes(value: Any) -> None:
+    found = lifetimes.absolute_lifetime({"SESSION_ABSOLUTE_LIFETIME": value})
+    assert found == (value.total_seconds() if isinstance(value, timedelta) else value)
+
+
 def test_a_session_is_refreshed_each_time_if_nothing_is_set() -> None:
     assert lifetimes.refresh_from({}, timedelta(days=1)) == 0
 

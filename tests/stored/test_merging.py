@@ -62,6 +62,10 @@ LOGGED_IN = {"_user_id": "1", "_fresh": True, "_id": "x"}
         (LOGGED_IN, {**LOGGED_IN, "_id": "y"}, {}, {}, []),
         (LOGGED_IN, LOGGED_IN, {}, {}, []),
         (LOGGED_IN, {}, {**LOGGED_IN, "_fresh": False}, {}, []),
+        (LOGGED_IN, {**LOGGED_IN, "_id": "y"}, {**LOGGED_IN, "_id": "z"},
+         {**LOGGED_IN, "_id": "y"}, []),
+        (LOGGED_IN, {**LOGGED_IN, "_id": "y"}, {"_user_id": "1", "_id": "z"},
+         {**LOGGED_IN, "_id": "y"}, []),
     ],
 )  # fmt: skip
 def test_each_case(
