@@ -52,7 +52,7 @@ RUST_LEVELS = [
     ["cookie", "json"],
     ["token"],
     ["keys"],
-    ["python::unhandled", "python::scalar", "python::dict"],
+    ["python::unhandled", "python::scalar", "python::dict", "python::memory"],
     ["python::panics"],
     ["python::call"],
     ["python::clock", "python::errors"],
