@@ -50,7 +50,12 @@ EXPLAINED = {
     r"config\.get\(\"DEBUG\"": "the value of a setting that Flask always has",
     r"key=lambda name: name <": "the order of two names, which stays",
     r"in FernetKey::encrypt_and_mac": "how a token is cut, which only its time shows",
-    r"wipe": "wiping, which a program of its own tests",
+    r"token/fork\.rs": "what a fork does, which `tests/system/test_processes.py` tries",
+    r"gcm\.rs:.*replace \| with \^ in Message.*::tag": "bits that exclude each other: `|` is `^`",
+    r"in Message.*::apply_later_key_stream": "in what steps of whole blocks a text is encrypted",
+    r"wrapping\.rs:.*replace \|\| with &&": "an early refusal of what its tag refuses too",
+    r"random\.rs:.*in Pool::draw": "when the pool is filled again: sooner than it must be",
+    r"wipe|Drop for (Message|Contexts)": "wiping, which a program of its own tests",
 }
 _CONFIGURATION = """
 [cosmic-ray]

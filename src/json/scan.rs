@@ -410,8 +410,9 @@ mod tests {
         #[test]
         fn takes_nothing_that_serde_json_refuses(text in r#"[\[\]{},:"\\u0-9a-fA-F.eE+ \-ntrl]{0,24}"#) {
             if let Ok(value) = whole(&text) {
-                // serde_json refuses a number that overflows, Python reads infinity.
-                if !text.contains(['e', 'E']) {
+                // serde_json refuses a number that overflows, Python reads infinity. Of `-0` it makes
+                // a float, Python an int.
+                if !text.contains(['e', 'E']) && !text.contains("-0") {
                     prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
                 }
             }

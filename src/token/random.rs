@@ -141,6 +141,16 @@ mod tests {
     }
 
     #[test]
+    fn nonces_and_ivs_of_one_pool_differ() {
+        // Their lengths divide the pool unevenly.
+        let drawn: HashSet<_> = (0..2000)
+            .map(|_| (nonce().expect("random")[..16].to_vec(), iv().expect("random").to_vec()))
+            .flat_map(<[_; 2]>::from)
+            .collect();
+        assert_eq!(drawn.len(), 4000);
+    }
+
+    #[test]
     fn ivs_of_all_threads_differ() {
         let drawn: Vec<Vec<[u8; 16]>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8)

@@ -50,6 +50,7 @@ mod tests {
             let payload = write(&both);
             prop_assert_eq!(payload.len(), 80);
             prop_assert!(is_reference(&payload));
+            prop_assert!(!is_reference(&payload[1..]));
             prop_assert_eq!(parse(&payload), Some(both));
         }
 
