@@ -258,6 +258,7 @@ def test_lifetimes_that_cannot_be_used_are_refused(name: str, value: object) -> 
         (-1e300, "-1e+300"),
         (1 - 10**15, "-999999999999999"),
         (-(10**15), "int"),
+        (-(10**16), "int"),
         ("a secret", "str"),
     ],
 )
