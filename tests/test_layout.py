@@ -229,6 +229,16 @@ def test_every_native_function_turns_its_panics_into_errors() -> None:
     assert len(guarded) > 35
 
 
+def test_no_tag_is_compared_with_an_operator() -> None:
+    """An operator ends at the first byte that differs. Key hints are no secret."""
+    compared = re.compile(r"\b(?:mac|tag)\b[^;{\n]*[=!]=|[=!]=[^;{\n]*\b(?:mac|tag)\b")
+    assert compared.search("if tag == other")
+    assert compared.search("a != self.mac")
+    for file in [*(CRATE / "token").glob("*.rs"), *(CRATE / "keys").glob("*.rs")]:
+        code = file.read_text().partition("#[cfg(test)]")[0]
+        assert not compared.search(re.sub(r"//[^\n]*", "", code)), file.name
+
+
 def test_key_rings_know_no_flask() -> None:
     for file in (PACKAGE / "keys").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
