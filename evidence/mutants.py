@@ -55,7 +55,7 @@ EXPLAINED = {
     r"in Message.*::apply_later_key_stream": "in what steps of whole blocks a text is encrypted",
     r"wrapping\.rs:.*replace \|\| with &&": "an early refusal of what its tag refuses too",
     r"random\.rs:.*in Pool::draw": "when the pool is filled again: sooner than it must be",
-    r"wipe|Drop for (Message|Contexts)": "wiping, which a program of its own tests",
+    r"wipe|Drop for (Message|Contexts)": "wiping, which a program of its own tests on the heap",
 }
 _CONFIGURATION = """
 [cosmic-ray]
