@@ -155,15 +155,15 @@ unsafe fn lasting(
     py: Python<'_>,
     step: impl FnOnce() -> *mut PyObject,
 ) -> PyResult<Bound<'_, PyAny>> {
+    // Looked up first: with an error set, PyO3 would wait for ever for a type that it cannot make.
+    let panic = PanicException::type_object_raw(py).cast();
     let sleeper = Sleeper;
     let result = step();
     std::mem::forget(sleeper);
     // SAFETY: the caller promises it.
     unsafe {
         // PyO3 would print the message of a nested panic, and panic again.
-        if result.is_null()
-            && ffi::PyErr_ExceptionMatches(PanicException::type_object_raw(py).cast()) != 0
-        {
+        if result.is_null() && ffi::PyErr_ExceptionMatches(panic) != 0 {
             ffi::PyErr_Clear();
             return Err(internal_error(py));
         }
