@@ -203,3 +203,28 @@ def test_a_new_key_is_staged_for_ten_seconds() -> None:
     """Workers look for a new ring every second, with a second of allowance for their clocks."""
     ring = new_ring(SESSIONS, NOW).rotated(NOW)
     assert ring.keys[-1].activates == NOW + 10
+
+
+@pytest.mark.parametrize("now", [NOW, NOW + 3])
+def test_staged_keys_are_not_moved_to_a_time_before_the_present(now: int) -> None:
+    ring = new_ring(SESSIONS, now - 100, retention=300)
+    for _ in range(3):
+        ring = ring.rotated(now, activate_in=100, force=True)
+    ring = ring.rotated(now, activate_in=1, force=True)
+    assert [key.activates - now for key in ring.keys] == [-100, 0, 1, 2, 3]
+
+
+def test_a_key_that_has_expired_stays_so() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300).rotated(NOW, activate_in=10)
+    former = ring.keys[0]
+    assert ring.state(former, NOW + 309) is State.RETIRED
+    for later in (310, 311, 10**6):
+        assert ring.state(former, NOW + later) is State.EXPIRED
+        assert ring.opening(NOW + later) == [ring.keys[1]]
+
+
+def test_revoking_a_key_that_was_staged_in_this_second_adds_no_other() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300).rotated(NOW)
+    staged = ring.keys[-1]
+    ring = ring.revoked(staged.id, NOW)
+    assert [ring.state(key, NOW) for key in ring.keys] == [State.PRIMARY, State.REVOKED]
