@@ -43,6 +43,7 @@ EXPLAINED = {
     r"keyring\.py:(82|121): ": "a serial: any that is greater than all before will do",
     r"keyring\.py:21: ": "after how many attempts one gives up",
     r"keyring\.py:100: |ring\.py:74: ": "a number below all serials",
+    r"ring\.py:166: ": "a key that is activated now, which stays where it is in any case",
     r"keyring\.py:145: ": "the comparison of one of two purposes",
     r"keyring\.py:40: ": "which arguments are given by their names",
     r"ring\.py:(148|207): .*Is_(GtE|LtE)": "the order of the states' names, of which one is last",

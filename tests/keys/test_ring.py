@@ -228,3 +228,9 @@ def test_revoking_a_key_that_was_staged_in_this_second_adds_no_other() -> None:
     staged = ring.keys[-1]
     ring = ring.revoked(staged.id, NOW)
     assert [ring.state(key, NOW) for key in ring.keys] == [State.PRIMARY, State.REVOKED]
+
+
+def test_a_key_that_was_revoked_in_its_first_second_had_taken_over() -> None:
+    ring = new_ring(SESSIONS, NOW, retention=300).rotated(NOW, activate_in=10)
+    ring = ring.revoked(ring.keys[1].id, NOW + 10)
+    assert ring.retires(ring.keys[0]) == NOW + 10
