@@ -43,6 +43,8 @@ EXPLAINED = {
     r"keyring\.py:(82|121): ": "a serial: any that is greater than all before will do",
     r"keyring\.py:21: ": "after how many attempts one gives up",
     r"keyring\.py:100: |ring\.py:74: ": "a number below all serials",
+    r"ring\.py:151: ": "which of several keys a message names",
+    r"ring\.py:109: ": "a key revoked in its first second, whose successor begins in that second",
     r"ring\.py:166: ": "a key that is activated now, which stays where it is in any case",
     r"keyring\.py:145: ": "the comparison of one of two purposes",
     r"keyring\.py:40: ": "which arguments are given by their names",
