@@ -150,7 +150,7 @@ def count() -> dict[str, int]:
         environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
         subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
         # The request contexts that they enter end with this one.
-        blocks = {name: blocks for name, (_, blocks) in copy_context().run(cases).items()}
+        blocks = {name: number for name, (_, number) in copy_context().run(cases).items()}
         dumps = [Path(f"{out}.{number}").read_text() for number in range(1, 2 * len(blocks) + 1)]
     totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump, re.M)[-1]) for dump in dumps]
     # Every second dump holds a case; the dumps between hold its warm-up.

@@ -40,26 +40,38 @@ EXPLAINED = {
     r"cookie\.rs:.*replace \| with \^": "conditions that exclude each other: `|` is `^`",
     r"warm_up with \(\)": "work that is done earlier, and otherwise at the first use",
     r"replace \* with . in try_decode": "how much memory is asked for at first",
-    r"keyring\.py:(82|121): ": "a serial: any that is greater than all before will do",
-    r"keyring\.py:21: ": "after how many attempts one gives up",
-    r"keyring\.py:100: |ring\.py:74: ": "a number below all serials",
-    r"ring\.py:151: ": "which of several keys a message names",
-    r"ring\.py:109: ": "a key revoked in its first second, whose successor begins in that second",
-    r"ring\.py:166: ": "a key that is activated now, which stays where it is in any case",
-    r"keyring\.py:145: ": "the comparison of one of two purposes",
-    r"keyring\.py:40: ": "which arguments are given by their names",
-    r"ring\.py:(148|207): .*Is_(GtE|LtE)": "the order of the states' names, of which one is last",
-    r"ring\.py:(167|197): ": "the lower of two times, of which the later counts",
+    r"keyring\.py:.*serial ?= ?max\(": "a serial: any that is greater than all before will do",
+    r"_ATTEMPTS = ": "after how many attempts one gives up",
+    r"(above|serial): int = ": "a number below all serials",
+    r"is still staged": "which of several keys a message names",
+    r"other\.revoked > other\.activates": (
+        "a key revoked in its first second, whose successor begins in that second"
+    ),
+    r"staged = sorted\(.*activates >= now": (
+        "a key that is activated now, which stays where it is in any case"
+    ),
+    r"purpose >= SESSIONS": "the comparison of one of two purposes",
+    r"Mul_Div: /,$": "which arguments are given by their names",
+    r"Is_(GtE|LtE): .*State\.": "the order of the states' names, of which one is last",
+    r"latest = max\(.*default=|activate_in= -1\)": (
+        "the lower of two times, of which the later counts"
+    ),
     r"(Eq_Is|Is_Eq|NotEq_IsNot|IsNot_NotEq): ": "`is` for `==`, or `==` for `is`, of one object",
     r"TYPE_CHECKING": "imports that only a type checker needs",
     r"config\.get\(\"DEBUG\"": "the value of a setting that Flask always has",
     r"key=lambda name: name <": "the order of two names, which stays",
-    r"in FernetKey::encrypt_and_mac": "how a token is cut, which only its time shows",
+    r"replace (\+ with \*|\* with /) in FernetKey::encrypt_and_mac": (
+        "how a token is cut, which only its time shows"
+    ),
     r"token/fork\.rs": "what a fork does, which `tests/system/test_processes.py` tries",
     r"gcm\.rs:.*replace \| with \^ in Message.*::tag": "bits that exclude each other: `|` is `^`",
-    r"in Message.*::apply_later_key_stream": "in what steps of whole blocks a text is encrypted",
+    r"replace \* with \+ in Message.*::apply_later_key_stream": (
+        "in what steps of whole blocks a text is encrypted"
+    ),
     r"wrapping\.rs:.*replace \|\| with &&": "an early refusal of what its tag refuses too",
-    r"random\.rs:.*in Pool::draw": "when the pool is filled again: sooner than it must be",
+    r"replace (> with >=|\+ with \*) in Pool::draw": (
+        "when the pool is filled again: sooner than it must be"
+    ),
     r"wipe|Drop for (Message|Contexts)": "wiping, which a program of its own tests on the heap",
 }
 _CONFIGURATION = """

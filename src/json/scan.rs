@@ -412,7 +412,8 @@ mod tests {
             if let Ok(value) = whole(&text) {
                 // serde_json refuses a number that overflows, Python reads infinity. Of `-0` it makes
                 // a float, Python an int.
-                if !text.contains(['e', 'E']) && !text.contains("-0") {
+                let has_minus_zero = text.split("-0").skip(1).any(|rest| !rest.starts_with('.'));
+                if !text.contains(['e', 'E']) && !has_minus_zero {
                     prop_assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(value));
                 }
             }

@@ -1,12 +1,14 @@
 //! Memory for what may be large. Where there is none, Rust would end the process, and PyO3 would
 //! panic; these raise `MemoryError`.
 
+use std::collections::TryReserveError;
+
 use pyo3::exceptions::PyMemoryError;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 /// The error for something that is larger than the memory that is left.
-pub(crate) fn no_memory() -> PyErr {
+pub(crate) fn no_memory(_: TryReserveError) -> PyErr {
     PyMemoryError::new_err(())
 }
 
@@ -22,7 +24,7 @@ pub(crate) fn new_bytes<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py
 /// A vector with room for as many bytes.
 pub(crate) fn room_for(bytes: usize) -> PyResult<Vec<u8>> {
     let mut room = Vec::new();
-    room.try_reserve_exact(bytes).map_err(|_| no_memory())?;
+    room.try_reserve_exact(bytes).map_err(no_memory)?;
     Ok(room)
 }
 

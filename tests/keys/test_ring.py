@@ -200,7 +200,7 @@ def test_a_ring_is_not_changed_in_place() -> None:
 
 
 def test_a_new_key_is_staged_for_ten_seconds() -> None:
-    """Workers look for a new ring every second, with a second of allowance for their clocks."""
+    """By then every worker has read the ring."""
     ring = new_ring(SESSIONS, NOW).rotated(NOW)
     assert ring.keys[-1].activates == NOW + 10
 

@@ -252,10 +252,9 @@ impl Encoder<'_, '_> {
         let minute: i64 = attribute(value, intern!(py, "minute"))?.extract()?;
         let second: i64 = attribute(value, intern!(py, "second"))?.extract()?;
         // Python's day 1 is 1 January of year 1, 719,162 days before the epoch.
-        let [days, hour, minute, second] =
-            [i128::from(ordinal) - 719_163, hour.into(), minute.into(), second.into()];
-        let time = days * 86_400 + hour * 3600 + minute * 60 + second;
-        let time = i64::try_from(time).map_err(|_| Unhandled::Declined)?;
+        let days = i128::from(ordinal) - 719_163;
+        let of_day = i128::from(hour) * 3600 + i128::from(minute) * 60 + i128::from(second);
+        let time = i64::try_from(days * 86_400 + of_day).map_err(|_| Unhandled::Declined)?;
         self.append(b"{\" d\":\"")?;
         if !append_date(time, self.out) {
             return Err(Unhandled::Declined);

@@ -45,7 +45,7 @@ pub(crate) fn token(token: &Bound<'_, PyAny>) -> PyResult<Unverified> {
         return Err(PyTypeError::new_err("token must be bytes or str"));
     }
     let text = utf8_bytes(token);
-    let data = match text.map_or(Ok(None), base64::try_decode).map_err(|_| no_memory())? {
+    let data = match text.map_or(Ok(None), base64::try_decode).map_err(no_memory)? {
         Some(data) => data,
         None => lenient(token).map_err(|error| {
             let undecodable =

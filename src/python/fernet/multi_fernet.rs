@@ -177,7 +177,7 @@ impl MultiFernet {
             if fernet::verify(py, key, token) && in_time {
                 // Decrypting destroys the token, and another key may share this one's signing half:
                 // decrypt a copy.
-                let copy = token.try_clone().map_err(|_| no_memory())?;
+                let copy = token.try_clone().map_err(no_memory)?;
                 if let Some(plaintext) = fernet::decrypt(py, key, copy) {
                     return Ok(plaintext);
                 }

@@ -19,7 +19,7 @@ pub(crate) fn deflate<'py>(
 ) -> PyResult<Bound<'py, PyBytes>> {
     guarded(py, || {
         let effort = if fast { compress::Effort::Fast } else { compress::Effort::Thorough };
-        let packed = compress::deflate(payload, effort).map_err(|_| no_memory())?;
+        let packed = compress::deflate(payload, effort).map_err(no_memory)?;
         new_bytes(py, &packed)
     })
 }
@@ -31,7 +31,7 @@ pub(crate) fn inflate<'py>(
     payload: &[u8],
 ) -> PyResult<Option<Bound<'py, PyBytes>>> {
     guarded(py, || {
-        let payload = compress::inflate(payload).map_err(|_| no_memory())?;
+        let payload = compress::inflate(payload).map_err(no_memory)?;
         payload.map(|payload| new_bytes(py, &payload)).transpose()
     })
 }

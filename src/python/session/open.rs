@@ -190,7 +190,7 @@ fn stored<'py>(
 fn decode(state: &NativeState, data: &Bound<'_, PyDict>, opened: &Opened) -> PyResult<Option<()>> {
     let inflated;
     let payload: &[u8] = if opened.payload.first() == Some(&compress::MARK) {
-        match compress::inflate(&opened.payload).map_err(|_| no_memory())? {
+        match compress::inflate(&opened.payload).map_err(no_memory)? {
             Some(payload) => inflated = payload,
             None => return Ok(None),
         }

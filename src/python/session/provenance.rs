@@ -3,6 +3,8 @@
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
+use crate::python::call::attribute_opt;
+
 /// Key of the note in a session's `__dict__`.
 pub(crate) const PROVENANCE: &str = "_provenance";
 /// Key of the creation time, in a session's `__dict__` and in the payload that carries it.
@@ -42,7 +44,7 @@ pub(super) fn remember<'py>(
     name: &Bound<'py, PyString>,
     value: impl IntoPyObject<'py>,
 ) -> PyResult<()> {
-    match crate::python::call::attribute_opt(session, pyo3::intern!(session.py(), "__dict__"))? {
+    match attribute_opt(session, pyo3::intern!(session.py(), "__dict__"))? {
         Some(attributes) => attributes.set_item(name, value),
         None => Ok(()),
     }

@@ -138,7 +138,7 @@ pub(super) fn compress_to_fit(
         Compression::Fit | Compression::Never => &[],
     };
     for effort in efforts {
-        let packed = compress::deflate(&payload, *effort).map_err(|_| no_memory())?;
+        let packed = compress::deflate(&payload, *effort).map_err(no_memory)?;
         if packed.len() >= payload.len() {
             break;
         }

@@ -115,7 +115,6 @@ impl NativeState {
     fn invalidate_policies(&self, py: Python<'_>) -> PyResult<()> {
         guarded(py, || {
             self.policies.invalidate();
-
             Ok(())
         })
     }
