@@ -81,6 +81,20 @@ class TestSpecification:
             fernet.decrypt_at_time(vector["token"], vector["ttl_sec"], vector["now_seconds"])
 
 
+class TestDifferences:
+    """Tokens that the `fernet` crate reads differently. The tests of the core ask the crate."""
+
+    @pytest.mark.parametrize("vector", vectors("differences"), ids=lambda vector: vector["desc"])
+    def test_we_read_a_token_as_cryptography_does(self, vector: dict[str, Any]) -> None:
+        token, ttl, now = vector["token"], vector["ttl_sec"], vector["now_seconds"]
+        outcome = agree(
+            lambda module: module.Fernet(vector["secret"]).decrypt_at_time(token, ttl, now)
+        )
+        opened = "flask-fernet" in vector["opened_by"]
+        assert opened == ("cryptography" in vector["opened_by"])
+        assert outcome == (("value", b"hello") if opened else ("error", "InvalidToken"))
+
+
 #: Values that someone might pass by mistake.
 anything = st.one_of(
     st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
