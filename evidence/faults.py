@@ -1,6 +1,7 @@
 """Faults: what is expected of each, what was observed, lost sessions, and memory.
 
-The tests observe; they run in `make test` too. It needs the servers of the tests and ``unshare``.
+The tests observe, and run in `make test` too; :mod:`evidence.peak` measures. It needs the servers
+of the tests and ``unshare``.
 """
 
 from __future__ import annotations
@@ -72,8 +73,8 @@ def run() -> list[dict[str, Any]]:
     """
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        passed(*sorted({fault.file for fault in FAULTS}), "-o", "junit_family=xunit1",
-               f"--junitxml={report}")  # fmt: skip
+        files = sorted({fault.file for fault in FAULTS})
+        passed(*files, "-p", "evidence.peak", "-o", "junit_family=xunit1", f"--junitxml={report}")
         cases = list(ElementTree.parse(report).iter("testcase"))
     rows = []
     for fault in FAULTS:
@@ -94,14 +95,18 @@ def run() -> list[dict[str, Any]]:
             for case in found
             for note in case.iter("property")
         ]
+        observed = [value for name, value in dict.fromkeys(notes) if name == "observed"]
+        lost = [int(value) for name, value in notes if name == "lost"]
+        if not observed:
+            raise SystemExit(f"{fault.test} does not say what it observed.")
         rows.append(
             {
                 "fault": fault.fault,
                 "expected": fault.expected,
                 "tests": len(found),
-                "observed": [value for name, value in dict.fromkeys(notes) if name == "observed"],
-                "lost": max((int(value) for name, value in notes if name == "lost"), default=None),
-                "MiB": max((float(value) for name, value in notes if name == "MiB"), default=None),
+                "observed": observed,
+                "lost": sum(lost) if lost else None,
+                "MiB": max(float(value) for name, value in notes if name == "MiB"),
             }
         )
     return rows

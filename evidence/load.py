@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from evidence.load_app import SIDES
+from evidence.processes import family, memory
 from evidence.suite import ROOT
 from flask_fernet import Fernet, KeyRing
 from flask_fernet.keys.ring import SESSIONS, new_ring
@@ -98,31 +99,7 @@ class Server:
     def memory(self) -> float:
         """MiB of all its processes; a page that they share counts once (PSS)."""
         assert self.process is not None
-        return sum(map(_pss, _family(self.process.pid))) / 1024
-
-
-def _family(pid: int) -> list[int]:
-    children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(stat.parent.name))
-    found = [pid]
-    for one in found:
-        found += children.get(one, [])
-    return found
-
-
-def _pss(pid: int) -> int:
-    """KiB of a process; 0 if it has ended."""
-    try:
-        return int(
-            re.findall(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[0]
-        )
-    except (OSError, IndexError):
-        return 0
+        return sum(map(memory, family(self.process.pid))) / 1024
 
 
 class Traffic:
@@ -179,7 +156,7 @@ class Traffic:
                 self.count("reloads")
             if not settled and passed > seconds * SETTLED_AT:
                 settled = server.memory()
-        memory = server.memory()
+        at_the_end = server.memory()
         self.stop.set()
         for user in users:
             user.join()
@@ -187,7 +164,7 @@ class Traffic:
             "seconds": round(seconds),
             "seen": dict(self.seen),
             "faults": self.faults,
-            "MiB": [round(settled, 1), round(memory, 1)],
+            "MiB": [round(settled, 1), round(at_the_end, 1)],
         }
 
 

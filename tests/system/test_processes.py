@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,8 @@ from flask_fernet import EncryptedSessionInterface, Fernet
 from tests.apps import SECRET, NativeOnly, set_cookie, token_of
 
 IVS = 300
+#: As in test_faults.py: called with "observed" or "lost", and the value for the table.
+Note = Callable[[str, object], None]
 
 
 def ivs(fernet: Fernet, count: int = IVS) -> bytes:
@@ -58,13 +61,15 @@ FORKS = {
 
 @pytest.mark.parametrize("name", FORKS)
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_forks_never_repeat_an_iv(name: str) -> None:
+def test_forks_never_repeat_an_iv(name: str, record_property: Note) -> None:
     fernet = Fernet(Fernet.generate_key())
     before = ivs(fernet, 7)  # This fills the pool and uses a part of it.
     drawn = before + b"".join(forked(FORKS[name], fernet, depth=2))
     drawn += ivs(fernet)
     distinct = {drawn[at : at + 16] for at in range(0, len(drawn), 16)}
-    assert len(distinct) == len(drawn) // 16 == 7 + 5 * IVS
+    count = len(drawn) // 16
+    record_property("observed", f"{name}: {count} IVs, {count - len(distinct)} of them again")
+    assert len(distinct) == count == 7 + 5 * IVS
 
 
 def test_forked_workers_of_an_app_draw_different_ivs() -> None:
@@ -96,7 +101,7 @@ def test_forked_workers_of_an_app_draw_different_ivs() -> None:
     assert len({base64.urlsafe_b64decode(token)[9:25] for token in tokens}) == 10
 
 
-def test_eight_threads_keep_their_sessions_apart() -> None:
+def test_eight_threads_keep_their_sessions_apart(record_property: Note) -> None:
     app = Flask(__name__)
     app.secret_key = SECRET
     app.session_interface = NativeOnly()
@@ -125,6 +130,8 @@ def test_eight_threads_keep_their_sessions_apart() -> None:
         thread.start()
     for thread in threads:
         thread.join()
+    record_property("observed", f"3,200 requests, {len(failures)} with another's session")
+    record_property("lost", len(failures))
     assert failures == []
 
 
@@ -167,7 +174,9 @@ def test_settings_may_change_under_eight_threads() -> None:
 
 @pytest.mark.parametrize("isolated", [False, True])
 @pytest.mark.parametrize("main_first", [False, True])
-def test_a_subinterpreter_is_refused(isolated: bool, main_first: bool) -> None:
+def test_a_subinterpreter_is_refused(
+    isolated: bool, main_first: bool, record_property: Note
+) -> None:
     """Legacy ones, which mod_wsgi makes, and isolated ones; and the main one works after them."""
     script = textwrap.dedent(
         f"""
@@ -210,3 +219,6 @@ def test_a_subinterpreter_is_refused(isolated: bool, main_first: bool) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60
     )
     assert result.stdout == "refused refused \nworks\n", result.stderr
+    kind = "isolated" if isolated else "legacy"
+    when = "after" if main_first else "before"
+    record_property("observed", f"{kind}, {when} the main one's import: ImportError")
