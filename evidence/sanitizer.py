@@ -19,13 +19,16 @@ from .suite import ROOT
 
 TARGET = ROOT / "target" / "sanitizer"
 TESTS = ("tests/codec", "tests/sessions", "tests/stored", "tests/test_fernet.py",
-         "tests/parity/test_implementations.py", "tests/test_threads.py")  # fmt: skip
+         "tests/parity/test_implementations.py", "tests/parity/test_hostile_objects.py",
+         "tests/parity/test_odd_apps.py", "tests/test_tracebacks.py",
+         "tests/test_threads.py")  # fmt: skip
 
 
 def run() -> dict[str, Any]:
     """Builds the extension and runs the tests.
 
-    :raises SystemExit: with the output, if a test fails or the sanitizer reports something.
+    :raises SystemExit: with the output, if a test fails, the sanitizer reports something, or it
+        does not report the error of :mod:`evidence.control`.
     """
     rustc = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host: str = re.findall(r"^host: (.*)$", rustc, re.M)[0]
@@ -41,8 +44,10 @@ def run() -> dict[str, Any]:
         package = Path(folder) / "flask_fernet"
         shutil.copytree(ROOT / "python" / "flask_fernet", package)
         shutil.copy(TARGET / host / "debug" / "libflask_fernet.so", package / "_core.abi3.so")
-        passed = suite.passed(
-            *TESTS, LD_PRELOAD=str(runtime), PYTHONPATH=folder, PYTHONMALLOC="malloc",
-            ASAN_OPTIONS="detect_leaks=0:abort_on_error=1",
-        )  # fmt: skip
-    return {"tests": passed, "reports": 0}
+        environment = {"LD_PRELOAD": str(runtime), "PYTHONPATH": folder, "PYTHONMALLOC": "malloc",
+                       "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"}  # fmt: skip
+        control = suite.control(**environment)
+        if "heap-buffer-overflow" not in control or "_core.abi3" not in control:
+            raise SystemExit(f"The error of evidence.control is not reported:\n{control}")
+        passed = suite.passed(*TESTS, **environment)
+    return {"tests": passed, "reports": 0, "control": "reported"}

@@ -30,3 +30,16 @@ def passed(*tests: str, before: Sequence[str] = (), **environment: str) -> int:
     if done.returncode or "AddressSanitizer" in done.stderr:
         raise SystemExit(done.stdout + done.stderr)
     return int(re.findall(r"(\d+) passed", summary)[0])
+
+
+def control(*, before: Sequence[str] = (), **environment: str) -> str:
+    """Runs :mod:`evidence.control`. Returns what was written to the standard error.
+
+    :param before: a command that runs Python.
+    :param environment: further variables.
+    """
+    command = [*before, sys.executable, "-m", "evidence.control"]
+    return subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    ).stderr  # fmt: skip
