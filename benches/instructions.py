@@ -17,7 +17,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextvars import copy_context
 from functools import partial
 from pathlib import Path
@@ -125,36 +125,41 @@ def cases() -> dict[str, tuple[Callable[[], object], int]]:
     }
 
 
-def run() -> None:
-    """Runs under callgrind: each case between two calls of the mark."""
+def run_marked(calls: Iterable[Callable[[], object]], times: int, warm_up: int = 20) -> None:
+    """Makes each call so many times between two calls of the mark, for :func:`count_marked`."""
     import gc
 
-    all_cases = cases()
     gc.disable()
-    for call, _ in all_cases.values():
-        for _ in range(20):
+    for call in calls:
+        for _ in range(warm_up):
             call()
         os.getpriority(os.PRIO_PROCESS, 0)
-        for _ in range(CALLS):
+        for _ in range(times):
             call()
         os.getpriority(os.PRIO_PROCESS, 0)
+
+
+def count_marked(*module: str, calls: int) -> list[int]:
+    """The instructions between the marks of each call, in a module that uses
+    :func:`run_marked` with so many calls.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder, "out")
+        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
+                   "--dump-before=getpriority", sys.executable, "-m", *module]  # fmt: skip
+        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
+        # Every second dump holds a case; the dumps between hold its warm-up.
+        dumps = [Path(f"{out}.{2 * number}").read_text() for number in range(1, calls + 1)]
+    return [int(re.findall(r"^(?:summary|totals): (\d+)", dump, re.M)[-1]) for dump in dumps]
 
 
 def count() -> dict[str, int]:
     """The instructions per call of each case, without the hash."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder, "out")
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}",
-                   "--dump-before=getpriority", sys.executable, "-m", "benches.instructions",
-                   "--run"]  # fmt: skip
-        environment = {**os.environ, "PYTHONHASHSEED": "0", "PYTHONPATH": str(ROOT)}
-        subprocess.run(command, check=True, capture_output=True, cwd=ROOT, env=environment)
-        # The request contexts that they enter end with this one.
-        blocks = {name: number for name, (_, number) in copy_context().run(cases).items()}
-        dumps = [Path(f"{out}.{number}").read_text() for number in range(1, 2 * len(blocks) + 1)]
-    totals = [int(re.findall(r"^(?:summary|totals): (\d+)", dump, re.M)[-1]) for dump in dumps]
-    # Every second dump holds a case; the dumps between hold its warm-up.
-    counted = {name: totals[2 * number + 1] // CALLS for number, name in enumerate(blocks)}
+    # The request contexts that they enter end with this one.
+    blocks = {name: number for name, (_, number) in copy_context().run(cases).items()}
+    totals = count_marked("benches.instructions", "--run", calls=len(blocks))
+    counted = {name: total // CALLS for name, total in zip(blocks, totals, strict=True)}
     longer = counted["mac of a long token"] - counted["mac of a short token"]
     a_block = longer / (mac_blocks(LONG) - mac_blocks(SHORT))
     return {
@@ -176,7 +181,7 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="make these counts the baseline")
     arguments = parser.parse_args()
     if arguments.run:
-        run()
+        run_marked((call for call, _ in cases().values()), CALLS)
         return 0
     counted = count()
     if arguments.write:

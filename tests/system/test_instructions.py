@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 
 import pytest
 
 from benches import instructions
+from tests.servers import program
+from tests.system.hostile_sizes import calls
 
 
 def unavailable(reason: str) -> None:
@@ -22,8 +23,7 @@ def unavailable(reason: str) -> None:
 
 def test_no_case_takes_more_instructions_than_before() -> None:
     """An intended increase needs `make instructions-baseline` in the same commit."""
-    if shutil.which("valgrind") is None:
-        unavailable("valgrind is not installed")
+    program("valgrind")
     baseline = json.loads(instructions.BASELINE.read_text())
     if baseline["versions"] != instructions.versions():
         unavailable(f"the baseline is of {baseline['versions']}")
@@ -36,3 +36,18 @@ def test_no_case_takes_more_instructions_than_before() -> None:
         if count > baseline["instructions"][name] * (1 + instructions.TOLERANCE)
     }
     assert grown == {}
+
+
+def test_what_is_twice_as_long_takes_at_most_twice_as_long() -> None:
+    """Nobody makes a worker compute for long by sending much. Dicts grow by leaps, hence a tenth
+    and more beyond twice.
+    """
+    program("valgrind")
+    names = list(calls())
+    counted = instructions.count_marked("tests.system.hostile_sizes", calls=len(names))
+    assert min(counted) > 10_000
+    ratios = {
+        name: larger / smaller
+        for name, smaller, larger in zip(names[::2], counted[::2], counted[1::2], strict=True)
+    }
+    assert {name: ratio for name, ratio in ratios.items() if ratio > 2.35} == {}
