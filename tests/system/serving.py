@@ -72,7 +72,9 @@ def granian(url: str) -> Iterator[int]:
 @contextmanager
 def serving(command: list[str], port: int, **environment: str) -> Iterator[None]:
     """Runs a server until the context ends."""
-    process = subprocess.Popen(command, env={**os.environ, **environment}, cwd=ROOT)
+    # A worker of granian can miss the signal that ends it, if it has only just started.
+    environment = {**os.environ, "GRANIAN_WORKERS_KILL_TIMEOUT": "10", **environment}
+    process = subprocess.Popen(command, env=environment, cwd=ROOT)
     try:
         wait_for_server(port, process)
         yield
