@@ -11,6 +11,7 @@ from flask import Flask
 
 from flask_fernet import EncryptedSessionInterface, Fernet
 from flask_fernet._core import SessionKeys
+from flask_fernet.stores.memory import MemoryStore
 from tests.apps import MakeApp, add_views, token_of, write
 
 VECTORS = json.loads((Path(__file__).parents[1] / "vectors/xaes_256_gcm.json").read_text())
@@ -24,8 +25,10 @@ def test_the_tokens_of_the_vectors_open(vector: dict[str, Any]) -> None:
     assert opened == (vector["payload"].encode(), vector["issued_at"], True, "xaes-256-gcm")
 
 
-def test_a_session_is_for_one_cookie_and_one_salt(make_app: MakeApp) -> None:
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_session_is_for_one_cookie_and_one_salt(make_app: MakeApp, stored: bool) -> None:
     key = Fernet.generate_key()
+    config = {"SESSION_STORE": MemoryStore()} if stored else {}
 
     def app(salt: str, cookie: str) -> Flask:
         interface = type("Salted", (EncryptedSessionInterface,), {"salt": salt})(keys=[key])
@@ -34,6 +37,7 @@ def test_a_session_is_for_one_cookie_and_one_salt(make_app: MakeApp) -> None:
                 interface,
                 SESSION_ENCRYPTION_FORMAT="xaes-256-gcm",
                 SESSION_COOKIE_NAME=cookie,
+                **config,
             )
         )
 

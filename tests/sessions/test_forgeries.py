@@ -8,13 +8,17 @@ import zlib
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from flask import Flask
+from flask.json.tag import TaggedJSONSerializer
 from flask.testing import FlaskClient
 
 from flask_fernet import EncryptedSessionInterface, Fernet, Reason
 from flask_fernet._core import SessionKeys
+from flask_fernet.stores.memory import MemoryStore
 from flask_fernet.testing import SessionTester
 from tests.apps import MakeApp, add_views, write
+from tests.oracles import fernet_token
 from tests.storing import MakeStoring, cookie_of, with_cookie
 
 OURS, THEIRS = Fernet.generate_key(), Fernet.generate_key()
@@ -51,6 +55,61 @@ def test_nothing_of_a_forgery_is_looked_at(make_app: MakeApp, kind: str) -> None
                 )
             reasons += found
     assert reasons == [Reason.UNAUTHENTIC] * 18
+
+
+class CountingSerializer(TaggedJSONSerializer):
+    """Counts the texts that it is given to decode."""
+
+    decoded = 0
+
+    def loads(self, value: str) -> Any:
+        self.decoded += 1
+        return super().loads(value)
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize("place", ["cookie", "record"])
+def test_nothing_is_decoded_before_it_is_authentic(
+    make_app: MakeApp, kind: str, place: str
+) -> None:
+    interface = EncryptedSessionInterface(keys=[OURS])
+    serializer = interface.serializer = CountingSerializer()
+    store = MemoryStore()
+    config = {"SESSION_STORE": store} if place == "record" else {}
+    app = add_views(make_app(interface, SESSION_ENCRYPTION_FORMAT=kind, **config))
+    good = write(app.test_client(), number=1)
+
+    def decoded(token: str) -> int:
+        before = serializer.decoded
+        app.test_client(use_cookies=False).get("/read", headers={"Cookie": f"session={token}"})
+        return serializer.decoded - before
+
+    # The counting sees what is decoded.
+    assert decoded(good) == 1
+    assert decoded(SessionTester(app).tampered(good)) == 0
+    if place == "record":
+        (address,) = store.addresses()
+        record = bytearray(store.read(address) or b"")
+        record[-1] ^= 1
+        store.delete(address)
+        assert store.create(address, bytes(record), int(time.time()) + 100, None)
+        assert decoded(good) == 0
+
+
+@pytest.mark.parametrize("last", [0, 1, 2, 15, 16, 17, 255])
+def test_padding_is_judged_after_the_mac(make_app: MakeApp, last: int) -> None:
+    """With a wrong MAC a token is not authentic, whatever its padding."""
+    app = add_views(make_app(EncryptedSessionInterface(keys=[OURS])))
+    header = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
+    cipher = Cipher(algorithms.AES(base64.urlsafe_b64decode(OURS)[16:]), modes.CBC(bytes(16)))
+    body = header + cipher.encryptor().update(b"no JSON".ljust(15) + bytes([last]))
+    authentic = fernet_token(OURS, body).decode()
+    raw = base64.urlsafe_b64decode(authentic)
+    forged = base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()
+    for token, reason in ((authentic, Reason.UNDECODABLE), (forged, Reason.UNAUTHENTIC)):
+        with SessionTester(app).rejects(reason) as found:
+            app.test_client(use_cookies=False).get("/read", headers={"Cookie": f"session={token}"})
+        assert found == [reason]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -133,6 +192,17 @@ def test_a_cookie_shows_nothing_of_its_session(
     # At most the version, the key hint and the issue time are equal.
     equal = sum(a == b for a, b in zip(first[16:], second[16:], strict=False))
     assert equal < len(first) / 16
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_cookie_of_a_stored_session_has_one_length(make_app: MakeApp, kind: str) -> None:
+    """It shows nothing of how much is in the session, nor of whose it is."""
+    app = add_views(make_app(SESSION_ENCRYPTION_FORMAT=kind, SESSION_STORE="memory://"))
+    contents: list[dict[str, Any]] = [
+        {"a": 1}, {"text": "x" * 5000}, {"_user_id": "1"}, {"_user_id": "a" * 300},
+        {"list": list(range(1000))}, {"text": "\u00e9" * 70_000},
+    ]  # fmt: skip
+    assert len({len(write(app.test_client(), **data)) for data in contents}) == 1
 
 
 def test_a_session_comes_in_a_cookie_alone(make_app: MakeApp) -> None:

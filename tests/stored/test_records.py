@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import pickle
 import re
-from base64 import urlsafe_b64decode
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,12 @@ from uuid import UUID
 
 import pytest
 
-from flask_fernet import ConfigurationError, Fernet, SessionRejected
+from flask_fernet import (
+    ConfigurationError,
+    EncryptedSessionInterface,
+    Fernet,
+    SessionRejected,
+)
 from flask_fernet._core import RecordKeys, SessionKeys, read_reference, write_reference
 from flask_fernet.stored.records import (
     address_of,
@@ -21,6 +28,8 @@ from flask_fernet.stored.records import (
     owner_tags,
     tags_to_find,
 )
+from flask_fernet.stores.memory import MemoryStore
+from tests.storing import cookie_of, storing_app
 
 ROOT = Path(__file__).parents[2]
 VECTORS = json.loads((ROOT / "tests/vectors/records.json").read_text())
@@ -127,6 +136,24 @@ def test_a_record_opens_under_its_key_and_at_its_address_only() -> None:
     for broken in (b"", b"\xa3" * 10, b"\xa1" + record[1:]):
         with pytest.raises(SessionRejected, match="malformed"):
             opened(keys_of(old), address, broken)
+
+
+def test_an_address_is_a_hash_and_a_record_does_not_name_its_id() -> None:
+    """Whoever reads the store cannot make the reference that a cookie holds."""
+    store = MemoryStore()
+    key = Fernet.generate_key()
+    client = storing_app(store, interface=EncryptedSessionInterface(keys=[key])).test_client()
+    client.post("/write", json={"_user_id": "1", "a": 1})
+    keys = SessionKeys([("key", key)], EncryptedSessionInterface.salt)
+    payload, *_ = keys.open(cookie_of(client) or "", int(time.time()), 60, "session")
+    reference = read_reference(payload)
+    assert reference is not None
+    (address,) = store.addresses()
+    dump = pickle.dumps({name: value for name, value in vars(store).items() if "lock" not in name})
+    assert address in dump
+    for part in reference:
+        for spelling in (part, urlsafe_b64encode(part).rstrip(b"="), part.hex().encode()):
+            assert spelling not in dump
 
 
 def test_handles_name_addresses_and_nothing_else() -> None:

@@ -26,6 +26,7 @@ def create_app() -> Flask:
     app.config.update(
         SESSION_STORE=os.environ["STORED_APP_STORE"] or None,
         SESSION_STORE_ERRORS=os.environ.get("STORED_APP_ERRORS", "raise"),
+        SESSION_ENCRYPTION_KEYRING=os.environ.get("STORED_APP_RING"),
     )
     if os.environ.get("STORED_APP_QUIET"):
         # Every request that the store does not answer would be an error in the log.

@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from flask_fernet import KeyRing
+from flask_fernet.keys.ring import SESSIONS, new_ring
 from tests.servers import MariaServer, PostgresServer, RedisServer, Server, running
 from tests.system.serving import THREADS, Browser, created, granian, gunicorn
 
@@ -145,6 +147,41 @@ def test_a_user_is_logged_out_everywhere_from_any_worker(url: str) -> None:
         time.sleep(2.2)
         for _ in range(10):
             assert again.session()["_user_id"] == "7"
+
+
+@pytest.mark.parametrize("kept", ["cookie", "redis"])
+def test_a_revoked_key_opens_nothing_in_any_worker(
+    servers: dict[str, Any], tmp_path: Path, kept: str
+) -> None:
+    path = tmp_path / "ring.json"
+    ring = KeyRing(path)
+    ring.create(new_ring(SESSIONS, time.time() - 100))
+    url = servers["redis"].url if kept == "redis" else ""
+    with gunicorn(url, "--workers", "4", STORED_APP_RING=str(path)) as port:
+        browser = Browser(port)
+        browser.get("/set/a/1")
+        former = browser.cookie
+
+        def ask_every_worker(cookie: str) -> list[dict[str, Any]]:
+            """The sessions that a cookie opens, asked until four workers have answered."""
+            asked: list[dict[str, Any]] = []
+            workers: set[int] = set()
+            deadline = time.monotonic() + 60
+            while len(workers) < 4:
+                assert time.monotonic() < deadline
+                in_threads([lambda: asked.append(Browser(port, cookie).session())] * 8)
+                workers = {session["pid"] for session in asked}
+            return [{key: one[key] for key in one if key != "pid"} for one in asked]
+
+        assert all(session == {"a": "1"} for session in ask_every_worker(former))
+        (leaked,) = ring.load().keys
+        ring.change(lambda old: old.revoked(leaked.id, time.time()))
+        time.sleep(2)
+        assert all(session == {} for session in ask_every_worker(former))
+        # A new session is under the key that took over.
+        browser = Browser(port)
+        browser.get("/set/a/2")
+        assert all(session == {"a": "2"} for session in ask_every_worker(browser.cookie))
 
 
 def test_a_log_in_racing_another_request_stays(servers: dict[str, Any]) -> None:
