@@ -57,7 +57,7 @@ def _objects(options: argparse.Namespace) -> Any:
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "differential": lambda options: differential.run(options.share, options.seed),
-    "side_channels": lambda options: side_channels.run(int(200_000 * options.share)),
+    "side_channels": lambda options: side_channels.run(options.share),
     "threads": _threads,
     "sanitizer": lambda _: sanitizer.run(),
     "fuzz": _fuzz,

@@ -59,13 +59,13 @@ def gunicorn(url: str, *options: str, **environment: str) -> Iterator[int]:
 
 
 @contextmanager
-def granian(url: str) -> Iterator[int]:
+def granian(url: str, *options: str, **environment: str) -> Iterator[int]:
     """Runs the app in a server whose workers are not forked by Python, and gives its port."""
     port = free_port()
     command = [sys.executable, "-m", "granian", "--interface", "wsgi", "--factory", "--workers",
                "2", "--blocking-threads", "4", "--port", str(port), "--log-level", "error",
-               "tests.system.stored_app:create_app"]  # fmt: skip
-    with serving(command, port, STORED_APP_STORE=url):
+               *options, "tests.system.stored_app:create_app"]  # fmt: skip
+    with serving(command, port, STORED_APP_STORE=url, **environment):
         yield port
 
 

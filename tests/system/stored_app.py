@@ -24,8 +24,9 @@ def create_app() -> Flask:
     app = Flask(__name__)
     app.secret_key = "the secret of the app with stored sessions"
     app.config.update(
-        SESSION_STORE=os.environ["STORED_APP_STORE"] or None,
+        SESSION_STORE=os.environ.get("STORED_APP_STORE") or None,
         SESSION_STORE_ERRORS=os.environ.get("STORED_APP_ERRORS", "raise"),
+        SESSION_ENCRYPTION_FORMAT=os.environ.get("STORED_APP_FORMAT", "fernet"),
         SESSION_ENCRYPTION_KEYRING=os.environ.get("STORED_APP_RING"),
     )
     if os.environ.get("STORED_APP_QUIET"):
