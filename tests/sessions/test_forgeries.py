@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import time
 import zlib
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from flask_fernet._core import SessionKeys
 from flask_fernet.stores.memory import MemoryStore
 from flask_fernet.testing import SessionTester
 from tests.apps import MakeApp, add_views, write
+from tests.clock import Clock
 from tests.oracles import fernet_token
 from tests.storing import MakeStoring, cookie_of, with_cookie
 
@@ -192,6 +194,21 @@ def test_a_cookie_shows_nothing_of_its_session(
     # At most the version, the key hint and the issue time are equal.
     equal = sum(a == b for a, b in zip(first[16:], second[16:], strict=False))
     assert equal < len(first) / 16
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_a_cookie_shows_its_length_and_when_it_was_issued(
+    make_app: MakeApp, clock: Clock, kind: str
+) -> None:
+    """What the threat model says that nobody hides."""
+    app = add_views(make_app(SESSION_ENCRYPTION_FORMAT=kind, SESSION_COMPRESSION="never"))
+    tokens = [write(app.test_client(), text="x" * length) for length in range(64)]
+    raw = [base64.urlsafe_b64decode(token + "==") for token in tokens]
+    # The version is before the time, and in the second format the hint of the key too.
+    at = 1 if kind == "fernet" else 5
+    assert {one[at : at + 8] for one in raw} == {int(clock.now).to_bytes(8, "big")}
+    steps = {longer - shorter for shorter, longer in pairwise(map(len, raw))}
+    assert steps == ({0, 16} if kind == "fernet" else {1})
 
 
 @pytest.mark.parametrize("kind", FORMATS)
