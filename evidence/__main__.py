@@ -67,7 +67,6 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "memory": lambda options: memory.run(options.share),
     "objects": _objects,
     "wheels": lambda _: wheels.run(),
-    "latency": lambda _: load.latency(),
     "load": lambda options: load.run(600 * options.share),
     "mutants": lambda _: mutants.run(),
 }

@@ -1,8 +1,8 @@
 """Mixed traffic on each WSGI server, and requests a second beside Flask's own sessions.
 
 Users count in an encrypted cookie and in Redis while the key ring rotates and the server reloads
-its workers, and one request in a hundred has a hostile cookie. wrk measures what requests cost.
-Both need Debian's ``redis-server``, and the second ``wrk``.
+its workers, and one request in a hundred has a hostile cookie. wrk then measures the same server.
+It needs Debian's ``redis-server`` and ``wrk``.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ def _server(name: str, redis: str) -> Iterator[tuple[Server, KeyRing]]:
 
 
 def run(seconds: float) -> dict[str, Any]:
-    """Mixed traffic for so many seconds on each server.
+    """Mixed traffic for so many seconds on each server, and then what its requests cost by wrk.
 
     :raises SystemExit: if a request failed, a session was lost or a hostile cookie had an effect.
     """
@@ -315,19 +315,9 @@ def run(seconds: float) -> dict[str, Any]:
     with running(RedisServer) as redis:
         for name in SERVERS:
             with _server(name, redis.url) as (server, ring):
-                results[name] = Traffic(server.port).run(seconds, ring, server)
+                found = Traffic(server.port).run(seconds, ring, server)
+                results[name] = {**found, "cost": _measured(server.port)}
             print(name, json.dumps(results[name]), flush=True)
     if any(found["faults"] for found in results.values()):
         raise SystemExit("There were faults.")
-    return results
-
-
-def latency() -> dict[str, Any]:
-    """What wrk measures on each server, for each kind of session."""
-    results = {}
-    with running(RedisServer) as redis:
-        for name in SERVERS:
-            with _server(name, redis.url) as (server, _):
-                results[name] = _measured(server.port)
-            print(name, json.dumps(results[name]), flush=True)
     return results
