@@ -94,7 +94,7 @@ class Deploy:
         finally:
             connection.close()
         self.seen["requests"] += 1
-        if response.status != 200:
+        if response.status != 200 or not text.isdecimal():
             self.seen["failed requests"] += 1
             return None
         return text, (response.headers["Set-Cookie"] or cookie).partition(";")[0]

@@ -62,7 +62,7 @@ class Browser(threading.Thread):
         while not self.load.stop.is_set():
             try:
                 self.turn()
-            except OSError:
+            except (OSError, http.client.HTTPException, ValueError):
                 self.load.seen["failed requests"] += 1
 
     def turn(self) -> None:
@@ -98,7 +98,7 @@ class Idler(threading.Thread):
             for cookie, count in random.sample(idle, min(len(idle), 5)):
                 try:
                     self.turn(cookie, count)
-                except OSError:
+                except (OSError, http.client.HTTPException):
                     self.load.seen["failed requests"] += 1
 
     def turn(self, cookie: str, count: str) -> None:

@@ -105,10 +105,13 @@ class User:
 
     def write(self, cookie: str, tab: str, confirmed: dict[str, int]) -> None:
         browser = Browser(self.port, cookie)
-        for value in range(1, self.random.randint(10, 40)):
-            if self.get(browser, f"/set/{tab}/{value}")[0] == 200:
-                confirmed[tab] = value
-                self.tally.add(writes=1)
+        try:
+            for value in range(1, self.random.randint(10, 40)):
+                if self.get(browser, f"/set/{tab}/{value}")[0] == 200:
+                    confirmed[tab] = value
+                    self.tally.add(writes=1)
+        except Exception as error:  # noqa: BLE001 - it is reported
+            self.tally.fault(f"tab {tab} of user {self.number}: {error!r}")
         if browser.set:
             self.tally.fault(f"a write changed a cookie: {browser.set[0][:20]}")
 
@@ -134,11 +137,14 @@ class User:
 
 
 def kill(server: Server, tally: Tally, stop: threading.Event) -> None:
-    while not stop.wait(KILL_EVERY):
-        server.kill()
-        time.sleep(random.uniform(0, 1))
-        server.start()
-        tally.add(kills=1)
+    try:
+        while not stop.wait(KILL_EVERY):
+            server.kill()
+            time.sleep(random.uniform(0, 1))
+            server.start()
+            tally.add(kills=1)
+    except Exception as error:  # noqa: BLE001 - it is reported
+        tally.fault(f"the server does not start again: {error!r}")
 
 
 def prove(server: Any, seconds: float) -> Tally:

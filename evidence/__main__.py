@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from datetime import date
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +72,34 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "load": lambda options: load.run(600 * options.share),
     "mutants": lambda _: mutants.run(),
 }
+#: Packages whose versions are recorded.
+COMPARED = ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "flask-session",
+            "redis", "gunicorn", "gevent", "granian", "uwsgi", "waitress",
+            "hypothesis")  # fmt: skip
 #: Parts that run only when they are named: the others together take an hour.
 LONG = {"load", "mutants"}
+
+
+def _commit() -> str:
+    """The commit, with "-dirty" if anything but what is recorded here has changed."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", *arguments]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+        return done.stdout.strip()
+
+    recorded = (":!evidence/record.json", ":!fuzz/record.json", ":!docs/evidence.md")
+    changed = git("status", "--porcelain", "--", ".", *recorded)
+    return git("rev-parse", "--short", "HEAD") + ("-dirty" if changed else "")
+
+
+def _versions() -> dict[str, str]:
+    """The versions of this package and of the others, as far as they are installed."""
+    found = {}
+    for name in COMPARED:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def main() -> None:
@@ -88,7 +116,9 @@ def main() -> None:
     unknown = ", ".join(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"PART must be one of {', '.join(PARTS)}, not {unknown}.")
+    commit = _commit()
     for name in options.parts or [name for name in PARTS if name not in LONG]:
+        begun = time.monotonic()
         result = PARTS[name](options)
         record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
         record[name] = {
@@ -96,14 +126,9 @@ def main() -> None:
             "date": date.today().isoformat(),
             "python": platform.python_version(),
             "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-            "version": version("flask-fernet"),
-            "commit": subprocess.run(
-                ["git", "describe", "--always", "--dirty"],
-                check=True,
-                capture_output=True,
-                text=True,
-                cwd=ROOT,
-            ).stdout.strip(),
+            "versions": _versions(),
+            "commit": commit,
+            "seconds": round(time.monotonic() - begun),
         }
         RECORD.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n")
 

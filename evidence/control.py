@@ -1,7 +1,7 @@
 """Makes the extension read what is not its own: ``python -m evidence.control``.
 
 AddressSanitizer and memcheck must report it; otherwise it would mean nothing that they report
-nothing in the tests. The extension believes the length of a ``bytes`` object, as all of CPython
+nothing in the tests. The search for a cookie believes the length of a ``str``, as all of CPython
 does, and this one lies.
 """
 
@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import ctypes
 
-from flask_fernet import Fernet
+from flask_fernet._core import find_cookie
 
-#: Bytes of the object, and those that it claims: a few more, so that nothing else is destroyed.
+#: Letters of the text, and those that it claims: a few more.
 LENGTH, CLAIMED = 4000, 4100
 
 
 def main() -> None:
-    data = bytes(LENGTH)
-    # The second of the three words of its head is the length: after the count of references and
-    # the type.
-    length = ctypes.c_ssize_t.from_address(id(data) + 2 * ctypes.sizeof(ctypes.c_ssize_t))
+    # The extension's own code reads all of it, and no function of C.
+    header = "x" * LENGTH
+    # The length comes after the head that all objects have.
+    length = ctypes.c_ssize_t.from_address(id(header) + object.__basicsize__)
+    assert length.value == LENGTH
     length.value = CLAIMED
     try:
-        Fernet(Fernet.generate_key()).encrypt(data)
+        find_cookie(header, "session")
     finally:
         length.value = LENGTH
 

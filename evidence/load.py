@@ -53,6 +53,11 @@ USERS = 6
 ROTATE_EVERY, RELOAD_EVERY = 10.0, 30.0
 RELOADS_UNTIL, SETTLED_AT = 0.4, 0.5
 HOSTILE, LOGIN, READ = 0.01, 0.04, 0.35
+#: What must have happened, or the run shows nothing.
+NEEDED = ("requests", "hostile requests", "rotations", "reloads")
+#: The share by which memory may grow in the second half. Processes that are forked from one that
+#: has the app copy the pages that they share when they first write to them.
+GROWTH = 0.15
 #: Seconds that a user waits after a request.
 PAUSE = 0.01
 #: Seconds of each round of wrk, and rounds.
@@ -254,9 +259,10 @@ def _measured(port: int) -> dict[str, Any]:
     best: dict[str, Any] = {}
     traffic = Traffic(port)
     with tempfile.TemporaryDirectory() as folder:
-        scripts = {}
+        scripts, samples = {}, {}
         for side in SIDES:
-            cookies = [traffic.get(f"/{side}/login", "")[2] for _ in range(64)]
+            cookies = [_counted_to_one(traffic, side) for _ in range(64)]
+            samples[side] = cookies[0]
             scripts[side] = Path(folder) / f"{side}.lua"
             scripts[side].write_text(
                 f"local cookies = {{{', '.join(json.dumps(one) for one in cookies)}}}\n"
@@ -275,6 +281,10 @@ def _measured(port: int) -> dict[str, Any]:
                 said = subprocess.run(load, check=True, capture_output=True, text=True).stdout
                 if "Non-2xx" in said or "Socket errors" in said:
                     raise SystemExit(f"{side}: {said}")
+                # What was measured is sessions that open.
+                _, text, _ = traffic.get(f"/{side}/read", samples[side])
+                if int(text) < 1:
+                    raise SystemExit(f"{side}: the session is empty.")
                 one = {
                     "rps": float(re.findall(r"Requests/sec: +([\d.]+)", said)[0]),
                     "p50": _milliseconds(re.findall(r"50% +(\S+)", said)[0]),
@@ -283,6 +293,15 @@ def _measured(port: int) -> dict[str, Any]:
                 if one["rps"] > best.get(side, {"rps": 0.0})["rps"]:
                     best[side] = one
     return best
+
+
+def _counted_to_one(traffic: Traffic, side: str) -> str:
+    """The cookie of a session that has counted to one."""
+    _, _, cookie = traffic.get(f"/{side}/login", "")
+    status, text, newer = traffic.get(f"/{side}/", cookie)
+    if (status, text) != (200, "1"):
+        raise SystemExit(f"{side}: {status} {text[:200]}")
+    return newer or cookie
 
 
 def _milliseconds(text: str) -> float:
@@ -309,7 +328,8 @@ def _server(name: str, redis: str) -> Iterator[tuple[Server, KeyRing]]:
 def run(seconds: float) -> dict[str, Any]:
     """Mixed traffic for so many seconds on each server, and then what its requests cost by wrk.
 
-    :raises SystemExit: if a request failed, a session was lost or a hostile cookie had an effect.
+    :raises SystemExit: if a request failed, a session was lost, a hostile cookie had an effect,
+        memory grew, or nothing happened by which one would have seen that.
     """
     results = {}
     with running(RedisServer) as redis:
@@ -318,6 +338,10 @@ def run(seconds: float) -> dict[str, Any]:
                 found = Traffic(server.port).run(seconds, ring, server)
                 results[name] = {**found, "cost": _measured(server.port)}
             print(name, json.dumps(results[name]), flush=True)
-    if any(found["faults"] for found in results.values()):
-        raise SystemExit("There were faults.")
+    for name, found in results.items():
+        if found["faults"] or not all(found["seen"].get(needed) for needed in NEEDED):
+            raise SystemExit(f"{name}: {found}")
+        halfway, at_the_end = found["MiB"]
+        if at_the_end > halfway * (1 + GROWTH):
+            raise SystemExit(f"{name}: memory grew from {halfway} to {at_the_end} MiB")
     return results

@@ -49,6 +49,7 @@ def main() -> None:
     """Takes samples until the standard input ends, and prints the growth in KiB."""
     pid = int(sys.argv[1])
     before = most = _sample(pid)
+    assert before > 0
     print("begun", flush=True)
     while not select.select([sys.stdin], [], [], EVERY)[0]:
         most = max(most, _sample(pid))

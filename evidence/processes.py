@@ -24,11 +24,11 @@ def family(pid: int) -> list[int]:
 def memory(pid: int) -> int:
     """KiB of a process, with its part of the pages that it shares (PSS); 0 if it has ended."""
     try:
-        return int(
-            re.findall(r"^Pss: +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.M)[0]
-        )
-    except (OSError, IndexError):
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return 0
+    # A process that has ended and was not waited for has no pages.
+    return int((re.findall(r"^Pss: +(\d+)", text, re.M) or ["0"])[0])
 
 
 def name(pid: int) -> str:

@@ -33,10 +33,10 @@ def run() -> dict[str, Any]:
     rustc = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host: str = re.findall(r"^host: (.*)$", rustc, re.M)[0]
     # Lets a stable compiler have the sanitizer, for this build alone.
-    environment = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address"}
+    building = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address"}
     build = ["cargo", "build", "--locked", "--quiet", "--lib", "--target", host,
              "--target-dir", str(TARGET)]  # fmt: skip
-    subprocess.run(build, check=True, cwd=ROOT, env=environment)
+    subprocess.run(build, check=True, cwd=ROOT, env=building)
     found = subprocess.run(["gcc", "-print-file-name=libasan.so"], check=True, capture_output=True,
                            text=True)  # fmt: skip
     runtime = Path(found.stdout.strip()).resolve()
@@ -47,7 +47,8 @@ def run() -> dict[str, Any]:
         environment = {"LD_PRELOAD": str(runtime), "PYTHONPATH": folder, "PYTHONMALLOC": "malloc",
                        "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=1"}  # fmt: skip
         control = suite.control(**environment)
-        if "heap-buffer-overflow" not in control or "_core.abi3" not in control:
+        # The code of the extension itself must have read it, which only this build can name.
+        if not re.search(r"heap-buffer-overflow.*\n +#0 .*flask_fernet::", control):
             raise SystemExit(f"The error of evidence.control is not reported:\n{control}")
         passed = suite.passed(*TESTS, **environment)
     return {"tests": passed, "reports": 0, "control": "reported"}

@@ -18,7 +18,8 @@ def passed(*tests: str, before: Sequence[str] = (), **environment: str) -> int:
     :param tests: files or folders, and options of pytest.
     :param before: a command that runs Python.
     :param environment: further variables.
-    :raises SystemExit: with the output, if a test fails or AddressSanitizer reports something.
+    :raises SystemExit: with the output, if a test fails or is skipped, or AddressSanitizer reports
+        something.
     """
     done = subprocess.run(
         [*before, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
@@ -27,7 +28,7 @@ def passed(*tests: str, before: Sequence[str] = (), **environment: str) -> int:
     )  # fmt: skip
     summary = (done.stdout.strip().splitlines() or [""])[-1]
     print(summary, flush=True)
-    if done.returncode or "AddressSanitizer" in done.stderr:
+    if done.returncode or "AddressSanitizer" in done.stderr or "skipped" in summary:
         raise SystemExit(done.stdout + done.stderr)
     return int(re.findall(r"(\d+) passed", summary)[0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import time
 import zlib
-from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from flask_fernet._core import SessionKeys
 from flask_fernet.stores.memory import MemoryStore
 from flask_fernet.testing import SessionTester
 from tests.apps import MakeApp, add_views, write
-from tests.clock import Clock
 from tests.oracles import fernet_token
 from tests.storing import MakeStoring, cookie_of, with_cookie
 
@@ -91,27 +89,29 @@ def test_nothing_is_decoded_before_it_is_authentic(
     assert decoded(SessionTester(app).tampered(good)) == 0
     if place == "record":
         (address,) = store.addresses()
-        record = bytearray(store.read(address) or b"")
-        record[-1] ^= 1
-        store.delete(address)
-        assert store.create(address, bytes(record), int(time.time()) + 100, None)
-        assert decoded(good) == 0
+        record = store.read(address) or b""
+        for last, times in ((record[-1], 1), (record[-1] ^ 1, 0)):
+            store.delete(address)
+            soon = int(time.time()) + 100
+            assert store.create(address, record[:-1] + bytes([last]), soon, None)
+            assert decoded(good) == times
+        assert interface.rejections[Reason.UNAUTHENTIC] == 2
 
 
-@pytest.mark.parametrize("last", [0, 1, 2, 15, 16, 17, 255])
-def test_padding_is_judged_after_the_mac(make_app: MakeApp, last: int) -> None:
+def test_padding_is_judged_after_the_mac(make_app: MakeApp) -> None:
     """With a wrong MAC a token is not authentic, whatever its padding."""
     app = add_views(make_app(EncryptedSessionInterface(keys=[OURS])))
     header = b"\x80" + int(time.time()).to_bytes(8, "big") + bytes(16)
     cipher = Cipher(algorithms.AES(base64.urlsafe_b64decode(OURS)[16:]), modes.CBC(bytes(16)))
-    body = header + cipher.encryptor().update(b"no JSON".ljust(15) + bytes([last]))
-    authentic = fernet_token(OURS, body).decode()
-    raw = base64.urlsafe_b64decode(authentic)
-    forged = base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()
-    for token, reason in ((authentic, Reason.UNDECODABLE), (forged, Reason.UNAUTHENTIC)):
-        with SessionTester(app).rejects(reason) as found:
-            app.test_client(use_cookies=False).get("/read", headers={"Cookie": f"session={token}"})
-        assert found == [reason]
+    for last in range(256):
+        body = header + cipher.encryptor().update(b"no JSON".ljust(15) + bytes([last]))
+        authentic = fernet_token(OURS, body).decode()
+        raw = base64.urlsafe_b64decode(authentic)
+        forged = base64.urlsafe_b64encode(raw[:-1] + bytes([raw[-1] ^ 1])).decode()
+        for token, reason in ((authentic, Reason.UNDECODABLE), (forged, Reason.UNAUTHENTIC)):
+            with SessionTester(app).rejects(reason) as found:
+                with_cookie(app, token).get("/read")
+            assert found == [reason]
 
 
 @pytest.mark.parametrize("kind", FORMATS)
@@ -194,21 +194,6 @@ def test_a_cookie_shows_nothing_of_its_session(
     # At most the version, the key hint and the issue time are equal.
     equal = sum(a == b for a, b in zip(first[16:], second[16:], strict=False))
     assert equal < len(first) / 16
-
-
-@pytest.mark.parametrize("kind", FORMATS)
-def test_a_cookie_shows_its_length_and_when_it_was_issued(
-    make_app: MakeApp, clock: Clock, kind: str
-) -> None:
-    """What the threat model says that nobody hides."""
-    app = add_views(make_app(SESSION_ENCRYPTION_FORMAT=kind, SESSION_COMPRESSION="never"))
-    tokens = [write(app.test_client(), text="x" * length) for length in range(64)]
-    raw = [base64.urlsafe_b64decode(token + "==") for token in tokens]
-    # The version is before the time, and in the second format the hint of the key too.
-    at = 1 if kind == "fernet" else 5
-    assert {one[at : at + 8] for one in raw} == {int(clock.now).to_bytes(8, "big")}
-    steps = {longer - shorter for shorter, longer in pairwise(map(len, raw))}
-    assert steps == ({0, 16} if kind == "fernet" else {1})
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -26,7 +26,7 @@ from flask_fernet import (
     session_rejected,
     store_unavailable,
 )
-from flask_fernet._core import read_reference
+from flask_fernet._core import SessionKeys, read_reference
 from flask_fernet.errors import Reason
 from tests.apps import SECRET, encrypted_app, opened, signed_app, token_of
 from tests.clock import Clock
@@ -750,8 +750,26 @@ class TestKeys:
         assert "Set-Cookie" not in client.get("/read").headers
         newest = make(EncryptedSessionInterface(keys=[new]))
         assert "'_user_id': '1'" in text(with_cookie(newest, cookie_of(client)))
-        # The revoked key ends what is under it.
-        assert text(with_cookie(make(EncryptedSessionInterface(keys=[old])), None)) == "{}"
+
+    def test_what_is_under_a_revoked_key_does_not_open(self, make: MakeStoring) -> None:
+        """Neither the cookie, nor the record for a cookie that is under the new key."""
+        old, new = Fernet.generate_key(), Fernet.generate_key()
+        salt, now = EncryptedSessionInterface.salt, int(time.time())
+
+        def logged_in() -> tuple[str, str]:
+            """The cookie of a session under the old key, and one for its record under the new."""
+            client = make(EncryptedSessionInterface(keys=[old])).test_client()
+            client.get("/login/1")
+            cookie = cookie_of(client) or ""
+            reference, *_ = SessionKeys([("old", old)], salt).open(cookie, now, 60, "session")
+            return cookie, SessionKeys([("new", new)], salt).seal(reference, now, "session")
+
+        rotated = make(EncryptedSessionInterface(keys=[new, old]))
+        for cookie in logged_in():
+            assert "'_user_id': '1'" in text(with_cookie(rotated, cookie))
+        revoked = make(EncryptedSessionInterface(keys=[new]))
+        for cookie in logged_in():
+            assert text(with_cookie(revoked, cookie)) == "{}"
 
     def test_a_record_that_does_not_open_is_never_overwritten(
         self, app: Flask, store: RecordingStore, caplog: pytest.LogCaptureFixture

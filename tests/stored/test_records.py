@@ -8,6 +8,7 @@ import re
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -151,6 +152,9 @@ def test_an_address_is_a_hash_and_a_record_does_not_name_its_id() -> None:
     (address,) = store.addresses()
     dump = pickle.dumps({name: value for name, value in vars(store).items() if "lock" not in name})
     assert address in dump
+    salt = EncryptedSessionInterface.salt.encode()
+    hashed = b"flask-fernet:address" + len(salt).to_bytes(4, "big") + salt + reference[0]
+    assert address == sha256(hashed).digest()
     for part in reference:
         for spelling in (part, urlsafe_b64encode(part).rstrip(b"="), part.hex().encode()):
             assert spelling not in dump

@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,10 @@ from flask_fernet.stores.urls import open_store
 from tests.ports import free_port, wait_for_server
 
 ROOT = Path(__file__).parents[2]
+
+#: The fixture ``record_property``. Called with a name and a value for the table of faults:
+#: "observed", and the number of "lost" sessions.
+Note = Callable[[str, object], None]
 
 
 class Browser:

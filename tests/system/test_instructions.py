@@ -38,14 +38,14 @@ def test_no_case_takes_more_instructions_than_before() -> None:
     assert grown == {}
 
 
-def test_what_is_twice_as_long_takes_at_most_twice_as_long() -> None:
-    """Nobody makes a worker compute for long by sending much. Dicts grow by leaps, hence a tenth
-    and more beyond twice.
+def test_the_time_of_hostile_input_grows_as_its_length() -> None:
+    """Nobody makes a worker compute for long by sending much. A dict grows by leaps, so the bound
+    for twice the length is somewhat above twice the instructions.
     """
     program("valgrind")
     names = list(calls())
     counted = instructions.count_marked("tests.system.hostile_sizes", calls=len(names))
-    assert min(counted) > 10_000
+    assert min(counted) > 100_000
     ratios = {
         name: larger / smaller
         for name, smaller, larger in zip(names[::2], counted[::2], counted[1::2], strict=True)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import textwrap
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,10 +17,9 @@ from flask import Flask, session
 
 from flask_fernet import EncryptedSessionInterface, Fernet
 from tests.apps import SECRET, NativeOnly, set_cookie, token_of
+from tests.system.serving import Note
 
 IVS = 300
-#: As in test_faults.py: called with "observed" or "lost", and the value for the table.
-Note = Callable[[str, object], None]
 
 
 def ivs(fernet: Fernet, count: int = IVS) -> bytes:
@@ -54,9 +53,11 @@ LIBC = ctypes.PyDLL(None)
 FORKS = {
     "python": os.fork,
     "libc": LIBC.fork,
-    # Other machines may have no such system call, or another number for it.
-    "kernel": (lambda: LIBC.syscall(57)) if os.uname().machine == "x86_64" else LIBC.fork,
 }
+#: The number of the system call clone, by machine.
+CLONE = {"x86_64": 56, "aarch64": 220}.get(os.uname().machine)
+if CLONE is not None:
+    FORKS["kernel"] = lambda: LIBC.syscall(CLONE, signal.SIGCHLD, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("name", FORKS)
@@ -222,3 +223,5 @@ def test_a_subinterpreter_is_refused(
     kind = "isolated" if isolated else "legacy"
     when = "after" if main_first else "before"
     record_property("observed", f"{kind}, {when} the main one's import: ImportError")
+    # The script has opened and saved a session of the main one.
+    record_property("lost", 0)

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,11 +17,9 @@ import pytest
 
 from flask_fernet import KeyRing
 from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.oracles import maker_of
 from tests.servers import MariaServer, PostgresServer, RedisServer, Server, running
-from tests.system.serving import THREADS, Browser, created, granian, gunicorn
-
-#: As in test_faults.py: called with "observed" or "lost", and the value for the table.
-Note = Callable[[str, object], None]
+from tests.system.serving import THREADS, Browser, Note, created, granian, gunicorn
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +120,7 @@ def test_no_worker_reads_the_answer_of_another(
 
             in_threads([lambda b=b, mark=mark: use(b, mark) for mark, b in enumerate(browsers)])
     record_property("observed", f"{label}: 320 reads, and {len(wrong)} of another's session")
-    record_property("lost", len(wrong))
+    record_property("lost", len({mark for mark, _ in wrong}))
     assert wrong == []
 
 
@@ -178,9 +176,10 @@ def test_a_revoked_key_opens_nothing_in_any_worker(
         ring.change(lambda old: old.revoked(leaked.id, time.time()))
         time.sleep(2)
         assert all(session == {} for session in ask_every_worker(former))
-        # A new session is under the key that took over.
+        # A new session opens everywhere, under the key that took over.
         browser = Browser(port)
         browser.get("/set/a/2")
+        assert maker_of(browser.cookie.partition("=")[2], ring) == ring.load().keys[-1].id
         assert all(session == {"a": "2"} for session in ask_every_worker(browser.cookie))
 
 
@@ -325,8 +324,8 @@ def test_nothing_that_was_confirmed_is_lost_when_a_store_is_killed(
         lost = 0
         for number, browser in enumerate(browsers):
             found = browser.session()
-            lost += found.get("_user_id") != str(number)
-            lost += int(found.get("value", 0)) < confirmed[number]
+            mine = found.get("_user_id") == str(number)
+            lost += not mine or int(found.get("value", 0)) < confirmed[number]
             assert confirmed[number] > 0
             assert len(browser.set) == 1
     said = ", ".join(f"{count} times {status}" for status, count in sorted(statuses.items()))
