@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
 import traceback
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +15,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_fernet import KeyRing, KeyRingError
+from flask_fernet import Fernet, KeyRing, KeyRingError
+from flask_fernet._core import SessionKeys
 from flask_fernet.keys.document import decode, encode
-from flask_fernet.keys.ring import SESSIONS, new_ring
+from flask_fernet.keys.ring import SESSIONS, Ring, new_ring
+from flask_fernet.sessions.salts import FLASKS_SALT, bound_ring_key
 from flask_fernet.times import LATEST
 from tests.apps import SECRET
 from tests.clock import NOW
@@ -30,6 +35,69 @@ def test_a_ring_survives_its_document(happened: list[tuple[str, int, int]], late
     document["keys"].reverse()
     turned = decode(json.dumps(document))
     assert turned.opening(now + later) == ring.opening(now + later)
+
+
+ANOTHER_KEY = Fernet.generate_key().decode()
+#: What somebody may put in place of any part of a document.
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(st.characters(), max_size=20)
+    | st.sampled_from([1, 0, "", "2026-01-02T03:04:05Z", "9999-12-31T23:59:59Z", ANOTHER_KEY]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@st.composite
+def changed_documents(draw: st.DrawFn) -> tuple[str, list[str]]:
+    """A document with up to four changes, and the keys that were in it."""
+    document = json.loads(encode(lived(draw(events))[0]))
+    keys = [key["key"] for key in document["keys"]]
+    parts = [document, *document["keys"]]
+    for _ in range(draw(st.integers(0, 4))):
+        part = draw(st.sampled_from(parts))
+        name = draw(st.sampled_from([*part, "salt"]))
+        if draw(st.booleans()):
+            part[name] = draw(anything)
+        else:
+            part.pop(name, None)
+    if isinstance(document.get("keys"), list) and draw(st.booleans()):
+        document["keys"].append(copy.deepcopy(draw(st.sampled_from(parts[1:]) | anything)))
+    text = json.dumps(document)
+    if draw(st.booleans()):
+        at = draw(st.integers(0, len(text)))
+        text = text[:at] + draw(st.text(max_size=3)) + text[at + draw(st.integers(0, 5)) :]
+    return text, keys
+
+
+def ring_or_error(text: str) -> Ring | KeyRingError:
+    try:
+        return decode(text)
+    except KeyRingError as error:
+        return error
+
+
+@given(changed=changed_documents(), now=st.integers(NOW - 1000, NOW + 10**9))
+def test_a_changed_document_is_a_ring_or_a_named_error(
+    changed: tuple[str, list[str]], now: int
+) -> None:
+    text, keys = changed
+    found = ring_or_error(text)
+    assert not [key for key in keys if key in f"{found} {found!r}"]
+    if isinstance(found, KeyRingError):
+        assert found.__context__ is None
+        return
+    # A ring can be written again and used.
+    assert decode(encode(found)) == found
+    for key in found.keys:
+        SessionKeys([(key.id, bound_ring_key(key, FLASKS_SALT))], FLASKS_SALT)
+    revoke = partial(found.revoked, found.keys[0].id)
+    for use in (found.primary, found.opening, found.next_change, found.pruned, revoke):
+        with contextlib.suppress(KeyRingError):
+            use(now)
 
 
 def test_no_key_is_left_in_an_error() -> None:
@@ -122,6 +190,7 @@ def test_keys_that_cannot_be_used_are_refused(change: dict[str, object], problem
         ({"purpose": "\ud800"}, "printable"),
         ({"purpose": "a" * 101}, "1 to 100"),
         ({"purpose": ""}, "1 to 100"),
+        ({"keys": [{"id": "a\x1b[31m"}]}, r"no valid id in keys\[0\]"),
         ({"retention": 8000 * 365 * 24 * 3600}, "retention"),
         ({"serial": -1}, "serial"),
         ({"serial": 1.5}, "serial"),

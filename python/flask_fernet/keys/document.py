@@ -96,11 +96,12 @@ def _invalid_because(document: Any) -> str | None:
     if not isinstance(keys, list) or not all(isinstance(key, dict) for key in keys):
         return "has no list of keys"
     for position, key in enumerate(keys):
-        if not isinstance(key.get("id"), str) or not key["id"]:
+        identifier = key.get("id")
+        if not (isinstance(identifier, str) and identifier and identifier.isprintable()):
             return f"has no valid id in keys[{position}]"
         try:
             # The same strict reader of keys that the session interface uses.
-            SessionKeys([(key["id"], key["key"])], b"")
+            SessionKeys([(identifier, key["key"])], b"")
             if from_text(key["created"]) < 0 or not isinstance(key.get("salt", ""), str):
                 return f"has no valid key with its times in keys[{position}]"
             if from_text(key["activates"]) + retention > LATEST:
