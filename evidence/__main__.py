@@ -53,8 +53,8 @@ def _fuzz(options: argparse.Namespace) -> Any:
 
 def _objects(options: argparse.Namespace) -> Any:
     examples = int(2000 * options.share)
-    tests = ("tests/parity/test_hostile_objects.py",
-             "tests/keys/test_document.py::test_a_changed_document_is_a_ring_or_a_named_error")  # fmt: skip
+    documents = "tests/keys/test_document.py::test_a_changed_document_is_a_ring_or_a_named_error"
+    tests = ("tests/parity/test_hostile_objects.py", documents)
     passed = suite.passed(*tests, HYPOTHESIS_MAX_EXAMPLES=str(examples))
     return {"tests": passed, "examples": examples}
 
