@@ -71,14 +71,16 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "objects": _objects,
     "wheels": lambda _: wheels.run(),
     "load": lambda options: load.run(600 * options.share),
+    "free_threads": lambda options: load.free_threaded(120 * options.share),
     "mutants": lambda _: mutants.run(),
 }
 #: Packages whose versions are recorded.
 COMPARED = ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "flask-session",
             "redis", "gunicorn", "gevent", "granian", "uwsgi", "waitress",
             "hypothesis")  # fmt: skip
-#: Parts that run only when they are named: the others together take an hour.
-LONG = {"load", "mutants"}
+#: Parts that run only when they are named, because they take long, or need another Python. The
+#: others together take an hour.
+NAMED = {"load", "free_threads", "mutants"}
 
 
 def _commit() -> str:
@@ -108,7 +110,7 @@ def main() -> None:
     parser.add_argument(
         "parts",
         nargs="*",
-        help=f"of {', '.join(PARTS)}; if none is named, all but {', '.join(sorted(LONG))}",
+        help=f"of {', '.join(PARTS)}; if none is named, all but {', '.join(sorted(NAMED))}",
     )
     parser.add_argument("--share", type=float, default=1.0, help="of what is compared (1.0)")
     parser.add_argument("--seed", type=int, default=int(date.today().strftime("%Y%m%d")))
@@ -118,7 +120,7 @@ def main() -> None:
     if unknown:
         parser.error(f"PART must be one of {', '.join(PARTS)}, not {unknown}.")
     commit = _commit()
-    for name in options.parts or [name for name in PARTS if name not in LONG]:
+    for name in options.parts or [name for name in PARTS if name not in NAMED]:
         begun = time.monotonic()
         result = PARTS[name](options)
         record = json.loads(RECORD.read_text()) if RECORD.exists() else {}

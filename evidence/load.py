@@ -47,6 +47,9 @@ SERVERS: dict[str, list[str]] = {
               f"--module={APP}()"],
     "waitress": ["waitress-serve", "--threads=4", "--listen={at}", "--call", APP],
 }  # fmt: skip
+#: The same for a Python without a GIL.
+FREE_THREADED = ["gunicorn", "--workers=2", "--worker-class=gthread", "--threads=8", "--bind={at}",
+                 f"{APP}()"]  # fmt: skip
 USERS = 6
 #: Seconds between two rotations of the ring, and between two reloads of the server. Reloads end
 #: before the memory is looked at, which would begin again with each.
@@ -67,15 +70,22 @@ WRK_SECONDS, WRK_ROUNDS = 4, 3
 class Server:
     """A server and the processes that it starts."""
 
-    def __init__(self, name: str, environment: dict[str, str], log: Path) -> None:
-        self.name, self.environment, self.log = name, environment, log
+    def __init__(
+        self,
+        name: str,
+        environment: dict[str, str],
+        log: Path,
+        python: str = sys.executable,
+    ) -> None:
+        self.name, self.environment, self.log, self.python = name, environment, log, python
+        self.command = SERVERS.get(name, FREE_THREADED)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         at = {"at": f"127.0.0.1:{self.port}", "host": "127.0.0.1", "port": self.port}
-        command, *options = (part.format(**at) for part in SERVERS[self.name])
-        path = str(Path(sys.executable).with_name(command))
+        command, *options = (part.format(**at) for part in self.command)
+        path = str(Path(self.python).with_name(command))
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [path, *options], cwd=ROOT, env=self.environment, stdout=log, stderr=log
@@ -310,14 +320,16 @@ def _milliseconds(text: str) -> float:
 
 
 @contextmanager
-def _server(name: str, redis: str) -> Iterator[tuple[Server, KeyRing]]:
+def _server(
+    name: str, redis: str, python: str = sys.executable, **more: str
+) -> Iterator[tuple[Server, KeyRing]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ring.json"
         ring = KeyRing(path)
         ring.create(new_ring(SESSIONS, time.time() - 100, retention=3600))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOAD_REDIS": redis,
-                       "LOAD_RING": str(path)}  # fmt: skip
-        server = Server(name, environment, Path(folder) / "log")
+                       "LOAD_RING": str(path), **more}  # fmt: skip
+        server = Server(name, environment, Path(folder) / "log", python)
         server.start()
         try:
             yield server, ring
@@ -339,9 +351,38 @@ def run(seconds: float) -> dict[str, Any]:
                 results[name] = {**found, "cost": _measured(server.port)}
             print(name, json.dumps(results[name]), flush=True)
     for name, found in results.items():
-        if found["faults"] or not all(found["seen"].get(needed) for needed in NEEDED):
-            raise SystemExit(f"{name}: {found}")
-        halfway, at_the_end = found["MiB"]
-        if at_the_end > halfway * (1 + GROWTH):
-            raise SystemExit(f"{name}: memory grew from {halfway} to {at_the_end} MiB")
+        _require(name, found)
     return results
+
+
+def free_threaded(seconds: float) -> dict[str, Any]:
+    """The same traffic for so many seconds on gunicorn under a Python without a GIL.
+
+    ``FREE_THREADED_PYTHON`` names it. This package, Flask, gunicorn and redis are installed there.
+
+    :raises SystemExit: as :func:`run`, or if there is none or its GIL is on.
+    """
+    python = os.environ.get("FREE_THREADED_PYTHON")
+    if python is None:
+        raise SystemExit("FREE_THREADED_PYTHON must be the path of a Python.")
+    name = "gunicorn, gthread, no GIL"
+    with (
+        running(RedisServer) as redis,
+        _server(name, redis.url, python, LOAD_SIDES="cookie,redis") as (server, ring),
+    ):
+        traffic = Traffic(server.port)
+        if traffic.get("/gil", "")[1] != "False":
+            raise SystemExit("The GIL is on.")
+        found = traffic.run(seconds, ring, server)
+    _require(name, found)
+    version = subprocess.run([python, "-VV"], check=True, capture_output=True, text=True).stdout
+    return {**found, "python": version.strip()}
+
+
+def _require(name: str, found: dict[str, Any]) -> None:
+    """Ends the run unless something happened, and nothing failed."""
+    if found["faults"] or not all(found["seen"].get(needed) for needed in NEEDED):
+        raise SystemExit(f"{name}: {found}")
+    halfway, at_the_end = found["MiB"]
+    if at_the_end > halfway * (1 + GROWTH):
+        raise SystemExit(f"{name}: memory grew from {halfway} to {at_the_end} MiB")

@@ -7,6 +7,7 @@ and in Redis, and beside them Flask's signed cookie and Flask-Session in the sam
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -70,5 +71,12 @@ def _app(side: str) -> Flask:
 
 
 def create_app() -> Callable[[dict[str, Any], Any], Iterable[bytes]]:
-    """Serves each of the four apps under its path."""
-    return DispatcherMiddleware(Flask("load"), {f"/{side}": _app(side).wsgi_app for side in SIDES})
+    """Serves each of the four apps under its path, or those that ``LOAD_SIDES`` names."""
+    app = Flask("load")
+
+    @app.get("/gil")
+    def gil() -> str:
+        return str(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+    sides = os.environ.get("LOAD_SIDES", ",".join(SIDES)).split(",")
+    return DispatcherMiddleware(app, {f"/{side}": _app(side).wsgi_app for side in sides})
