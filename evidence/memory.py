@@ -1,7 +1,7 @@
 """A million cycles without a leaked reference, and the extension under valgrind's memcheck.
 
 CPython itself has reports under memcheck. A report counts if a function of the extension is in its
-stack. It needs ``valgrind``.
+stack, unless it is of a 0 that CPython made. It needs ``valgrind``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def memcheck() -> dict[str, Any]:
 
         def under(name: str) -> tuple[str, ...]:
             return (program("valgrind"), "-q", "--leak-check=no", "--num-callers=40",
-                    "--trace-children=no", f"--log-file={folder}/{name}")  # fmt: skip
+                    "--track-origins=yes", "--trace-children=no", f"--log-file={folder}/{name}")  # fmt: skip
 
         suite.control(before=under("control"), PYTHONMALLOC="malloc")
         if not any(map(_is_ours, _reports(Path(folder, "control")))):
@@ -94,6 +94,11 @@ def _reports(path: Path) -> list[str]:
 
 
 def _is_ours(report: str) -> bool:
+    # CPython multiplies the digits of a new 0, which it has not set, by a size of 0, to look up its
+    # one 0. Memcheck takes the address of that object for uninitialised, wherever it is used.
+    _, _, origin = report.partition("Uninitialised value was created by a heap allocation")
+    if "_PyLong_New" in "".join(origin.splitlines()[:4]):
+        return False
     return "_core.abi3" in report or "flask_fernet" in report
 
 
