@@ -73,7 +73,8 @@ def memcheck() -> dict[str, Any]:
 
         def under(name: str) -> tuple[str, ...]:
             return (program("valgrind"), "-q", "--leak-check=no", "--num-callers=40",
-                    "--track-origins=yes", "--trace-children=no", f"--log-file={folder}/{name}")  # fmt: skip
+                    "--track-origins=yes", "--trace-children=no",
+                    f"--log-file={folder}/{name}")  # fmt: skip
 
         suite.control(before=under("control"), PYTHONMALLOC="malloc")
         if not any(map(_is_ours, _reports(Path(folder, "control")))):
