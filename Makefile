@@ -177,7 +177,7 @@ format: $(VENV)/installed
 fuzz: tools
 	@$(PYTHON) fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
-## evidence: everything in docs/evidence.md but PARTS=load and PARTS=mutants, in an hour
+## evidence: docs/evidence.md again, in an hour; PARTS=load, mutants or free_threads for these
 .PHONY: evidence
 evidence: $(VENV)/tested
 	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt

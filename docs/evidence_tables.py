@@ -19,8 +19,14 @@ def evidence_tables() -> dict[str, list[str]]:
         ran = record[part]
         how = (
             f"`python -m evidence {part}`, {ran['date']}, CPython {ran['python']}, "
-            f"{ran['machine']}, commit {ran['commit']}."
+            f"{ran['machine']}, commit {ran['commit']}"
         )
+        if "seconds" in ran:
+            how += f", {max(1, round(ran['seconds'] / 60))} min"
+        found = ran.get("versions", {})
+        if beside := [f"{one} {found[one]}" for one in _BESIDE.get(name, ()) if one in found]:
+            how += f"; {', '.join(beside)}"
+        how += "."
         tables[name] = [how, "", *lines(ran["result"])]
     return tables
 
@@ -47,15 +53,20 @@ def _differential(subjects: dict[str, Any]) -> list[str]:
     )  # fmt: skip
 
 
-def _side_channels(pairs: list[dict[str, Any]]) -> list[str]:
-    return _table(
-        ["format", "tokens", "measurements of each>", "t>", "difference of medians, ns>"],
-        [
+def _side_channels(found: dict[str, Any]) -> list[str]:
+    def rows(pairs: list[dict[str, Any]], unit: int) -> list[list[Any]]:
+        return [
             [f"`{one['format']}`", one["pair"], _number(one["rounds"]), one["t"],
-             one["nanoseconds"]]
+             round(one["nanoseconds"] / unit, 1)]
             for one in pairs
-        ],
-    )  # fmt: skip
+        ]  # fmt: skip
+
+    columns = ["format", "tokens", "measurements of each>", "t>"]
+    return [
+        *_table([*columns, "difference of medians, ns>"], rows(found["native"], 1)),
+        "",
+        *_table([*columns, "difference of medians, \u00b5s>"], rows(found["server"], 1000)),
+    ]
 
 
 def _threads(found: dict[str, Any]) -> list[str]:
@@ -66,8 +77,24 @@ def _threads(found: dict[str, Any]) -> list[str]:
     ]
 
 
+def _free_threads(found: dict[str, Any]) -> list[str]:
+    seen = Counter(found["seen"])
+    python = " ".join(found["python"].split()[:2])
+    failed = seen["failed requests"] + seen["users that gave up"]
+    return [
+        f"On a free-threaded {python}, gunicorn with two workers of eight threads each answered "
+        f"{seen['requests']:,} requests of users who count in cookies and in Redis, and "
+        f"{seen['hostile requests']:,} with hostile cookies, in {found['seconds']} seconds with "
+        f"{seen['rotations']} rotations and {seen['reloads']} reloads: {failed} failed, "
+        f"{seen['lost sessions']} sessions were lost, and memory went from {found['MiB'][0]} to "
+        f"{found['MiB'][1]} MiB in the second half."
+    ]
+
+
 def _sanitizer(found: dict[str, Any]) -> list[str]:
-    return [f"All {found['tests']:,} tests passed, and nothing was reported."]
+    return [
+        f"All {found['tests']:,} tests passed, and nothing was reported; the control was reported."
+    ]
 
 
 def _objects(found: dict[str, Any]) -> list[str]:
@@ -88,16 +115,27 @@ def _memcheck(found: dict[str, Any]) -> list[str]:
     ran = found["memcheck"]
     return [
         f"All {ran['tests']:,} tests passed, and no report had a function of the extension in its "
-        f"stack. {ran['reports of CPython']} reports were of CPython alone."
+        f"stack; the control's had. {ran['reports of CPython']} reports were of CPython alone."
     ]
 
 
 def _faults(rows: list[dict[str, Any]]) -> list[str]:
     return _table(
-        ["fault", "expected", "observed", "lost sessions>", "growth, MiB>"],
+        ["fault", "expected", "observed", "lost sessions>", "memory, MiB>"],
         [
-            [row["fault"], row["expected"], "; ".join(row["observed"]) or "as expected",
-             *("" if row[name] is None else row[name] for name in ("lost", "MiB"))]
+            [row["fault"], row["expected"], "; ".join(row["observed"]),
+             "\u2013" if row["lost"] is None else row["lost"], row["MiB"]]
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _proofs(rows: list[dict[str, Any]]) -> list[str]:
+    return _table(
+        ["under load", "what happened", "faults>"],
+        [
+            [row["proof"], "; ".join(f"{what}: {count:,}" for what, count in
+                                     row["happened"].items()), row["faults"]]
             for row in rows
         ],
     )  # fmt: skip
@@ -161,16 +199,27 @@ def _wheels(_: dict[str, Any]) -> list[str]:
     return ["Two builds, each in a clone of its own, had one SHA-256."]
 
 
+_SERVERS = ("gunicorn", "gevent", "granian", "uwsgi", "waitress", "redis")
+#: The packages whose versions a table tells.
+_BESIDE = {
+    "differential": ("cryptography", "rfernet", "flask", "werkzeug"),
+    "faults": ("gunicorn", "gevent", "granian", "redis"),
+    "objects": ("flask", "hypothesis"),
+    "load": _SERVERS,
+    "latency": ("flask", "flask-session", *_SERVERS),
+}
 #: The part of the record that each table shows, and how.
 _TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "differential": ("differential", _differential),
     "side channels": ("side_channels", _side_channels),
     "threads": ("threads", _threads),
+    "free threads": ("free_threads", _free_threads),
     "sanitizer": ("sanitizer", _sanitizer),
     "objects": ("objects", _objects),
     "memory": ("memory", _cycles),
     "memcheck": ("memory", _memcheck),
     "faults": ("faults", _faults),
+    "proofs": ("proofs", _proofs),
     "load": ("load", _load),
     "latency": ("latency", _latency),
     "mutants": ("mutants", _mutants),
