@@ -113,9 +113,10 @@ def _cycles(found: dict[str, Any]) -> list[str]:
 
 def _memcheck(found: dict[str, Any]) -> list[str]:
     ran = found["memcheck"]
+    control = "; the control's had" if "control" in ran else ""
     return [
         f"All {ran['tests']:,} tests passed, and no report had a function of the extension in its "
-        f"stack; the control's had. {ran['reports of CPython']} reports were of CPython alone."
+        f"stack{control}. {ran['reports of CPython']} reports were of CPython alone."
     ]
 
 
