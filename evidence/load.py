@@ -73,22 +73,20 @@ class Server:
     def __init__(
         self,
         name: str,
+        command: list[str],
         environment: dict[str, str],
         log: Path,
-        python: str = sys.executable,
     ) -> None:
-        self.name, self.environment, self.log, self.python = name, environment, log, python
-        self.command = SERVERS.get(name, FREE_THREADED)
+        self.name, self.command, self.environment, self.log = name, command, environment, log
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         at = {"at": f"127.0.0.1:{self.port}", "host": "127.0.0.1", "port": self.port}
-        command, *options = (part.format(**at) for part in self.command)
-        path = str(Path(self.python).with_name(command))
+        command = [part.format(**at) for part in self.command]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [path, *options], cwd=ROOT, env=self.environment, stdout=log, stderr=log
+                command, cwd=ROOT, env=self.environment, stdout=log, stderr=log
             )
         try:
             wait_for_server(self.port, self.process)
@@ -321,15 +319,17 @@ def _milliseconds(text: str) -> float:
 
 @contextmanager
 def _server(
-    name: str, redis: str, python: str = sys.executable, **more: str
+    name: str, python: str, command: list[str], redis: str, **more: str
 ) -> Iterator[tuple[Server, KeyRing]]:
+    """Runs a server whose program is installed beside a Python."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ring.json"
         ring = KeyRing(path)
         ring.create(new_ring(SESSIONS, time.time() - 100, retention=3600))
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "LOAD_REDIS": redis,
                        "LOAD_RING": str(path), **more}  # fmt: skip
-        server = Server(name, environment, Path(folder) / "log", python)
+        whole = [str(Path(python).with_name(command[0])), *command[1:]]
+        server = Server(name, whole, environment, Path(folder) / "log")
         server.start()
         try:
             yield server, ring
@@ -345,8 +345,8 @@ def run(seconds: float) -> dict[str, Any]:
     """
     results = {}
     with running(RedisServer) as redis:
-        for name in SERVERS:
-            with _server(name, redis.url) as (server, ring):
+        for name, command in SERVERS.items():
+            with _server(name, sys.executable, command, redis.url) as (server, ring):
                 found = Traffic(server.port).run(seconds, ring, server)
                 results[name] = {**found, "cost": _measured(server.port)}
             print(name, json.dumps(results[name]), flush=True)
@@ -365,10 +365,10 @@ def free_threaded(seconds: float) -> dict[str, Any]:
     python = os.environ.get("FREE_THREADED_PYTHON")
     if python is None:
         raise SystemExit("FREE_THREADED_PYTHON must be the path of a Python.")
-    name = "gunicorn, gthread, no GIL"
+    name, sides = "gunicorn, gthread, no GIL", "cookie,redis"
     with (
         running(RedisServer) as redis,
-        _server(name, redis.url, python, LOAD_SIDES="cookie,redis") as (server, ring),
+        _server(name, python, FREE_THREADED, redis.url, LOAD_SIDES=sides) as (server, ring),
     ):
         traffic = Traffic(server.port)
         if traffic.get("/gil", "")[1] != "False":

@@ -15,11 +15,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from flask_fernet import Fernet, Reason, SessionRejected
 from flask_fernet._core import SessionKeys
 from flask_fernet.testing import SessionTester
+from tests.storing import with_cookie
 from tests.system.serving import granian
 from tests.system.stored_app import create_app
 
@@ -83,26 +85,30 @@ def _native(rounds: int) -> list[dict[str, Any]]:
             # These differ, and show that the measurement sees a difference. No secret is in it.
             "control: a forgery, a token cut short": (_flipped(token, -1), token[:40]),
         }  # fmt: skip
-
-        def open_(token: str, keys: SessionKeys = keys) -> None:
-            with contextlib.suppress(SessionRejected):
-                keys.open(token, NOW, 60, "session")
-
-        results += [_row(kind, name, open_, pair, rounds) for name, pair in pairs.items()]
+        send = partial(_open, keys)
+        results += [_row(kind, name, send, pair, rounds) for name, pair in pairs.items()]
     return results
 
 
+def _open(keys: SessionKeys, token: str) -> None:
+    with contextlib.suppress(SessionRejected):
+        keys.open(token, NOW, 60, "session")
+
+
 def _through_a_server(rounds: int) -> list[dict[str, Any]]:
-    """A forgery beside a cookie of each other reason, as requests to a server: what a client can
-    measure that is as near as can be.
+    """Requests with a forgery beside requests with a cookie that is refused for each other reason,
+    sent to a server on this machine.
     """
     results = []
     for kind in ("fernet", "xaes-256-gcm"):
-        with granian("", "--workers", "1", STORED_APP_FORMAT=kind) as port:
+        with (
+            granian("", "--workers", "1", STORED_APP_FORMAT=kind) as port,
+            contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=20)) as one,
+        ):
             app = create_app()
             app.config["SESSION_ENCRYPTION_FORMAT"] = kind
             tester = SessionTester(app)
-            get = _Client(port).get
+            get = _Client(one).get
             contents = {"_user_id": "42", "_fresh": True, "text": "x" * 200}
             good = tester.forge(contents)
             forgery = _flipped(good, -1)
@@ -118,9 +124,7 @@ def _through_a_server(rounds: int) -> list[dict[str, Any]]:
             }
             for name, (cookie, reason) in cookies.items():
                 with tester.rejects(reason):
-                    app.test_client(use_cookies=False).get(
-                        "/read", headers={"Cookie": f"session={cookie}"}
-                    )
+                    with_cookie(app, cookie).get("/read")
                 pair = (forgery, cookie)
                 results.append(_row(kind, f"a forgery, {name}", get, pair, rounds))
             # It takes longer, which shows that the measurement would see it.
@@ -132,8 +136,8 @@ def _through_a_server(rounds: int) -> list[dict[str, Any]]:
 class _Client:
     """Asks over one connection, and checks that every answer is the same."""
 
-    def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    def __init__(self, connection: http.client.HTTPConnection) -> None:
+        self.connection = connection
         self.first: tuple[int, list[tuple[str, str]], bytes] | None = None
 
     def get(self, cookie: str) -> None:

@@ -81,7 +81,7 @@ def test_nothing_is_decoded_before_it_is_authentic(
 
     def decoded(token: str) -> int:
         before = serializer.decoded
-        app.test_client(use_cookies=False).get("/read", headers={"Cookie": f"session={token}"})
+        with_cookie(app, token).get("/read")
         return serializer.decoded - before
 
     # The counting sees what is decoded.

@@ -754,15 +754,15 @@ class TestKeys:
     def test_what_is_under_a_revoked_key_does_not_open(self, make: MakeStoring) -> None:
         """Neither the cookie, nor the record for a cookie that is under the new key."""
         old, new = Fernet.generate_key(), Fernet.generate_key()
-        salt, now = EncryptedSessionInterface.salt, int(time.time())
+        new_keys = SessionKeys([("new", new)], EncryptedSessionInterface.salt)
 
         def logged_in() -> tuple[str, str]:
             """The cookie of a session under the old key, and one for its record under the new."""
-            client = make(EncryptedSessionInterface(keys=[old])).test_client()
+            app = make(EncryptedSessionInterface(keys=[old]))
+            client = app.test_client()
             client.get("/login/1")
             cookie = cookie_of(client) or ""
-            reference, *_ = SessionKeys([("old", old)], salt).open(cookie, now, 60, "session")
-            return cookie, SessionKeys([("new", new)], salt).seal(reference, now, "session")
+            return cookie, new_keys.seal(*opened(app, cookie), "session")
 
         rotated = make(EncryptedSessionInterface(keys=[new, old]))
         for cookie in logged_in():

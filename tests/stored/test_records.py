@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import re
-import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from hashlib import sha256
@@ -30,6 +29,7 @@ from flask_fernet.stored.records import (
     tags_to_find,
 )
 from flask_fernet.stores.memory import MemoryStore
+from tests.apps import opened as opened_token
 from tests.storing import cookie_of, storing_app
 
 ROOT = Path(__file__).parents[2]
@@ -142,11 +142,10 @@ def test_a_record_opens_under_its_key_and_at_its_address_only() -> None:
 def test_an_address_is_a_hash_and_a_record_does_not_name_its_id() -> None:
     """Whoever reads the store cannot make the reference that a cookie holds."""
     store = MemoryStore()
-    key = Fernet.generate_key()
-    client = storing_app(store, interface=EncryptedSessionInterface(keys=[key])).test_client()
+    app = storing_app(store)
+    client = app.test_client()
     client.post("/write", json={"_user_id": "1", "a": 1})
-    keys = SessionKeys([("key", key)], EncryptedSessionInterface.salt)
-    payload, *_ = keys.open(cookie_of(client) or "", int(time.time()), 60, "session")
+    payload, _ = opened_token(app, cookie_of(client) or "")
     reference = read_reference(payload)
     assert reference is not None
     (address,) = store.addresses()

@@ -13,13 +13,12 @@ from tests.apps import encrypted_app
 
 KEY = Fernet.generate_key()
 SCHEME = {"wsgi.url_scheme": "http"}
-TOKEN = "session=" + base64.urlsafe_b64encode(b"\x80" + bytes(120)).decode()
-
-
+#: A cookie of the right form that nobody's key made.
+FORGED = "session=" + base64.urlsafe_b64encode(b"\x80" + bytes(120)).decode()
 #: ``Cookie`` headers, by a number of pieces, and that number.
 HEADERS: dict[str, tuple[Callable[[int], str], int]] = {
     "cookies of others": (lambda n: "; ".join(f"name{i}=value" for i in range(n)), 5000),
-    "cookies of ours": (lambda n: "; ".join([TOKEN] * n), 500),
+    "cookies of ours": (lambda n: "; ".join([FORGED] * n), 500),
     "semicolons": (lambda n: ";" * n, 100_000),
     "quotes": (lambda n: 'session="' + '\\"' * n, 20_000),
     "octal escapes": (lambda n: 'session="' + "\\101" * n + '"', 20_000),

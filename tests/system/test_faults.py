@@ -141,12 +141,12 @@ class TestDisk:
 
 
 class TestClock:
-    @pytest.mark.parametrize("stored", [False, True], ids=["cookie", "stored"])
-    def test_a_day_ahead_and_back(
-        self, make_app: MakeApp, clock: Clock, record_property: Note, stored: bool
-    ) -> None:
-        config = {"SESSION_STORE": "memory://"} if stored else {}
-        app = add_views(make_app(PERMANENT_SESSION_LIFETIME=7 * 86400, **config))
+    @pytest.fixture(params=[None, "memory://"], ids=["cookie", "stored"])
+    def app(self, make_app: MakeApp, request: pytest.FixtureRequest) -> Flask:
+        config = {"PERMANENT_SESSION_LIFETIME": 7 * 86400, "SESSION_STORE": request.param}
+        return add_views(make_app(**config))
+
+    def test_a_day_ahead_and_back(self, app: Flask, clock: Clock, record_property: Note) -> None:
         kept, ahead = app.test_client(), app.test_client()
         write(kept, number=1)
         clock.now += 86400
@@ -163,12 +163,7 @@ class TestClock:
         record_property("lost", lost(kept, 1) + lost(ahead, 2))
         assert (lost(kept, 1), lost(ahead, 2)) == (0, 0)
 
-    @pytest.mark.parametrize("stored", [False, True], ids=["cookie", "stored"])
-    def test_a_day_back_and_ahead(
-        self, make_app: MakeApp, clock: Clock, record_property: Note, stored: bool
-    ) -> None:
-        config = {"SESSION_STORE": "memory://"} if stored else {}
-        app = add_views(make_app(PERMANENT_SESSION_LIFETIME=7 * 86400, **config))
+    def test_a_day_back_and_ahead(self, app: Flask, clock: Clock, record_property: Note) -> None:
         client = app.test_client()
         write(client, number=1)
         clock.now -= 86400
