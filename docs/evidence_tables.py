@@ -101,22 +101,22 @@ def _objects(found: dict[str, Any]) -> list[str]:
     return [f"All {found['tests']} properties held, each for {found['examples']:,} examples."]
 
 
-def _cycles(found: dict[str, Any]) -> list[str]:
+def _cycles(cycles: list[dict[str, Any]]) -> list[str]:
     return _table(
         ["cycle", "times>", "blocks left>", "references left>", "KiB more>"],
         [
             [one["cycle"], _number(one["count"]), one["blocks"], one["references"], one["KiB"]]
-            for one in found["cycles"]
+            for one in cycles
         ],
     )
 
 
 def _memcheck(found: dict[str, Any]) -> list[str]:
-    ran = found["memcheck"]
-    control = "; the control's had" if "control" in ran else ""
+    hostile = "with" if "hostile" in found["groups"] else "without"
     return [
-        f"All {ran['tests']:,} tests passed, and no report had a function of the extension in its "
-        f"stack{control}. {ran['reports of CPython']} reports were of CPython alone."
+        f"All {found['tests']:,} tests passed, {hostile} those of hostile objects, and no report "
+        "had a function of the extension in its stack. "
+        f"{found['reports of CPython']} reports were of CPython alone."
     ]
 
 
@@ -217,8 +217,8 @@ _TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "free threads": ("free_threads", _free_threads),
     "sanitizer": ("sanitizer", _sanitizer),
     "objects": ("objects", _objects),
-    "memory": ("memory", _cycles),
-    "memcheck": ("memory", _memcheck),
+    "cycles": ("cycles", _cycles),
+    "memcheck": ("memcheck", _memcheck),
     "faults": ("faults", _faults),
     "proofs": ("proofs", _proofs),
     "load": ("load", _load),
