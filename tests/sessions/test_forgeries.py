@@ -189,9 +189,10 @@ def test_a_cookie_shows_nothing_of_its_session(
     data = {"a name that is long": "a value that is long", "number": 123456789}
     tokens = [write(app.test_client(), **data) for _ in range(2)]
     first, second = (base64.urlsafe_b64decode(token + "==") for token in tokens)
-    for part in (b"name", b"long", b"value", b"number", b"123456789", b'{"', b"x\x9c"):
+    # Shorter parts come up by chance.
+    for part in (b"name", b"long", b"value", b"number", b"123456789"):
         assert part not in first + second
-    # At most the version, the key hint and the issue time are equal.
+    # At most the version, the key hint and the issue time are equal. Compressed data would be.
     equal = sum(a == b for a, b in zip(first[16:], second[16:], strict=False))
     assert equal < len(first) / 16
 
