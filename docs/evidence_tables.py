@@ -87,7 +87,8 @@ def _free_threads(found: dict[str, Any]) -> list[str]:
         f"{seen['hostile requests']:,} with hostile cookies, in {found['seconds']} seconds with "
         f"{seen['rotations']} rotations and {seen['reloads']} reloads: {failed} failed, "
         f"{seen['lost sessions']} sessions were lost, and memory went from {found['MiB'][0]} to "
-        f"{found['MiB'][1]} MiB in the second half."
+        f"{found['MiB'][1]} MiB in the second half. With Flask's signed sessions in their place it "
+        f"went from {found['signed']['MiB'][0]} to {found['signed']['MiB'][1]} MiB."
     ]
 
 
