@@ -35,6 +35,24 @@ LEAST_CONTRAST = """() => {
     return least;
 }"""
 
+#: The words and numbers of tables, code excepted, that begin on one line and end on another.
+BROKEN_WORDS = """() => {
+    const broken = [];
+    const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (texts.nextNode()) {
+        const text = texts.currentNode;
+        if (!text.parentElement.closest("table p") || text.parentElement.closest("code")) continue;
+        for (const word of text.data.matchAll(/[\\p{L}\\d,.]+/gu)) {
+            const range = document.createRange();
+            range.setStart(text, word.index);
+            range.setEnd(text, word.index + word[0].length);
+            if (new Set([...range.getClientRects()].map(one => one.top)).size > 1)
+                broken.push(word[0]);
+        }
+    }
+    return broken;
+}"""
+
 
 @pytest.fixture(scope="module")
 def pages() -> list[Path]:
@@ -62,3 +80,4 @@ def test_every_page_of_the_site_fits_and_can_be_read(
             name = path.relative_to(SITE)
             assert page.evaluate("document.documentElement.scrollWidth") <= width, name
             assert page.evaluate(LEAST_CONTRAST) >= CONTRAST, name
+            assert page.evaluate(BROKEN_WORDS) == [], name
