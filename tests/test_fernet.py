@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import copy
+import gc
 import json
 import pickle
 import threading
@@ -420,6 +421,19 @@ class TestSecrecy:
             assert weakref.ref(thing)() is thing
             with mock.patch.object(thing, "decrypt", return_value=b"mocked"):
                 assert thing.decrypt(b"") == b"mocked"
+
+    def test_a_class_that_holds_its_own_instance_is_freed(self) -> None:
+        """Its keys would stay in memory otherwise."""
+
+        def made(base: type, argument: Any) -> list[weakref.ref[Any]]:
+            derived = type("Derived", (base,), {})
+            instance = derived(argument)
+            derived.instance, instance.itself = instance, instance  # type: ignore[attr-defined]
+            return [weakref.ref(derived), weakref.ref(instance)]
+
+        references = made(ours.Fernet, KEY) + made(ours.MultiFernet, [ours.Fernet(KEY)])
+        gc.collect()
+        assert [reference() for reference in references] == [None] * 4
 
     def test_no_key_is_in_an_error(self) -> None:
         for key in (KEY[:-4], KEY.decode() + "é", b"A" + KEY):

@@ -24,10 +24,8 @@ static HIDE_FRAMES: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
 /// The native half of a session interface.
 ///
-/// It is stateless on purpose; the state is a `NativeState` in a slot of the subclass. If this base
-/// had a `__traverse__`, CPython would not visit the instance's heap type (`subtype_traverse` in
-/// `Objects/typeobject.c` leaves that to a base with a `tp_traverse` of its own), and cycles through
-/// a user's subclass would leak.
+/// It is stateless; the state is a `NativeState` in a slot of the subclass, because the Python half
+/// uses it too.
 #[pyclass(frozen, subclass, module = "flask_fernet._core")]
 pub(crate) struct NativeInterface;
 
