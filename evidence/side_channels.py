@@ -18,9 +18,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+
 from flask_fernet import Fernet, Reason, SessionRejected
 from flask_fernet._core import SessionKeys
 from flask_fernet.testing import SessionTester
+from tests.oracles import fernet_token
 from tests.storing import with_cookie
 from tests.system.serving import granian
 from tests.system.stored_app import create_app
@@ -35,6 +40,13 @@ def _flipped(token: str, at: int) -> str:
     raw = bytearray(base64.urlsafe_b64decode(token))
     raw[at] ^= 1
     return base64.urlsafe_b64encode(raw).decode()
+
+
+def _padded(key: bytes, padding: bytes) -> str:
+    """A token with an authentic MAC whose text ends with this block."""
+    encryptor = Cipher(AES(base64.urlsafe_b64decode(key)[16:]), CBC(bytes(16))).encryptor()
+    head = b"\x80" + NOW.to_bytes(8, "big") + bytes(16)
+    return fernet_token(key, head + encryptor.update(b"x" * 240 + padding)).decode()
 
 
 def _t(one: list[int], other: list[int]) -> float:
@@ -69,22 +81,28 @@ def _native(rounds: int) -> list[dict[str, Any]]:
     """Each pair of tokens, opened in this process."""
     results = []
     for kind in ("fernet", "xaes-256-gcm"):
-        keys = SessionKeys([("key", Fernet.generate_key())], "salt", kind)
+        key = Fernet.generate_key()
+        keys = SessionKeys([("key", key)], "salt", kind)
         payload = b'{"_user_id":"42","_fresh":true}' * 8
         token = keys.seal(payload, NOW, "session")
         old = keys.seal(payload, NOW - 10**6, "session")
-        # The MAC is at the end in both formats: 32 and 16 bytes.
-        mac = 32 if kind == "fernet" else 16
+        # The MAC is at the end in both formats: 32 and 16 bytes. The text begins behind the time
+        # and the IV, or behind the hint, the time and the nonce.
+        mac, text = (32, 25) if kind == "fernet" else (16, 37)
         pairs = {
             "the same token twice": (_flipped(token, -1), _flipped(token, -1)),
             "the MAC's first byte, its last": (_flipped(token, -mac), _flipped(token, -1)),
             "the first byte of the text, its last": (
-                _flipped(token, 60), _flipped(token, -mac - 1),
+                _flipped(token, text), _flipped(token, -mac - 1),
             ),
             "a new forgery, an old one": (_flipped(token, -1), _flipped(old, -1)),
             # These differ, and show that the measurement sees a difference. No secret is in it.
             "control: a forgery, a token cut short": (_flipped(token, -1), token[:40]),
         }  # fmt: skip
+        if kind == "fernet":
+            pairs["wrong padding under a right MAC: its length, its first byte"] = (
+                _padded(key, bytes(16)), _padded(key, b"\x0f" + b"\x10" * 15),
+            )  # fmt: skip
         send = partial(_open, keys)
         results += [_row(kind, name, send, pair, rounds) for name, pair in pairs.items()]
     return results

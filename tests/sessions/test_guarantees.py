@@ -16,7 +16,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from flask_fernet import ConfigurationError, EncryptedSessionInterface
+from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet
 from flask_fernet.stores.memory import MemoryStore
 from tests.apps import OTHER_SECRET, SECRET, signed_app
 from tests.clock import Clock
@@ -104,8 +104,16 @@ def cannot_be_changed(place: Place, _: Clock) -> str:
 
 
 def is_bound_to_the_app(place: Place, _: Clock) -> str:
-    cookie = place.writes(user="alice")
-    return yes("alice" not in place.again(SECRET_KEY=OTHER_SECRET).reads(cookie))
+    def bound_to_the_salt(place: Place) -> bool:
+        cookie, other = place.writes(user="alice"), place.again()
+        assert "alice" in other.reads(cookie)
+        other.app.session_interface.salt = "another"  # type: ignore[attr-defined]
+        return "alice" not in other.reads(cookie)
+
+    if place.name != FLASKS:
+        assert bound_to_the_salt(place.again(SESSION_ENCRYPTION_KEYS=[Fernet.generate_key()]))
+    another_key = place.again(SECRET_KEY=OTHER_SECRET).reads(place.writes(user="alice"))
+    return yes("alice" not in another_key and bound_to_the_salt(place))
 
 
 def is_bound_to_its_name(place: Place, _: Clock) -> str:
