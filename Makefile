@@ -177,7 +177,7 @@ format: $(VENV)/installed
 fuzz: tools
 	@$(PYTHON) fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
-## evidence: what docs/evidence.md reports, again, in an hour; PARTS names parts, such as load
+## evidence: what docs/evidence.md reports, again, in little more than an hour; PARTS names parts, such as load
 .PHONY: evidence
 evidence: $(VENV)/tested
 	@$(VENV)/bin/python $(PIP) install -r requirements/bench.txt

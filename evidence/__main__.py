@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -38,10 +39,20 @@ RECORD = Path(__file__).parent / "record.json"
 THREAD_CYCLES = 2000
 
 
-def _threads(_: argparse.Namespace) -> Any:
-    passed = suite.passed("tests/test_threads.py", THREAD_CYCLES=str(THREAD_CYCLES))
-    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
-    return {"tests": passed, "cycles": THREAD_CYCLES, "gil": gil}
+def _threads(python: str, *options: str) -> dict[str, Any]:
+    passed = suite.passed(
+        "tests/test_threads.py", *options, python=python, THREAD_CYCLES=str(THREAD_CYCLES)
+    )
+    return {"tests": passed, "cycles": THREAD_CYCLES}
+
+
+def _free_threads(options: argparse.Namespace) -> Any:
+    python = os.environ.get("FREE_THREADED_PYTHON")
+    if python is None:
+        raise SystemExit("FREE_THREADED_PYTHON must be the path of a Python.")
+    # There the collector closes the connections of a store, which warns of each.
+    tests = _threads(python, "-W", "ignore:unclosed:ResourceWarning")
+    return {**tests, **load.free_threaded(python, 120 * options.share)}
 
 
 def _fuzz(options: argparse.Namespace) -> Any:
@@ -62,7 +73,7 @@ def _objects(options: argparse.Namespace) -> Any:
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "differential": lambda options: differential.run(options.share, options.seed),
     "side_channels": lambda options: side_channels.run(options.share),
-    "threads": _threads,
+    "threads": lambda _: _threads(sys.executable),
     "sanitizer": lambda _: sanitizer.run(),
     "fuzz": _fuzz,
     "faults": lambda _: faults.run(),
@@ -72,16 +83,16 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "objects": _objects,
     "wheels": lambda _: wheels.run(),
     "load": lambda options: load.run(600 * options.share),
-    "free_threads": lambda options: load.free_threaded(120 * options.share),
+    "free_threads": _free_threads,
     "mutants": lambda _: mutants.run(),
 }
 #: Packages whose versions are recorded.
 COMPARED = ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "flask-session",
             "redis", "gunicorn", "gevent", "granian", "uwsgi", "waitress",
             "hypothesis")  # fmt: skip
-#: Parts that run only when they are named, because they take long, or need another Python. The
-#: others together take an hour.
-NAMED = {"load", "free_threads", "mutants"}
+#: Parts that run only when they are named, because they take long, or may need another Python. The
+#: others together take little more than an hour.
+NAMED = {"load", "memcheck", "free_threads", "mutants"}
 
 
 def _commit() -> str:
@@ -98,11 +109,18 @@ def _commit() -> str:
 
 
 def _versions() -> dict[str, str]:
-    """The versions of this package and of the others, as far as they are installed."""
+    """The versions of this package and of the others, as far as they are installed, and of what
+    the extension is built with.
+    """
     found = {}
     for name in COMPARED:
         with contextlib.suppress(PackageNotFoundError):
             found[name] = version(name)
+    lock = (ROOT / "Cargo.lock").read_text()
+    (found["pyo3"],) = re.findall(r'^name = "pyo3"\nversion = "(.*)"$', lock, re.M)
+    rustc = subprocess.run(["rustc", "--version"], check=True, capture_output=True, text=True)
+    found["rustc"] = rustc.stdout.split()[1]
+    found["linux"] = platform.release()
     return found
 
 

@@ -359,18 +359,14 @@ def run(seconds: float) -> dict[str, Any]:
     return results
 
 
-def free_threaded(seconds: float) -> dict[str, Any]:
+def free_threaded(python: str, seconds: float) -> dict[str, Any]:
     """The same traffic for so many seconds on gunicorn under a Python without a GIL, and then for
     as long with Flask's signed sessions, whose memory grows there too.
 
-    ``FREE_THREADED_PYTHON`` names it. This package, Flask, gunicorn and redis are installed there.
-
-    :raises SystemExit: as :func:`run`, or if there is none or its GIL is on. Memory may grow by a
-        tenth more than with Flask's sessions.
+    :param python: its path. This package, Flask, gunicorn and redis are installed there.
+    :raises SystemExit: as :func:`run`, or if its GIL is on. Memory may grow by a tenth more than
+        with Flask's sessions.
     """
-    python = os.environ.get("FREE_THREADED_PYTHON")
-    if python is None:
-        raise SystemExit("FREE_THREADED_PYTHON must be the path of a Python.")
     name, results = "gunicorn, gthread, no GIL", []
     with running(RedisServer) as redis:
         for sides in (OURS, ("signed",)):

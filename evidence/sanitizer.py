@@ -33,7 +33,8 @@ def run() -> dict[str, Any]:
     rustc = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host: str = re.findall(r"^host: (.*)$", rustc, re.M)[0]
     # Lets a stable compiler have the sanitizer, for this build alone.
-    building = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address"}
+    building = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": "-Zsanitizer=address",
+                "CFLAGS": "-fsanitize=address"}  # fmt: skip
     build = ["cargo", "build", "--locked", "--quiet", "--lib", "--target", host,
              "--target-dir", str(TARGET)]  # fmt: skip
     subprocess.run(build, check=True, cwd=ROOT, env=building)

@@ -12,17 +12,20 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def passed(*tests: str, before: Sequence[str] = (), **environment: str) -> int:
+def passed(
+    *tests: str, before: Sequence[str] = (), python: str = sys.executable, **environment: str
+) -> int:
     """Runs tests, with ``CI`` set, so that none is skipped. Returns how many passed.
 
     :param tests: files or folders, and options of pytest.
     :param before: a command that runs Python.
+    :param python: the Python, with the packages of the tests.
     :param environment: further variables.
     :raises SystemExit: with the output, if a test fails or is skipped, or AddressSanitizer reports
         something.
     """
     done = subprocess.run(
-        [*before, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
+        [*before, python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests],
         cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "CI": "true", **environment},
     )  # fmt: skip

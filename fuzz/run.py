@@ -44,7 +44,13 @@ def build() -> Path:
     rustc = subprocess.run(["rustc", "-vV"], check=True, capture_output=True, text=True).stdout
     host: str = re.findall(r"^host: (.*)$", rustc, re.M)[0]
     # Lets a stable compiler have the sanitizer, for this build alone.
-    environment = {**os.environ, "RUSTC_BOOTSTRAP": "1", "RUSTFLAGS": " ".join(FLAGS)}
+    environment = {
+        **os.environ,
+        "RUSTC_BOOTSTRAP": "1",
+        "RUSTFLAGS": " ".join(FLAGS),
+        # For libdeflate, which is C.
+        "CFLAGS": "-fsanitize=address",
+    }
     command = ["cargo", "build", "--locked", "--release", "--quiet", "--target", host]
     subprocess.run(command, check=True, cwd=FUZZ, env=environment)
     return FUZZ / "target" / host / "release"
@@ -59,6 +65,9 @@ def run(program: Path, seconds: int) -> dict[str, Any]:
     if (seeds := FUZZ / "seeds" / f"{name}.zip").exists():
         with zipfile.ZipFile(seeds) as archive:
             archive.extractall(corpus)
+    if (recorded := FUZZ / "seeds" / f"{name}.txt").exists():
+        for number, line in enumerate(recorded.read_text().splitlines()):
+            (corpus / f"recorded-{number}").write_text(line)
     command = [
         str(program), f"-max_total_time={seconds}", f"-max_len={LONGEST}", "-timeout=10",
         "-rss_limit_mb=2048", "-print_final_stats=1", f"-artifact_prefix={artifacts}/",

@@ -1,5 +1,6 @@
 //! Cookies found in a header beside Werkzeug's regular expression, `_cookie_re` of
-//! `werkzeug/sansio/http.py`.
+//! `werkzeug/sansio/http.py`. `seeds/cookies.txt` has headers with the cookies of well-known sites
+//! and frameworks.
 
 #![no_main]
 

@@ -265,3 +265,4 @@ def test_sessions_are_written_and_read_as_by_flask(app: Flask, session: dict[str
         native = decode(written)
         if native is not NotImplemented:
             assert same(native, oracle.loads(written.decode()))
+            assert encode(native) == written
