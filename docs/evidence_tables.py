@@ -165,7 +165,7 @@ def _latency(servers: dict[str, Any]) -> list[str]:
         ["server", *sides],
         [
             [name, *(f"{of['rps']:,.0f}/s; {of['p50']:.1f} and {of['p99']:.1f} ms"
-                     for of in (found[side] for side in sides.values()))]
+                     for of in (found["cost"][side] for side in sides.values()))]
             for name, found in servers.items()
         ],
     )  # fmt: skip
@@ -220,7 +220,7 @@ _TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
     "faults": ("faults", _faults),
     "proofs": ("proofs", _proofs),
     "load": ("load", _load),
-    "latency": ("latency", _latency),
+    "latency": ("load", _latency),
     "mutants": ("mutants", _mutants),
     "wheels": ("wheels", _wheels),
 }
