@@ -1,4 +1,5 @@
-//! Keys are wiped when they are dropped: no block of memory that is freed still holds one.
+//! Keys are wiped when they are dropped: no block of memory that is freed still holds one, and no
+//! stack once it was wiped.
 //!
 //! A program of its own, because it replaces the allocator: each block is searched when it is
 //! freed.
@@ -10,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flask_fernet::keys::key::{KEY, derive_key, parse_key};
 use flask_fernet::keys::key_set::{Format, KeySet};
+use flask_fernet::keys::wipe::with_wiped_stack;
 use flask_fernet::keys::wrapping::{unwrap, wrap};
 use flask_fernet::token::base64;
 use flask_fernet::token::derive::derive;
@@ -107,6 +109,12 @@ fn key() -> Zeroizing<[u8; KEY]> {
 
 /// One test, because another thread's blocks would count too.
 #[test]
+fn no_freed_block_and_no_wiped_stack_holds_a_key() {
+    no_freed_block_holds_a_key();
+    #[cfg(target_os = "linux")]
+    no_wiped_stack_holds_a_key();
+}
+
 fn no_freed_block_holds_a_key() {
     // The search finds a key that was not wiped.
     assert!(freed_with_a_key(|| drop(key().to_vec())) > 0);
@@ -145,4 +153,78 @@ fn no_freed_block_holds_a_key() {
         assert!(unwrap(b"another", &wrapped).is_none());
     });
     assert_eq!(found, 0, "a wrapped ring");
+}
+
+/// A thread whose stack is a block of this test's own, which is searched once the thread has ended.
+#[cfg(target_os = "linux")]
+#[expect(unsafe_code, reason = "functions of the C library")]
+mod stack {
+    use std::ffi::{c_int, c_void};
+    use std::ptr;
+
+    const LENGTH: usize = 1 << 20;
+
+    type Start = extern "C" fn(*mut c_void) -> *mut c_void;
+
+    unsafe extern "C" {
+        fn pthread_attr_init(attributes: *mut [u64; 16]) -> c_int;
+        fn pthread_attr_setstack(
+            attributes: *mut [u64; 16],
+            stack: *mut c_void,
+            size: usize,
+        ) -> c_int;
+        fn pthread_create(
+            thread: *mut usize,
+            attributes: *const [u64; 16],
+            start: Start,
+            argument: *mut c_void,
+        ) -> c_int;
+        fn pthread_join(thread: usize, result: *mut *mut c_void) -> c_int;
+    }
+
+    pub(crate) fn after(work: fn()) -> Vec<u8> {
+        extern "C" fn start(work: *mut c_void) -> *mut c_void {
+            // SAFETY: the pointer below, which outlives the thread.
+            unsafe { (*work.cast::<fn()>())() };
+            ptr::null_mut()
+        }
+        let mut stack = vec![0_u128; LENGTH / 16];
+        // The type of the attributes has 56 or 64 bytes in the C libraries of Linux.
+        let (mut attributes, mut thread, mut work) = ([0; 16], 0, work);
+        // SAFETY: all pointers are valid until the thread was joined, and nothing else uses the
+        // block meanwhile.
+        unsafe {
+            assert_eq!(pthread_attr_init(&raw mut attributes), 0);
+            let block = stack.as_mut_ptr().cast();
+            assert_eq!(pthread_attr_setstack(&raw mut attributes, block, LENGTH), 0);
+            let argument = (&raw mut work).cast();
+            assert_eq!(pthread_create(&raw mut thread, &raw const attributes, start, argument), 0);
+            assert_eq!(pthread_join(thread, ptr::null_mut()), 0);
+        }
+        stack.into_iter().flat_map(u128::to_ne_bytes).collect()
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn no_wiped_stack_holds_a_key() {
+    #[inline(never)]
+    fn leaves_keys() {
+        let mut copies = [[0; 16]; 700];
+        copies.fill(GIVEN[0]);
+        std::hint::black_box(&copies);
+    }
+    #[inline(never)]
+    fn makes_keys() -> KeySet {
+        KeySet::new(&[key()], b"salt", Format::Fernet, &[Format::Xaes]).expect("keys")
+    }
+    let found = |work: fn()| {
+        let stack = stack::after(work);
+        let holds = |pattern| stack.windows(16).any(|part| part == pattern);
+        GIVEN.iter().chain(&DERIVED).filter(|&pattern| holds(pattern)).count()
+    };
+    // The search finds keys that were not wiped.
+    assert_eq!(found(leaves_keys), 1);
+    assert!(found(|| drop(makes_keys())) > 0);
+    assert_eq!(found(|| with_wiped_stack(leaves_keys)), 0);
+    assert_eq!(found(|| drop(with_wiped_stack(makes_keys))), 0);
 }

@@ -5,7 +5,7 @@
 //! the kernel sees each of them: `MADV_WIPEONFORK` (Linux 4.14).
 
 #[cfg(target_os = "linux")]
-mod imp {
+mod wiped_page {
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -54,11 +54,14 @@ mod imp {
 }
 
 #[cfg(not(target_os = "linux"))]
-mod imp {
+mod process_id {
     /// The process id, which differs between a child and its parent.
     pub(crate) fn generation() -> Option<u64> {
         Some(u64::from(std::process::id()))
     }
 }
 
-pub(crate) use imp::generation;
+#[cfg(not(target_os = "linux"))]
+pub(crate) use process_id::generation;
+#[cfg(target_os = "linux")]
+pub(crate) use wiped_page::generation;
