@@ -50,7 +50,7 @@ FAULTS = [
     Fault("store without memory, store that only reads", "sessions open, writing fails", _FAULTS,
           "test_a_store_that_is_full"),
     Fault("slow store", "503 after the timeout for a byte; within it, the session", _FAULTS,
-          "test_a_store_that_pauses"),
+          "test_it_is_waited_for"),
     Fault("mute store", "after the timeout, then at once: 503, or with readonly an empty session",
           _STORED, "test_a_mute_store"),
     Fault("store killed under load", "what was confirmed is there", _STORED,

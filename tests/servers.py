@@ -18,23 +18,29 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import pytest
 
 from tests.ports import free_port
 
 
+def unavailable(reason: str) -> NoReturn:
+    """Skips a test on a contributor's machine. In continuous integration it fails, because nobody
+    would notice a skip.
+    """
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def program(name: str, *elsewhere: str) -> str:
-    """The path of a server's program. Without it a test is skipped, but fails under ``CI``."""
+    """The path of a server's program, without which a test is :func:`unavailable`."""
     found = shutil.which(name)
     for pattern in elsewhere:
         found = found or next(iter(sorted(glob.glob(pattern), reverse=True)), None)
     if found is None:
-        message = f"{name} is not installed"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable(f"{name} is not installed")
     return found
 
 

@@ -20,20 +20,17 @@ from urllib.request import HTTPCookieProcessor, build_opener
 import pytest
 
 from tests.ports import free_port
-from tests.servers import answers, until
+from tests.servers import answers, unavailable, until
 
 ROOT = Path(__file__).parents[2]
 DIST = ROOT / "dist"
 
 
 def package(pattern: str) -> Path:
-    """What ``make wheel`` has made. Without it a test is skipped, but fails under ``CI``."""
+    """What ``make wheel`` has made, without which a test is :func:`unavailable`."""
     found = sorted(DIST.glob(pattern))
     if not found:
-        message = f"run make wheel first: there is no dist/{pattern}"
-        if os.environ.get("CI"):
-            pytest.fail(message)
-        pytest.skip(message)
+        unavailable(f"run make wheel first: there is no dist/{pattern}")
     assert len(found) == 1, found
     return found[0]
 
