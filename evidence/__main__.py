@@ -50,7 +50,7 @@ def _free_threads(options: argparse.Namespace) -> Any:
     python = os.environ.get("FREE_THREADED_PYTHON")
     if python is None:
         raise SystemExit("FREE_THREADED_PYTHON must be the path of a Python.")
-    # There the collector closes the connections of a store, which warns of each.
+    # Without a GIL the connections of a store are closed by the collector, with a warning for each.
     tests = _threads(python, "-W", "ignore:unclosed:ResourceWarning")
     return {**tests, **load.free_threaded(python, 120 * options.share)}
 

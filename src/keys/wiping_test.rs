@@ -1,5 +1,5 @@
-//! Keys are wiped when they are dropped: no block of memory that is freed still holds one, and no
-//! stack once it was wiped.
+//! Keys are wiped when they are dropped: no block of memory that is freed still holds one, nor does
+//! a stack that was wiped.
 //!
 //! A program of its own, because it replaces the allocator: each block is searched when it is
 //! freed.
@@ -155,7 +155,7 @@ fn no_freed_block_holds_a_key() {
     assert_eq!(found, 0, "a wrapped ring");
 }
 
-/// A thread whose stack is a block of this test's own, which is searched once the thread has ended.
+/// A thread whose stack is a block of this test's own, and can be read once the thread has ended.
 #[cfg(target_os = "linux")]
 #[expect(unsafe_code, reason = "functions of the C library")]
 mod stack {
@@ -182,14 +182,15 @@ mod stack {
         fn pthread_join(thread: usize, result: *mut *mut c_void) -> c_int;
     }
 
+    /// The stack of a thread after some work.
     pub(crate) fn after(work: fn()) -> Vec<u8> {
         extern "C" fn start(work: *mut c_void) -> *mut c_void {
-            // SAFETY: the pointer below, which outlives the thread.
+            // SAFETY: it points to the function below, which outlives the thread.
             unsafe { (*work.cast::<fn()>())() };
             ptr::null_mut()
         }
         let mut stack = vec![0_u128; LENGTH / 16];
-        // The type of the attributes has 56 or 64 bytes in the C libraries of Linux.
+        // The C libraries of Linux need 56 or 64 bytes for the attributes; here are 128.
         let (mut attributes, mut thread, mut work) = ([0; 16], 0, work);
         // SAFETY: all pointers are valid until the thread was joined, and nothing else uses the
         // block meanwhile.

@@ -1,7 +1,7 @@
-//! No process draws what another has drawn, whoever forked it: without Python, whose tests try it
-//! through the extension.
+//! A forked process draws nothing that its parent or another child has drawn. The tests in Python
+//! show the same through the extension.
 //!
-//! A program of its own, because it forks: no other test runs beside it.
+//! A program of its own, so that no other test runs while it forks.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::expect_used, reason = "a test")]
@@ -38,7 +38,9 @@ fn draws(count: usize) -> Vec<u8> {
 /// What this process and all that it forks draw from now on.
 fn drawn(depth: u32) -> Vec<u8> {
     let mut all = Vec::new();
-    for _ in 0..if depth > 0 { 2 } else { 0 } {
+    // The first child is forked before this process has drawn.
+    let children = if depth > 0 { 2 } else { 0 };
+    for _ in 0..children {
         let (mut reader, mut writer) = pipe();
         let child = libc::fork();
         assert!(child >= 0);
@@ -81,6 +83,6 @@ fn no_two_processes_draw_the_same() {
     all.extend(drawn(DEPTH));
     let distinct: HashSet<_> = all.chunks(16).collect();
     assert_eq!(distinct.len(), all.len() / 16);
-    // The first process, its two children, and theirs: each draws at the end and after each fork.
+    // The first process, its two children, and theirs: each draws after each fork and at the end.
     assert_eq!(distinct.len(), 7 + DRAWS * (3 + 2 * 3 + 4));
 }
