@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from .suite import passed
 
 _FAULTS = "tests/system/test_faults.py"
+_LYING = "tests/system/test_lying_stores.py"
 _STORED = "tests/system/test_stored.py"
 _PROCESSES = "tests/system/test_processes.py"
 
@@ -40,16 +41,19 @@ FAULTS = [
           "sessions of before open throughout", _FAULTS, "test_a_day_ahead_and_back"),
     Fault("clock a day back, then right; sessions live a week",
           "sessions are kept, and open again", _FAULTS, "test_a_day_back"),
+    Fault("key ring rotated by a clock a day ahead, then right",
+          "the former key is used for that day, and all sessions come back", _FAULTS,
+          "test_a_ring_rotated"),
     Fault("memory limit reached", "MemoryError", _FAULTS, "test_memory_that"),
     Fault("sessions for which there is no memory", "MemoryError, and the process goes on", _FAULTS,
           "test_sessions_for_which"),
     Fault("hostile headers over raw sockets", "an empty session, 400, 431 or no answer", _FAULTS,
           "test_hostile_headers"),
-    Fault("store that lies", "503 or an empty session, and no cookie", _FAULTS,
-          "test_a_store_that_lies"),
+    Fault("store that lies", "503 or an empty session, and no cookie; 500 where its driver fails",
+          _LYING, "test_a_store_that_lies"),
     Fault("store without memory, store that only reads", "sessions open, writing fails", _FAULTS,
           "test_a_store_that_is_full"),
-    Fault("slow store", "503 after the timeout for a byte; within it, the session", _FAULTS,
+    Fault("slow store", "503 after the timeout for a byte; within it, the session", _LYING,
           "test_it_is_waited_for"),
     Fault("mute store", "after the timeout, then at once: 503, or with readonly an empty session",
           _STORED, "test_a_mute_store"),

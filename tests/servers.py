@@ -7,6 +7,7 @@ import getpass
 import glob
 import os
 import pwd
+import select
 import shutil
 import signal
 import socket
@@ -185,17 +186,18 @@ class RedisServer(Server):
 
 
 class Proxy:
-    """Stands between a store and a server, and passes bytes on. Subclasses change the answers."""
+    """Stands between a store and a server, and passes bytes on. Subclasses change the answers.
 
-    def __init__(self, port: int) -> None:
+    :param port: the server's.
+    :param url: the server's.
+    """
+
+    def __init__(self, port: int, url: str) -> None:
         self.port = port
         self.listener = socket.create_server(("127.0.0.1", 0))
+        #: The URL of the server behind it.
+        self.url = url.replace(f":{port}", f":{self.listener.getsockname()[1]}")
         threading.Thread(target=self.accept, daemon=True).start()
-
-    @property
-    def url(self) -> str:
-        """The URL of a Redis that is reached through it."""
-        return f"redis://127.0.0.1:{self.listener.getsockname()[1]}"
 
     def accept(self) -> None:
         """Serves each client in a thread of its own."""
@@ -207,11 +209,18 @@ class Proxy:
     def serve(self, client: socket.socket) -> None:
         """Serves one client, until an answer ends that."""
         server = socket.create_connection(("127.0.0.1", self.port))
+        asked = b""
         with contextlib.suppress(OSError), client, server:
-            while asked := client.recv(1 << 20):
-                server.sendall(asked)
-                if not self.answer(client, asked, server.recv(1 << 20)):
-                    return
+            while True:
+                for one in select.select([client, server], [], [])[0]:
+                    received = one.recv(1 << 20)
+                    if one is client:
+                        asked = received
+                        server.sendall(asked)
+                    elif not self.answer(client, asked, received):
+                        return
+                    if not received:
+                        return
 
     def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:
         """Answers a client. Returns whether its connection stays open."""

@@ -353,7 +353,7 @@ class LossyProxy(Proxy):
 
 
 def test_a_lost_answer_is_no_conflict(redis_server: RedisServer, client: Any) -> None:
-    proxy = LossyProxy(redis_server.port)
+    proxy = LossyProxy(redis_server.port, redis_server.url)
     store = open_store(proxy.url, 1.0)
     for length, word in ((100, b"EVALSHA"), (5000, b"EVALSHA"), (100, b"GET")):
         address, record = os.urandom(32), new_record(length)

@@ -8,10 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from flask.testing import FlaskClient
 
 from flask_fernet.stores.urls import open_store
 from tests.ports import free_port, wait_for_server
@@ -96,3 +99,13 @@ def created(url: str) -> str:
     if hasattr(store, "create_tables"):
         store.create_tables()
     return url
+
+
+def lost(client: FlaskClient, number: int, within: float = 0.0) -> int:
+    """1 if the session of a client does not have its number within so many seconds, else 0."""
+    deadline = time.monotonic() + within
+    while client.get("/read").text != f"{{'number': {number}}}":
+        if time.monotonic() >= deadline:
+            return 1
+        time.sleep(0.1)
+    return 0

@@ -1,5 +1,5 @@
-"""Faults of what surrounds an app: killed workers, disks, clocks, memory, hostile bytes, stores
-that lie. The table of docs/evidence.md has what each observes: ``python -m evidence faults``.
+"""Faults of what surrounds an app: killed workers, disks, clocks, memory, hostile bytes. The table
+of docs/evidence.md has what each observes: ``python -m evidence faults``.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ import contextlib
 import http.client
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -17,42 +16,38 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from benches.memory import resident
-from tests.apps import MakeApp, add_views, encrypted_app, quiet, write
+from flask_fernet import KeyRing, KeyRingError
+from flask_fernet.keys.ring import SESSIONS, new_ring
+from tests.apps import (
+    RING_NAME,
+    MakeApp,
+    add_views,
+    encrypted_app,
+    quiet,
+    started_ring_app,
+    write,
+)
 from tests.clock import Clock
 from tests.ports import free_port
-from tests.servers import Proxy, RedisServer, program, running, unavailable
-from tests.system.serving import ROOT, THREADS, Browser, Note, gunicorn, serving
-
-
-def lost(client: FlaskClient, number: int, within: float = 0.0) -> int:
-    """1 if the session of a client does not have its number within so many seconds, else 0."""
-    deadline = time.monotonic() + within
-    while client.get("/read").text != f"{{'number': {number}}}":
-        if time.monotonic() >= deadline:
-            return 1
-        time.sleep(0.1)
-    return 0
-
-
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with running(RedisServer) as server:
-        yield server
+from tests.servers import RedisServer, program, running, unavailable
+from tests.storing import with_cookie
+from tests.system.serving import ROOT, THREADS, Browser, Note, created, gunicorn, lost, serving
 
 
 class TestKilledWorkers:
     @pytest.mark.parametrize("kept", ["cookie", "redis"])
-    def test_no_session_is_lost(self, redis: RedisServer, record_property: Note, kept: str) -> None:
+    def test_no_session_is_lost(
+        self, redis_server: RedisServer, record_property: Note, kept: str
+    ) -> None:
         """Workers are killed with SIGKILL five times a second while eight users count."""
-        url = "" if kept == "cookie" else redis.url
+        url = "" if kept == "cookie" else redis_server.url
         stop, ready = threading.Event(), threading.Barrier(9, timeout=60)
         lost: list[str] = []
         dropped = requests = kills = 0
@@ -141,9 +136,23 @@ class TestDisk:
 
 
 class TestClock:
-    @pytest.fixture(params=[None, "memory://"], ids=["cookie", "stored"])
-    def app(self, make_app: MakeApp, request: pytest.FixtureRequest) -> Flask:
-        config = {"PERMANENT_SESSION_LIFETIME": 7 * 86400, "SESSION_STORE": request.param}
+    @pytest.fixture
+    def ring(self, clock: Clock, tmp_path: Path) -> KeyRing:
+        ring = KeyRing(tmp_path / RING_NAME)
+        ring.create(new_ring(SESSIONS, clock.now - 100))
+        return ring
+
+    @pytest.fixture(params=["cookie", "ring", "memory", "sqlite"])
+    def app(
+        self, make_app: MakeApp, ring: KeyRing, tmp_path: Path, request: pytest.FixtureRequest
+    ) -> Flask:
+        config: dict[str, object] = {"PERMANENT_SESSION_LIFETIME": 7 * 86400}
+        if request.param == "ring":
+            config["SESSION_ENCRYPTION_KEYRING"] = str(tmp_path / RING_NAME)
+        elif request.param == "memory":
+            config["SESSION_STORE"] = "memory://"
+        elif request.param == "sqlite":
+            config["SESSION_STORE"] = created(f"sqlite:///{tmp_path}/sessions.db")
         return add_views(make_app(**config))
 
     def test_a_day_ahead_and_back(self, app: Flask, clock: Clock, record_property: Note) -> None:
@@ -182,6 +191,35 @@ class TestClock:
         record_property("observed", "a session of the right day is empty meanwhile, and is kept")
         record_property("lost", lost(client, 1))
         assert lost(client, 1) == 0
+
+    def test_a_ring_rotated_a_day_ahead(
+        self, ring: KeyRing, clock: Clock, tmp_path: Path, record_property: Note
+    ) -> None:
+        """Each worker reads the ring when it starts."""
+
+        def open_in_a_new_worker(cookie: str) -> FlaskClient:
+            app = started_ring_app(tmp_path, PERMANENT_SESSION_LIFETIME=7 * 86400)
+            return with_cookie(app, cookie)
+
+        before = write(started_ring_app(tmp_path).test_client(), number=1)
+        clock.now += 86400
+        ring.change(lambda ring: ring.rotated(clock.now, activate_in=0))
+        ahead = write(started_ring_app(tmp_path).test_client(), number=2)
+        assert open_in_a_new_worker(before).get("/read").text == "{'number': 1}"
+        clock.now -= 86400
+        # The new key is not used until its day, and the former one is the primary key again.
+        meanwhile = write(open_in_a_new_worker(before), number=3)
+        assert open_in_a_new_worker(meanwhile).get("/read").text == "{'number': 3}"
+        with pytest.raises(KeyRingError, match="is still staged"):
+            ring.change(lambda ring: ring.rotated(clock.now))
+        clock.now += 86400
+        gone = sum(
+            lost(open_in_a_new_worker(cookie), number)
+            for cookie, number in ((before, 1), (ahead, 2), (meanwhile, 3))
+        )
+        record_property("observed", "the former key is used for that day; rotating is refused")
+        record_property("lost", gone)
+        assert gone == 0
 
 
 MEMORY = """
@@ -356,115 +394,6 @@ def test_hostile_headers_change_nothing(kind: str, record_property: Note) -> Non
     record_property("lost", gone)
     assert gone == 0
     assert slowest < 5
-
-
-class Liar(Proxy):
-    """Answers as it likes once it is told to."""
-
-    LIES: ClassVar[dict[str, Callable[[bytes], bytes]]] = {
-        "bytes at random": lambda _: random.Random(1).randbytes(4000),
-        "a length that is too large": lambda _: b"$2000000000\r\n",
-        "a negative length": lambda _: b"$-7\r\n",
-        "many elements": lambda _: b"*1000000\r\n",
-        "deeply nested": lambda _: b"*1\r\n" * 100_000,
-        "another type": lambda _: b":42\r\n",
-        "a record cut short": lambda answer: answer[: len(answer) // 2] + b"\r\n",
-        "a record of 4 MiB": lambda _: b"$4194304\r\n" + bytes(1 << 22) + b"\r\n",
-        "a changed record": lambda answer: answer[:-9] + bytes([answer[-9] ^ 1]) + answer[-8:],
-        "nothing, and the end": lambda _: b"",
-    }
-
-    lie: str | None = None
-    #: How many lies were told.
-    told = 0
-    #: Seconds before each byte of an answer.
-    drip = 0.0
-
-    def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:
-        if self.drip:
-            for byte in answer:
-                time.sleep(self.drip)
-                client.sendall(bytes([byte]))
-            return True
-        if self.lie and b"CLIENT" not in asked and b"HELLO" not in asked:
-            self.told += 1
-            client.sendall(self.LIES[self.lie](answer))
-            return False
-        return super().answer(client, asked, answer)
-
-
-@contextlib.contextmanager
-def behind_a_liar(server: RedisServer) -> Iterator[tuple[Liar, Flask]]:
-    liar = Liar(server.port)
-    app = add_views(encrypted_app(SESSION_STORE=f"{liar.url}?timeout=0.3"))
-    try:
-        with quiet(app):
-            yield liar, app
-    finally:
-        liar.listener.close()
-
-
-@pytest.mark.parametrize("lie", Liar.LIES)
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_store_that_lies_is_not_believed(
-    redis: RedisServer, record_property: Note, lie: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Otherwise the store would not be asked again for a second.
-    monkeypatch.setattr("flask_fernet.stored.outage.PAUSE", 0.0)
-    with behind_a_liar(redis) as (liar, app):
-        client = app.test_client()
-        write(client, number=1)
-        before = resident()
-        liar.lie = lie
-        statuses = []
-        for _ in range(20):
-            answer = client.get("/read")
-            statuses.append(answer.status_code)
-            assert answer.status_code == 503 or answer.text == "{}"
-            assert answer.headers.getlist("Set-Cookie") == []
-        grown = (resident() - before) / 2**20
-        assert liar.told >= 20
-        liar.lie = None
-        gone = lost(client, 1, within=10)
-    said = ", ".join(sorted({str(status) for status in statuses}))
-    record_property("observed", f"{lie}: {said}")
-    record_property("lost", gone)
-    assert gone == 0
-    assert grown < 64
-
-
-class TestPausingStore:
-    """The timeout is 0.3 s."""
-
-    def read(self, redis: RedisServer, note: Note, drip: float) -> tuple[int, str, float]:
-        """The status, the text and the seconds of a read, with such a pause before each byte."""
-        with behind_a_liar(redis) as (liar, app):
-            client = app.test_client()
-            write(client, number=1)
-            liar.drip = drip
-            began = time.monotonic()
-            answer = client.get("/read")
-            took = time.monotonic() - began
-            liar.drip = 0.0
-            gone = lost(client, 1, within=10)
-        note("observed", f"{drip} s before each byte: {answer.status_code} after {took:.1f} s")
-        note("lost", gone)
-        assert gone == 0
-        return answer.status_code, answer.text, took
-
-    def test_it_is_waited_for_no_longer_than_the_timeout(
-        self, redis: RedisServer, record_property: Note
-    ) -> None:
-        status, _, took = self.read(redis, record_property, 0.5)
-        assert status == 503
-        assert took < 2
-
-    def test_it_is_waited_for_within_the_timeout(
-        self, redis: RedisServer, record_property: Note
-    ) -> None:
-        _, text, took = self.read(redis, record_property, 0.005)
-        assert text == "{'number': 1}"
-        assert took > 0.3
 
 
 def test_a_store_that_is_full_or_a_replica_is_still_read(record_property: Note) -> None:

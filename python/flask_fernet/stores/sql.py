@@ -7,6 +7,7 @@ import copy
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +41,21 @@ _PURGED = 100
 _ATTEMPTS = 3
 #: Rows that one step of a listing reads.
 _PAGE = 1000
+
+
+def _checked(operation: str, rows: Sequence[Any], *types: type) -> list[tuple[Any, ...]]:
+    """Rows with a value of each of these types. Drivers have types of their own for bytes.
+
+    :raises StoreUnavailable: if whoever answers is no store of ours. Nothing is converted:
+        ``bytes`` of an integer would be so many zeros.
+    """
+    wanted = [(bytes, bytearray, memoryview) if one is bytes else one for one in types]
+    checked = []
+    for row in rows:
+        if len(row) != len(types) or not all(map(isinstance, row, wanted)):
+            raise StoreUnavailable(operation, "a row has other columns")
+        checked.append(tuple(one(value) for one, value in zip(types, row, strict=True)))
+    return checked
 
 
 class SQLStore:
@@ -89,7 +105,8 @@ class SQLStore:
     def read(self, address: bytes) -> bytes | None:
         """See :meth:`SessionStore.read`."""
         rows, _ = self._run("read", "read", address=address, now=int(time.time()))
-        return bytes(rows[0][0]) if rows else None
+        checked = _checked("read", rows, bytes)
+        return checked[0][0] if checked else None
 
     def create(self, address: bytes, record: bytes, expires: int, owner: bytes | None) -> bool:
         """See :meth:`SessionStore.create`."""
@@ -152,17 +169,19 @@ class SQLStore:
 
     def owned(self, owners: Sequence[bytes]) -> list[bytes]:
         """See :meth:`OwnedSessions.owned`."""
-        now, found = int(time.time()), []
+        now = int(time.time())
+        found: list[tuple[Any, ...]] = []
         for owner in owners:
             rows, _ = self._run("owned", "owned", owner=owner, now=now)
-            found += [(expires, bytes(address)) for address, expires in rows]
-        return [address for _, address in sorted(found)]
+            found += _checked("owned", rows, bytes, int)
+        return [address for address, _ in sorted(found, key=itemgetter(1, 0))]
 
     def revoke(self, subject: bytes, moment: int, keep_for: int) -> int:
         """See :meth:`Revocations.revoke`. The time is this host's, or a later one."""
         for _ in range(_ATTEMPTS):
             rows, _count = self._run("revoke", "last revocation", subject=subject)
-            former = int(rows[0][0]) if rows else None
+            checked = _checked("revoke", rows, int)
+            former = checked[0][0] if checked else None
             later = moment if former is None else max(moment, former + 1)
             values = {"subject": subject, "changed": later, "expires": later + keep_for}
             try:
@@ -180,7 +199,7 @@ class SQLStore:
     def revoked_since(self, moment: int) -> list[tuple[bytes, int]]:
         """See :meth:`Revocations.revoked_since`."""
         rows, _ = self._run("revoked_since", "revoked", moment=moment)
-        return [(bytes(subject), int(changed)) for subject, changed in rows]
+        return _checked("revoked_since", rows, bytes, int)
 
     def statistics(self) -> StoreStatistics:
         """See :meth:`Maintained.statistics`."""
@@ -197,20 +216,21 @@ class SQLStore:
         column, last = self._sessions.c.address, b""
         while True:
             page = sa.select(column).where(column > last).order_by(column).limit(_PAGE)
-            rows = self._execute("addresses", page)
-            yield from (bytes(address) for (address,) in rows)
+            rows = _checked("addresses", self._execute("addresses", page), bytes)
+            yield from (address for (address,) in rows)
             if len(rows) < _PAGE:
                 return
-            last = bytes(rows[-1][0])
+            (last,) = rows[-1]
 
     def purge(self, limit: int) -> int:
         """See :meth:`Maintained.purge`."""
         table, now = self._sessions, int(time.time())
         expired = sa.select(table.c.address).where(table.c.expires <= now)
-        rows = self._execute("purge", expired.order_by(table.c.expires).limit(limit))
+        found = self._execute("purge", expired.order_by(table.c.expires).limit(limit))
+        rows = _checked("purge", found, bytes)
         if not rows:
             return 0
-        addresses = [bytes(address) for (address,) in rows]
+        addresses = [address for (address,) in rows]
         # Not those that were renewed meanwhile.
         among = table.c.address.in_(addresses) & (table.c.expires <= now)
         return int(self._execute("purge", sa.delete(table).where(among)))
