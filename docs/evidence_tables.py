@@ -28,6 +28,7 @@ def evidence_tables() -> dict[str, list[str]]:
             how += f"; {', '.join(beside)}"
         how += "."
         tables[name] = [how, "", *lines(ran["result"])]
+    tables["faults"].append(_without_a_gil(record["free_threads"]["result"]))
     return tables
 
 
@@ -127,6 +128,17 @@ def _faults(rows: list[dict[str, Any]]) -> list[str]:
             for row in rows
         ],
     )  # fmt: skip
+
+
+def _without_a_gil(found: dict[str, Any]) -> str:
+    """The row of the server that another part runs."""
+    seen = Counter(found["seen"])
+    failed = seen["failed requests"] + seen["users that gave up"]
+    return (
+        "| two workers of eight threads without a GIL (above, under Threads) | nothing is lost | "
+        f"{seen['requests']:,} requests, {failed} failed | {seen['lost sessions']} | "
+        f"{max(found['MiB'])} |"
+    )
 
 
 def _proofs(rows: list[dict[str, Any]]) -> list[str]:
