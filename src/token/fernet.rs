@@ -12,7 +12,7 @@
 use std::collections::TryReserveError;
 
 use aes::{Aes128Dec, Aes128Enc};
-use cbc::cipher::block_padding::Pkcs7;
+use cbc::cipher::block_padding::NoPadding;
 use cbc::cipher::{Array, BlockModeDecrypt, BlockModeEncrypt, InnerIvInit, KeyInit};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -199,7 +199,7 @@ impl FernetKey {
         let end = data.len().checked_sub(MAC)?;
         let padded = data.get_mut(CIPHERTEXT..end)?;
         let plaintext = cbc::Decryptor::inner_iv_init(&self.0.decrypt, (&iv).into());
-        let length = plaintext.decrypt_padded::<Pkcs7>(padded).ok()?.len();
+        let length = unpadded_len(plaintext.decrypt_padded::<NoPadding>(padded).ok()?)?;
         Some(Plaintext::new(data, CIPHERTEXT..CIPHERTEXT + length))
     }
 
@@ -210,10 +210,25 @@ impl FernetKey {
     }
 }
 
+/// The length in bytes of the text before its PKCS #7 padding (RFC 5652 section 6.3); `None` if
+/// the padding is wrong. Nothing branches on a byte of it: `tests/system/test_instructions.py` counts.
+fn unpadded_len(padded: &[u8]) -> Option<usize> {
+    let last: &[u8; BLOCK] = padded.last_chunk()?;
+    let [.., count] = *last;
+    // As many of the last bytes as there are, or any number if there cannot be so many.
+    let is_padding = u128::MAX >> (8 * (BLOCK.wrapping_sub(usize::from(count)) % BLOCK));
+    let differs = u128::from_be_bytes(*last) ^ u128::from_be_bytes([count; BLOCK]);
+    // Not 0 for a number below 1 or above 16. One comparison, which cannot end early.
+    let is_impossible = count.wrapping_sub(1) >> 4;
+    let is_wrong = differs & is_padding | u128::from(is_impossible);
+    (is_wrong == 0).then(|| padded.len() - usize::from(count))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::test_vectors::{number, read_list, text};
+    use cbc::cipher::block_padding::{Padding, Pkcs7};
     use proptest::prelude::*;
     use serde_json::Value;
 
@@ -237,6 +252,23 @@ mod tests {
         key.seal_append(plaintext, issued_at, iv, &mut token);
         assert_eq!(token.len(), token_len(plaintext.len()));
         String::from_utf8(token).expect("base64")
+    }
+
+    #[test]
+    fn padding_is_judged_as_pkcs7_judges_it() {
+        for count in 0..=u8::MAX {
+            // Of sixteen bytes one is changed, then none.
+            for changed in 0..=BLOCK {
+                let mut padded = [count; 2 * BLOCK];
+                if let Some(byte) = padded.get_mut(BLOCK + changed) {
+                    *byte ^= 1;
+                }
+                let text = Pkcs7::raw_unpad(padded.last_chunk::<BLOCK>().expect("a block"));
+                let expected = text.ok().map(|text| BLOCK + text.len());
+                assert_eq!(unpadded_len(&padded), expected, "{padded:?}");
+            }
+        }
+        assert_eq!(unpadded_len(&[]), None);
     }
 
     // Each vector also gives `now` in seconds since the epoch, so that no date parser is needed.
