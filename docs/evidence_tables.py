@@ -82,7 +82,8 @@ def _free_threads(found: dict[str, Any]) -> list[str]:
     python = " ".join(found["python"].split()[:2])
     failed = seen["failed requests"] + seen["users that gave up"]
     return [
-        f"On a free-threaded {python}, gunicorn with two workers of eight threads each answered "
+        f"The same {found['tests']} tests passed on a free-threaded {python}. On it, gunicorn "
+        f"with two workers of eight threads each answered "
         f"{seen['requests']:,} requests of users who count in cookies and in Redis, and "
         f"{seen['hostile requests']:,} with hostile cookies, in {found['seconds']} seconds with "
         f"{seen['rotations']} rotations. Reloads: {seen['reloads']}; failed: {failed}; lost "

@@ -72,7 +72,7 @@ def test_a_store_that_lies_is_not_believed(
         liar.lie = None
         gone = lost(client, 1, within=10)
     said = ", ".join(sorted({str(status) for status in statuses}))
-    record_property("observed", f"{store}: {lie}: {said}")
+    record_property("observed", f"{lie}: {said}")
     record_property("lost", gone)
     assert gone == 0
     assert grown < 64
