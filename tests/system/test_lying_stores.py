@@ -26,11 +26,11 @@ UNNAMED = {("maria", "no integer"), ("maria", "no packet")}
 
 @contextlib.contextmanager
 def behind_a_liar(
-    kind: type[Liar], server: RedisServer | PostgresServer | MariaServer
+    kind: type[Liar], server: RedisServer | PostgresServer | MariaServer, timeout: float
 ) -> Iterator[tuple[Liar, Flask]]:
     created(server.url)
     liar = kind(server)
-    app = add_views(encrypted_app(SESSION_STORE=f"{liar.url}?timeout=0.3"))
+    app = add_views(encrypted_app(SESSION_STORE=f"{liar.url}?timeout={timeout}"))
     try:
         with quiet(app):
             yield liar, app
@@ -53,7 +53,8 @@ def test_a_store_that_lies_is_not_believed(
     # Otherwise the store would not be asked again for a second.
     monkeypatch.setattr("flask_fernet.stored.outage.PAUSE", 0.0)
     server = request.getfixturevalue(f"{store}_server")
-    with behind_a_liar(LIARS[store], server) as (liar, app):
+    # Nobody waits: the connection ends with each lie.
+    with behind_a_liar(LIARS[store], server, timeout=5) as (liar, app):
         client = app.test_client()
         write(client, number=1)
         before = resident()
@@ -80,14 +81,14 @@ def test_a_store_that_lies_is_not_believed(
 
 @pytest.mark.parametrize("store", LIARS)
 class TestPausingStore:
-    """The timeout is 0.3 s; PyMySQL's are whole seconds, so a second."""
+    """The timeout is a second, for each wait for bytes."""
 
     def read(
         self, request: pytest.FixtureRequest, note: Note, store: str, drip: float
     ) -> tuple[int, str, float]:
         """The status, the text and the seconds of a read, with such a pause before each byte."""
         server = request.getfixturevalue(f"{store}_server")
-        with behind_a_liar(LIARS[store], server) as (liar, app):
+        with behind_a_liar(LIARS[store], server, timeout=1) as (liar, app):
             client = app.test_client()
             write(client, number=1)
             liar.drip = drip
@@ -105,14 +106,13 @@ class TestPausingStore:
     def test_it_is_waited_for_no_longer_than_the_timeout(
         self, request: pytest.FixtureRequest, record_property: Note, store: str
     ) -> None:
-        drip = 1.5 if store == "maria" else 0.5
-        status, _, took = self.read(request, record_property, store, drip)
+        status, _, took = self.read(request, record_property, store, 1.5)
         assert status == 503
-        assert took < 5
+        assert took < 10
 
     def test_it_is_waited_for_within_the_timeout(
         self, request: pytest.FixtureRequest, record_property: Note, store: str
     ) -> None:
-        _, text, took = self.read(request, record_property, store, 0.005)
+        _, text, took = self.read(request, record_property, store, 0.02)
         assert text == "{'number': 1}"
-        assert took > 0.3
+        assert took > 1
