@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -14,12 +15,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 
 from flask_fernet import ConfigurationError, StoreUnavailable
 from flask_fernet.stores.protocol import Replaced, version_of
 from flask_fernet.stores.sql import SQLStore, metadata, tables
+from flask_fernet.stores.sql_urls import open_async_sql
 from flask_fernet.stores.urls import open_store
 from flask_fernet.testing import (
     MaintainedContract,
@@ -563,3 +566,61 @@ except ConfigurationError as error:
         "None",
         "SESSION_STORE needs greenlet in a Quart app: pip install 'SQLAlchemy[asyncio]'.",
     ]
+
+
+class TestTornConnection:
+    """psycopg says "connection socket closed" when a socket fails while it waits, and keeps the
+    connection, on which a command is in progress for ever.
+    """
+
+    @pytest.fixture
+    def address(self, postgres_server: PostgresServer) -> bytes:
+        address = os.urandom(32)
+        store: Any = open_store(postgres_server.url, 5.0)
+        store.create_tables()
+        store.create(address, new_record(), later(), None)
+        return address
+
+    @staticmethod
+    def torn(waiting: Any) -> Any:
+        """Sends what is to be sent, and returns what came back if nothing is to be waited for.
+
+        :raises OperationalError: instead of waiting.
+        """
+        try:
+            next(waiting)
+        except StopIteration as done:
+            return done.value
+        raise psycopg.OperationalError("connection socket closed")
+
+    def test_it_is_replaced(
+        self, postgres_server: PostgresServer, address: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = open_store(postgres_server.url, 5.0)
+        assert store.read(address) is not None
+        with monkeypatch.context() as patches:
+            patches.setattr(psycopg.Connection, "wait", lambda _, waiting: self.torn(waiting))
+            with pytest.raises(StoreUnavailable):
+                store.read(address)
+        for _ in range(3):
+            assert store.read(address) is not None
+
+    def test_it_is_replaced_in_an_event_loop(
+        self, postgres_server: PostgresServer, address: bytes, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = open_async_sql(postgres_server.url, 5.0)
+
+        async def wait(_: object, waiting: Any, interval: float = 0.0) -> Any:
+            return self.torn(waiting)
+
+        async def read() -> None:
+            assert await store.read(address) is not None
+            with monkeypatch.context() as patches:
+                patches.setattr(psycopg.AsyncConnection, "wait", wait)
+                with pytest.raises(StoreUnavailable):
+                    await store.read(address)
+            for _ in range(3):
+                assert await store.read(address) is not None
+            await store.close()
+
+        asyncio.run(read())

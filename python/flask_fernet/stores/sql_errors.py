@@ -30,6 +30,18 @@ def codes_of(error: BaseException) -> set[object]:
     return {code for code in found[:2] if code} | {code for code in found[2:] if type(code) is int}
 
 
+def leaves_connection_usable(error: BaseException, database: str) -> bool:
+    """Whether a connection is as it was before an error: the database has answered, with a code.
+
+    Without a code the driver may wait for the answer still. psycopg does, and refuses each further
+    command of that connection. A connection to SQLite waits for nothing.
+
+    :param error: of the driver.
+    :param database: the kind of the database, as SQLAlchemy names it.
+    """
+    return database == "sqlite" or bool(codes_of(error))
+
+
 def is_timeout(error: BaseException) -> bool:
     """Whether the database did not answer in time."""
     name = type(error).__name__

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from .sql_errors import is_timeout
+from .sql_errors import is_timeout, leaves_connection_usable
 from .sql_statements import Statement
 
 
@@ -87,7 +87,11 @@ class OwnEngine:
         if not isinstance(error, errors):
             # A signal's handler has raised it in the middle of a statement.
             return True
-        return is_timeout(error) or dialect.is_disconnect(error, connection, None)
+        return (
+            is_timeout(error)
+            or dialect.is_disconnect(error, connection, None)
+            or not leaves_connection_usable(error, dialect.name)
+        )
 
 
 class SharedEngine:
@@ -147,9 +151,11 @@ class OneConnection:
         try:
             return _executed(self._connection, statement, values)
         except DBAPIError as error:
-            self.is_lost = error.connection_invalidated
             if error.orig is None:
                 raise
+            if not leaves_connection_usable(error.orig, self.engine().dialect.name):
+                self._connection.invalidate()
+            self.is_lost = self._connection.invalidated
             raise error.orig from None
 
 
