@@ -28,7 +28,7 @@ def evidence_tables() -> dict[str, list[str]]:
             how += f"; {', '.join(beside)}"
         how += "."
         tables[name] = [how, "", *lines(ran["result"])]
-    tables["faults"].append(_without_a_gil(record["free_threads"]["result"]))
+    tables["faults"].append(_line(_without_a_gil(record["free_threads"]["result"])))
     return tables
 
 
@@ -80,13 +80,12 @@ def _threads(found: dict[str, Any]) -> list[str]:
 def _free_threads(found: dict[str, Any]) -> list[str]:
     seen = Counter(found["seen"])
     python = " ".join(found["python"].split()[:2])
-    failed = seen["failed requests"] + seen["users that gave up"]
     return [
         f"The same {found['tests']} tests passed on a free-threaded {python}. On it, gunicorn "
-        f"with two workers of eight threads each answered "
+        "with two workers of eight threads each answered "
         f"{seen['requests']:,} requests of users who count in cookies and in Redis, and "
         f"{seen['hostile requests']:,} with hostile cookies, in {found['seconds']} seconds with "
-        f"{seen['rotations']} rotations. Reloads: {seen['reloads']}; failed: {failed}; lost "
+        f"{seen['rotations']} rotations. Reloads: {seen['reloads']}; failed: {_failed(seen)}; lost "
         f"sessions: {seen['lost sessions']}. Memory went from {found['MiB'][0]} to "
         f"{found['MiB'][1]} MiB in the second half; with Flask's signed sessions in their place it "
         f"went from {found['signed']['MiB'][0]} to {found['signed']['MiB'][1]} MiB."
@@ -131,15 +130,14 @@ def _faults(rows: list[dict[str, Any]]) -> list[str]:
     )  # fmt: skip
 
 
-def _without_a_gil(found: dict[str, Any]) -> str:
+def _without_a_gil(found: dict[str, Any]) -> list[Any]:
     """The row of the server that another part runs."""
     seen = Counter(found["seen"])
-    failed = seen["failed requests"] + seen["users that gave up"]
-    return (
-        "| two workers of eight threads without a GIL (above, under Threads) | nothing is lost | "
-        f"{seen['requests']:,} requests, {failed} failed | {seen['lost sessions']} | "
-        f"{max(found['MiB'])} |"
-    )
+    return [
+        "two workers of eight threads without a GIL (above, under Threads)", "nothing is lost",
+        f"{seen['requests']:,} requests, {_failed(seen)} failed", seen["lost sessions"],
+        max(found["MiB"]),
+    ]  # fmt: skip
 
 
 def _proofs(rows: list[dict[str, Any]]) -> list[str]:
@@ -161,7 +159,7 @@ def _load(servers: dict[str, Any]) -> list[str]:
         rows.append([
             name, _number(seen["requests"]), _number(seen["hostile requests"]),
             seen["rotations"], seen["reloads"], again,
-            seen["failed requests"] + seen["users that gave up"], seen["lost sessions"],
+            _failed(seen), seen["lost sessions"],
             *one["MiB"],
         ])  # fmt: skip
     return _table(
@@ -239,6 +237,11 @@ _TABLES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
 }
 
 
+def _failed(seen: Counter[str]) -> int:
+    """The requests that failed, and the users that could not be served at all."""
+    return seen["failed requests"] + seen["users that gave up"]
+
+
 def _number(count: int) -> str:
     return f"{count:,}"
 
@@ -247,5 +250,8 @@ def _table(heads: list[str], rows: list[list[Any]]) -> list[str]:
     """The lines of a table. A column whose head ends with ``>`` is aligned to the right."""
     rules = ["--:" if head.endswith(">") else "---" for head in heads]
     names = [head.removesuffix(">") for head in heads]
-    lines = [f"| {' | '.join(map(str, row))} |" for row in [names, *rows]]
-    return [lines[0], f"|{'|'.join(rules)}|", *lines[1:]]
+    return [_line(names), f"|{'|'.join(rules)}|", *map(_line, rows)]
+
+
+def _line(row: list[Any]) -> str:
+    return f"| {' | '.join(map(str, row))} |"

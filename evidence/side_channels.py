@@ -7,7 +7,6 @@ nothing: other load on a machine moves it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import http.client
 import math
@@ -18,28 +17,17 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from flask_fernet import Fernet, Reason, SessionRejected
+from flask_fernet import Fernet, Reason
 from flask_fernet._core import SessionKeys
 from flask_fernet.testing import SessionTester
-from tests.oracles import fernet_token_of_blocks
+from tests.clock import NOW
 from tests.storing import with_cookie
+from tests.system.refused_tokens import flipped, opened, padded
 from tests.system.serving import granian
 from tests.system.stored_app import create_app
 
-#: Seconds since the epoch at which all tokens are made and opened.
-NOW = 1_790_000_000
 #: The share of the slowest measurements that are left out: interruptions.
 OUTLIERS = 0.1
-
-
-def _flipped(token: str, at: int) -> str:
-    raw = bytearray(base64.urlsafe_b64decode(token))
-    raw[at] ^= 1
-    return base64.urlsafe_b64encode(raw).decode()
-
-
-def _padded(key: bytes, padding: bytes) -> str:
-    return fernet_token_of_blocks(key, b"x" * 240 + padding, NOW).decode()
 
 
 def _t(one: list[int], other: list[int]) -> float:
@@ -83,27 +71,23 @@ def _native(rounds: int) -> list[dict[str, Any]]:
         # and the IV, or behind the hint, the time and the nonce.
         mac, text = (32, 25) if kind == "fernet" else (16, 37)
         pairs = {
-            "the same token twice": (_flipped(token, -1), _flipped(token, -1)),
-            "the MAC's first byte, its last": (_flipped(token, -mac), _flipped(token, -1)),
+            "the same token twice": (flipped(token, -1), flipped(token, -1)),
+            "the MAC's first byte, its last": (flipped(token, -mac), flipped(token, -1)),
             "the first byte of the text, its last": (
-                _flipped(token, text), _flipped(token, -mac - 1),
+                flipped(token, text), flipped(token, -mac - 1),
             ),
-            "a new forgery, an old one": (_flipped(token, -1), _flipped(old, -1)),
+            "a new forgery, an old one": (flipped(token, -1), flipped(old, -1)),
             # These differ, and show that the measurement sees a difference. No secret is in it.
-            "control: a forgery, a token cut short": (_flipped(token, -1), token[:40]),
+            "control: a forgery, a token cut short": (flipped(token, -1), token[:40]),
         }  # fmt: skip
         if kind == "fernet":
             pairs["wrong padding under a right MAC: its length, its first byte"] = (
-                _padded(key, bytes(16)), _padded(key, b"\x0f" + b"\x10" * 15),
+                padded(key, b"x" * 240, bytes(16)),
+                padded(key, b"x" * 240, b"\x0f" + b"\x10" * 15),
             )  # fmt: skip
-        send = partial(_open, keys)
+        send = partial(opened, keys)
         results += [_row(kind, name, send, pair, rounds) for name, pair in pairs.items()]
     return results
-
-
-def _open(keys: SessionKeys, token: str) -> None:
-    with contextlib.suppress(SessionRejected):
-        keys.open(token, NOW, 60, "session")
 
 
 def _through_a_server(rounds: int) -> list[dict[str, Any]]:
@@ -122,11 +106,11 @@ def _through_a_server(rounds: int) -> list[dict[str, Any]]:
             get = _Client(one).get
             contents = {"_user_id": "42", "_fresh": True, "text": "x" * 200}
             good = tester.forge(contents)
-            forgery = _flipped(good, -1)
+            forgery = flipped(good, -1)
             another_key = tester.forge(contents, keys=[Fernet.generate_key()])
             cookies = {
                 "the same again": (forgery, Reason.UNAUTHENTIC),
-                "another forgery": (_flipped(tester.forge(contents), -1), Reason.UNAUTHENTIC),
+                "another forgery": (flipped(tester.forge(contents), -1), Reason.UNAUTHENTIC),
                 "malformed": ("!" * len(good), Reason.MALFORMED),
                 "cut short": (good[: len(good) // 8 * 4], Reason.UNAUTHENTIC),
                 "under another key": (another_key, Reason.UNAUTHENTIC),

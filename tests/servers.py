@@ -214,12 +214,12 @@ class Proxy:
             while True:
                 for one in select.select([client, server], [], [])[0]:
                     received = one.recv(1 << 20)
+                    if not received:
+                        return
                     if one is client:
                         asked = received
                         server.sendall(asked)
                     elif not self.answer(client, asked, received):
-                        return
-                    if not received:
                         return
 
     def answer(self, client: socket.socket, asked: bytes, answer: bytes) -> bool:

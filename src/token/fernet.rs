@@ -211,14 +211,15 @@ impl FernetKey {
 }
 
 /// The length in bytes of the text before its PKCS #7 padding (RFC 5652 section 6.3); `None` if
-/// the padding is wrong. Nothing branches on a byte of it: `tests/system/test_instructions.py` counts.
+/// the padding is wrong. No branch depends on one of its bytes, so that the time tells nothing
+/// about them; `tests/system/test_instructions.py` counts the instructions.
 fn unpadded_len(padded: &[u8]) -> Option<usize> {
     let last: &[u8; BLOCK] = padded.last_chunk()?;
     let [.., count] = *last;
-    // As many of the last bytes as there are, or any number if there cannot be so many.
+    // Ones over the padding, or over some other number of bytes if the count is impossible.
     let is_padding = u128::MAX >> (8 * (BLOCK.wrapping_sub(usize::from(count)) % BLOCK));
     let differs = u128::from_be_bytes(*last) ^ u128::from_be_bytes([count; BLOCK]);
-    // Not 0 for a number below 1 or above 16. One comparison, which cannot end early.
+    // Not 0 if the count is below 1 or above 16. The comparison below is the only one.
     let is_impossible = count.wrapping_sub(1) >> 4;
     let is_wrong = differs & is_padding | u128::from(is_impossible);
     (is_wrong == 0).then(|| padded.len() - usize::from(count))

@@ -576,9 +576,7 @@ class TestTornConnection:
     @pytest.fixture
     def address(self, postgres_server: PostgresServer) -> bytes:
         address = os.urandom(32)
-        store: Any = open_store(postgres_server.url, 5.0)
-        store.create_tables()
-        store.create(address, new_record(), later(), None)
+        emptied(postgres_server.url).create(address, new_record(), later(), None)
         return address
 
     @staticmethod

@@ -19,11 +19,22 @@ KEY = Fernet.generate_key()
 TIMES = 20
 
 
-def wrong_at(token: str, at: int) -> str:
+def flipped(token: str, at: int) -> str:
     """A token with one bit of one byte changed."""
     raw = bytearray(base64.urlsafe_b64decode(token))
     raw[at] ^= 1
     return base64.urlsafe_b64encode(raw).decode()
+
+
+def padded(key: bytes, text: bytes, padding: bytes) -> str:
+    """A Fernet token with any padding, under a right MAC."""
+    return fernet_token_of_blocks(key, text + padding, NOW).decode()
+
+
+def opened(keys: SessionKeys, token: str) -> None:
+    """Opens a token, and does nothing if it is refused."""
+    with contextlib.suppress(SessionRejected):
+        keys.open(token, NOW, 60, "session")
 
 
 def refused() -> dict[str, dict[str, Callable[[], object]]]:
@@ -33,27 +44,21 @@ def refused() -> dict[str, dict[str, Callable[[], object]]]:
     found: dict[str, dict[str, Callable[[], object]]] = {}
     for kind, header in (("fernet", 25), ("xaes-256-gcm", 37)):
         keys = SessionKeys([("key", KEY)], "salt", kind)
-
-        def opened(token: str, keys: SessionKeys = keys) -> None:
-            with contextlib.suppress(SessionRejected):
-                keys.open(token, NOW, 60, "session")
-
         token = keys.seal(PAYLOAD, NOW, "session")
         length = len(base64.urlsafe_b64decode(token))
         # Behind the version, the hint, the time and the nonce: the text, and the MAC.
         found[f"{kind}: a byte"] = {
-            str(at): partial(opened, wrong_at(token, at)) for at in range(header, length, 3)
+            str(at): partial(opened, keys, flipped(token, at)) for at in range(header, length, 3)
         }
         old = keys.seal(PAYLOAD, NOW - 10**6, "session")
         found[f"{kind}: a forgery"] = {
-            "new": partial(opened, wrong_at(token, -1)), "old": partial(opened, wrong_at(old, -1)),
-        }  # fmt: skip
+            "new": partial(opened, keys, flipped(token, -1)),
+            "old": partial(opened, keys, flipped(old, -1)),
+        }
     keys = SessionKeys([("key", KEY)], "salt", "fernet")
     paddings = [bytes(16), b"\x0f" + b"\x10" * 15, b"\x10" * 15 + b"\x11", b"\x01" * 15 + b"\x02"]
     found["fernet: padding under a right MAC"] = {
-        padding.hex(): partial(
-            opened, fernet_token_of_blocks(KEY, b"x" * 96 + padding, NOW).decode(), keys
-        )
+        padding.hex(): partial(opened, keys, padded(KEY, b"x" * 96, padding))
         for padding in paddings
     }
     return found

@@ -12,7 +12,6 @@ from flask import Flask
 
 from benches.memory import resident
 from tests.apps import add_views, encrypted_app, quiet, write
-from tests.servers import MariaServer, PostgresServer, RedisServer
 from tests.system.liars import Liar, MariaLiar, PostgresLiar, RedisLiar
 from tests.system.serving import Note, created, lost
 
@@ -26,10 +25,11 @@ UNNAMED = {("maria", "no integer"), ("maria", "no packet")}
 
 @contextlib.contextmanager
 def behind_a_liar(
-    kind: type[Liar], server: RedisServer | PostgresServer | MariaServer, timeout: float
+    request: pytest.FixtureRequest, store: str, timeout: float
 ) -> Iterator[tuple[Liar, Flask]]:
+    server = request.getfixturevalue(f"{store}_server")
     created(server.url)
-    liar = kind(server)
+    liar = LIARS[store](server)
     app = add_views(encrypted_app(SESSION_STORE=f"{liar.url}?timeout={timeout}"))
     try:
         with quiet(app):
@@ -52,9 +52,8 @@ def test_a_store_that_lies_is_not_believed(
 ) -> None:
     # Otherwise the store would not be asked again for a second.
     monkeypatch.setattr("flask_fernet.stored.outage.PAUSE", 0.0)
-    server = request.getfixturevalue(f"{store}_server")
     # Nobody waits: the connection ends with each lie.
-    with behind_a_liar(LIARS[store], server, timeout=5) as (liar, app):
+    with behind_a_liar(request, store, timeout=5) as (liar, app):
         client = app.test_client()
         write(client, number=1)
         before = resident()
@@ -87,8 +86,7 @@ class TestPausingStore:
         self, request: pytest.FixtureRequest, note: Note, store: str, drip: float
     ) -> tuple[int, str, float]:
         """The status, the text and the seconds of a read, with such a pause before each byte."""
-        server = request.getfixturevalue(f"{store}_server")
-        with behind_a_liar(LIARS[store], server, timeout=1) as (liar, app):
+        with behind_a_liar(request, store, timeout=1) as (liar, app):
             client = app.test_client()
             write(client, number=1)
             liar.drip = drip

@@ -105,8 +105,7 @@ class SQLStore:
     def read(self, address: bytes) -> bytes | None:
         """See :meth:`SessionStore.read`."""
         rows, _ = self._run("read", "read", address=address, now=int(time.time()))
-        checked = _checked("read", rows, bytes)
-        return checked[0][0] if checked else None
+        return next((record for (record,) in _checked("read", rows, bytes)), None)
 
     def create(self, address: bytes, record: bytes, expires: int, owner: bytes | None) -> bool:
         """See :meth:`SessionStore.create`."""
@@ -180,8 +179,7 @@ class SQLStore:
         """See :meth:`Revocations.revoke`. The time is this host's, or a later one."""
         for _ in range(_ATTEMPTS):
             rows, _count = self._run("revoke", "last revocation", subject=subject)
-            checked = _checked("revoke", rows, int)
-            former = checked[0][0] if checked else None
+            former = next((changed for (changed,) in _checked("revoke", rows, int)), None)
             later = moment if former is None else max(moment, former + 1)
             values = {"subject": subject, "changed": later, "expires": later + keep_for}
             try:

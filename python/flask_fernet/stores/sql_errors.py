@@ -33,8 +33,8 @@ def codes_of(error: BaseException) -> set[object]:
 def leaves_connection_usable(error: BaseException, database: str) -> bool:
     """Whether a connection is as it was before an error: the database has answered, with a code.
 
-    Without a code the driver may wait for the answer still. psycopg does, and refuses each further
-    command of that connection. A connection to SQLite waits for nothing.
+    Without a code the driver may still be waiting for the answer. psycopg does so, and refuses
+    every further command on that connection. A connection to SQLite waits for nothing.
 
     :param error: of the driver.
     :param database: the kind of the database, as SQLAlchemy names it.
