@@ -165,7 +165,7 @@ pub fn inflate(payload: &[u8]) -> Result<Option<Vec<u8>>, TryReserveError> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Effort, MARK, MAX_INFLATED};
+    use super::{Compression, Effort, MARK, MAX_INFLATED};
     use proptest::prelude::*;
 
     fn deflate(payload: &[u8], effort: Effort) -> Vec<u8> {
@@ -202,11 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn settings_have_their_names() {
+        for (name, setting) in [
+            ("fit", Compression::Fit),
+            ("always", Compression::Always),
+            ("never", Compression::Never),
+        ] {
+            assert_eq!((setting.name(), Compression::from_name(name)), (name, Some(setting)));
+        }
+        assert_eq!(Compression::from_name("Fit"), None);
+    }
+
+    #[test]
+    fn more_effort_makes_a_text_shorter() {
+        let text: String = (0..500).map(|number| format!("item {};", number * number)).collect();
+        let [fast, thorough] =
+            [Effort::Fast, Effort::Thorough].map(|effort| deflate(text.as_bytes(), effort).len());
+        assert!(thorough < fast && fast < text.len(), "{thorough}, {fast}, {}", text.len());
+    }
+
+    #[test]
     fn a_bomb_is_not_unpacked() {
-        assert_eq!(
-            inflate(&deflate(&vec![0; MAX_INFLATED], Effort::Thorough)).map(|out| out.len()),
-            Some(MAX_INFLATED)
-        );
+        let longest = inflate(&deflate(&vec![0; MAX_INFLATED], Effort::Thorough)).expect("zeros");
+        assert_eq!(longest.len(), MAX_INFLATED);
+        assert!(longest.capacity() <= MAX_INFLATED + 1);
         assert_eq!(inflate(&deflate(&vec![0; MAX_INFLATED + 1], Effort::Thorough)), None);
         assert_eq!(inflate(&deflate(&vec![0; 64 * MAX_INFLATED], Effort::Thorough)), None);
     }
@@ -214,6 +233,9 @@ mod tests {
     #[test]
     fn a_stream_cut_short_or_followed_by_something_is_refused() {
         let packed = deflate(b"a session", Effort::Fast);
+        assert_eq!(inflate(&packed).as_deref(), Some(&b"a session"[..]));
+        let zeros = vec![0; 100_000];
+        assert_eq!(inflate(&deflate(&zeros, Effort::Fast)), Some(zeros));
         assert_eq!(inflate(&packed[..packed.len() - 1]), None);
         assert_eq!(inflate(&[&packed[..], b"x"].concat()), None);
         assert_eq!(inflate(b""), None);

@@ -79,6 +79,47 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// Days from 1 January of year 1 to the epoch, and to the end of year 9999.
+    const DAYS_TO_EPOCH: i64 = 719_162;
+    const DAYS: i64 = 3_652_059;
+
+    #[test]
+    fn every_day_has_the_date_that_counting_the_days_of_months_gives() {
+        let (mut year, mut month, mut day) = (1, 1, 1);
+        for number in 0..DAYS {
+            assert_eq!(civil_from_days(number - DAYS_TO_EPOCH), (year, month, day));
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let last = match month {
+                2 if is_leap => 29,
+                2 => 28,
+                4 | 6 | 9 | 11 => 30,
+                _ => 31,
+            };
+            day = if day == last { 1 } else { day + 1 };
+            month = if day > 1 { month } else { month % 12 + 1 };
+            year += i64::from((month, day) == (1, 1));
+        }
+        assert_eq!((year, month, day), (10_000, 1, 1));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(
+            days in 365_000..DAYS, hour in 0..24_u16, minute in 0..60_u16, second in 0..60_u16,
+        ) {
+            let days = days - DAYS_TO_EPOCH;
+            let (year, month, day) = civil_from_days(days);
+            let date = [year, month, day].map(|part| u16::try_from(part).expect("small"));
+            let seconds = (i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second);
+            let mut out = Vec::new();
+            prop_assert!(append_date(days * 86_400 + seconds, &mut out));
+            let [year, month, day] = date;
+            let expected = [year, month, day, hour, minute, second];
+            prop_assert_eq!(parse_date(std::str::from_utf8(&out).expect("ASCII")), Some(expected));
+        }
+    }
 
     #[test]
     fn dates_are_written_and_read_as_http_has_them() {
@@ -95,7 +136,10 @@ mod tests {
             assert_eq!(String::from_utf8(out).expect("ASCII"), expected);
         }
         assert_eq!(parse_date("Sun, 06 Nov 1994 08:49:37 GMT"), Some([1994, 11, 6, 8, 49, 37]));
+        assert_eq!(parse_date("Wed, 01 Jan 1000 00:00:00 GMT"), Some([1000, 1, 1, 0, 0, 0]));
         for text in [
+            "Tue, 31 Dec 0999 23:59:59 GMT",
+            "Sun; 06 Nov 1994 08:49:37 GMT",
             "Sun, 06 Nov 0094 08:49:37 GMT",
             "Sun, 6 Nov 1994 08:49:37 GMT",
             "Sun, 06 nov 1994 08:49:37 GMT",

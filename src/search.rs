@@ -124,6 +124,21 @@ mod tests {
         }
 
         #[test]
+        fn finds_the_first_of_two(
+            length in 2..100_usize, first: prop::sample::Index, second: prop::sample::Index,
+        ) {
+            let mut bytes = vec![b'a'; length];
+            let places = [first.index(length), second.index(length)];
+            for place in places {
+                bytes[place] = b'"';
+            }
+            prop_assert_eq!(
+                position(&bytes, |word| word.equal(b'"')),
+                places.iter().min().copied()
+            );
+        }
+
+        #[test]
         fn finds_the_first_among_few_kinds(bytes in prop::collection::vec(30..36_u8, 0..70)) {
             prop_assert_eq!(
                 position(&bytes, |word| word.equal(b'"') | word.equal(b'!') | word.below(b' ')),

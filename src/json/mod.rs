@@ -40,3 +40,24 @@ impl Tag {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Tag;
+
+    #[test]
+    fn tags_are_those_of_flask() {
+        for (key, tag) in [
+            (" di", Tag::Dict),
+            (" t", Tag::Tuple),
+            (" b", Tag::Bytes),
+            (" m", Tag::Markup),
+            (" u", Tag::Uuid),
+            (" d", Tag::DateTime),
+        ] {
+            assert_eq!(Tag::from_key(key), Some(tag));
+            assert_eq!(Tag::from_key(key.trim()), None);
+            assert_eq!(Tag::from_key(&format!("{key}_")), None);
+        }
+    }
+}

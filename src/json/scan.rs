@@ -426,6 +426,66 @@ mod tests {
     }
 
     #[test]
+    fn blanks_are_skipped_where_json_has_them() {
+        let mut scanner = Scanner::new(" \t\r\n{ \"a\"\n:\ttrue }\r ");
+        assert!(!scanner.next_is(b'[') && scanner.next_is(b'{') && !scanner.eat(b'['));
+        assert_eq!((scanner.position(), scanner.kind()), (4, Ok(ValueKind::Object)));
+        assert!(scanner.eat(b'{') && scanner.next_is(b'"'));
+        assert_eq!(string(&mut scanner), Ok("a".into()));
+        assert!(scanner.eat(b':') && !scanner.eat_text("true"));
+        assert_eq!(scanner.kind(), Ok(ValueKind::True));
+        assert_eq!(scanner.end(), Err(Unsupported));
+        assert!(scanner.eat(b'}'));
+        assert_eq!(scanner.end(), Ok(()));
+        assert_eq!(scanner.kind(), Err(Unsupported));
+    }
+
+    #[test]
+    fn a_key_that_may_be_a_tag_begins_with_a_blank_or_an_escape() {
+        for (text, expected) in [
+            (r#"" t""#, true),
+            (r#" " t""#, true),
+            (r#""\u0020t""#, true),
+            (r#""t""#, false),
+            (r#""" t"#, false),
+            (r#""#, false),
+            ("\"", false),
+            ("  t", false),
+        ] {
+            assert_eq!(Scanner::new(text).next_is_tag(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn text_since_a_position_ends_at_the_scanner() {
+        let mut scanner = Scanner::new("[true,null]");
+        assert!(scanner.eat_text("[t") && !scanner.eat_text("x") && scanner.eat_text("rue"));
+        assert_eq!((scanner.position(), scanner.since(1), scanner.since(5)), (5, "true", ""));
+    }
+
+    #[test]
+    fn values_are_told_by_their_first_byte() {
+        for (text, expected) in [
+            ("\"\"", Ok(ValueKind::String)),
+            ("-1", Ok(ValueKind::Number)),
+            ("0", Ok(ValueKind::Number)),
+            ("9", Ok(ValueKind::Number)),
+            ("NaN", Ok(ValueKind::Number)),
+            ("Infinity", Ok(ValueKind::Number)),
+            ("[]", Ok(ValueKind::Array)),
+            ("{}", Ok(ValueKind::Object)),
+            ("true", Ok(ValueKind::True)),
+            ("false", Ok(ValueKind::False)),
+            ("null", Ok(ValueKind::Null)),
+            ("nul", Err(Unsupported)),
+            ("True", Err(Unsupported)),
+            ("", Err(Unsupported)),
+        ] {
+            assert_eq!(Scanner::new(text).kind(), expected, "{text}");
+        }
+    }
+
+    #[test]
     fn numbers() {
         let number = |text| Scanner::new(text).number();
         assert_eq!(number("-0"), Ok(Number::Int(0)));
@@ -453,6 +513,8 @@ mod tests {
         let string = |text| string(&mut Scanner::new(text));
         assert_eq!(string(r#""plain""#), Ok("plain".into()));
         assert_eq!(string(r#""\u00e9\ud83d\ude00\/\n""#), Ok("é😀/\n".into()));
+        let escapes = r#""\"\\\/\b\f\n\r\t""#;
+        assert_eq!(string(escapes), Ok("\"\\/\u{8}\u{c}\n\r\t".into()));
         for text in [
             r#""\ud83d""#,
             r#""\ud83dx""#,

@@ -163,6 +163,13 @@ mod tests {
         }
 
         #[test]
+        fn integers_are_decimal(value: i64) {
+            let mut out = Vec::new();
+            append_int(value, &mut out);
+            prop_assert_eq!(String::from_utf8(out).expect("ASCII"), value.to_string());
+        }
+
+        #[test]
         fn floats_read_back(bits: u64) {
             let value = f64::from_bits(bits);
             if value.is_finite() {

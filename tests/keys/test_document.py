@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from flask_fernet import Fernet, KeyRing, KeyRingError
 from flask_fernet._core import SessionKeys
 from flask_fernet.keys.document import decode, encode
-from flask_fernet.keys.ring import SESSIONS, Ring, new_ring
+from flask_fernet.keys.ring import MAX_SECONDS, MAX_SERIAL, SESSIONS, Ring, new_ring
 from flask_fernet.sessions.salts import FLASKS_SALT, bound_ring_key
 from flask_fernet.times import LATEST
 from tests.apps import SECRET
@@ -192,6 +192,8 @@ def test_keys_that_cannot_be_used_are_refused(change: dict[str, object], problem
         ({"purpose": ""}, "1 to 100"),
         ({"keys": [{"id": "a\x1b[31m"}]}, r"no valid id in keys\[0\]"),
         ({"retention": 8000 * 365 * 24 * 3600}, "retention"),
+        ({"retention": MAX_SECONDS + 1}, "retention"),
+        ({"retention": -1}, "retention"),
         ({"serial": -1}, "serial"),
         ({"serial": 1.5}, "serial"),
         ({"serial": True}, "serial"),
@@ -202,6 +204,37 @@ def test_a_ring_that_could_not_be_shown_is_refused(change: dict[str, Any], probl
     document = json.loads(encode(new_ring(SESSIONS, NOW)))
     with pytest.raises(KeyRingError, match=problem):
         decode(json.dumps({**document, **change}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"retention": 0},
+        {"retention": MAX_SECONDS},
+        {"purpose": "a"},
+        {"purpose": "a" * 100},
+        {"serial": 0},
+        {"serial": MAX_SERIAL},
+    ],
+)
+def test_a_ring_at_the_bounds_is_read(change: dict[str, Any]) -> None:
+    document = {**json.loads(encode(new_ring(SESSIONS, NOW))), **change}
+    assert json.loads(encode(decode(json.dumps(document)))) == document
+
+
+def test_a_ring_without_a_serial_is_older_than_all_that_have_one() -> None:
+    document = json.loads(encode(new_ring(SESSIONS, NOW)))
+    del document["serial"]
+    assert decode(json.dumps(document)).serial == 0
+
+
+def test_a_key_may_be_as_old_as_the_epoch() -> None:
+    document = json.loads(encode(new_ring(SESSIONS, NOW)))
+    document["keys"][0]["created"] = "1970-01-01T00:00:00Z"
+    assert decode(json.dumps(document)).keys[0].created == 0
+    document["keys"][0]["created"] = "1969-12-31T23:59:59Z"
+    with pytest.raises(KeyRingError, match=r"no valid key with its times in keys\[0\]"):
+        decode(json.dumps(document))
 
 
 def test_a_key_whose_retention_ends_after_the_year_9999_is_refused() -> None:

@@ -15,7 +15,11 @@ import pytest
 from flask import Flask
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, KeyRing
+from flask_fernet.keys.following import FollowedRing
 from flask_fernet.keys.ring import SESSIONS, new_ring
+from flask_fernet.keys.ring_store import RingStore
+from flask_fernet.sessions.key_sources import KeySources, ring_key_id, ring_key_name
+from flask_fernet.sessions.salts import FLASKS_SALT
 from tests.apps import (
     RING_NAME,
     SECRET,
@@ -30,7 +34,7 @@ from tests.apps import (
     write,
 )
 from tests.clock import Clock, until
-from tests.commands import succeed
+from tests.commands import run_from, succeed
 from tests.oracles import OracleFernet, derived_key, maker_of
 
 KEY, OLD = Fernet.generate_key(), Fernet.generate_key()
@@ -137,6 +141,65 @@ def test_a_rolling_deploy_to_a_ring_logs_nobody_out(
         workers.append(app)
     cookie = deploy(workers)
     assert maker_of(cookie, ring)
+
+
+@pytest.mark.parametrize("key_id", ["8f3a", "key", "a b", "of the ring"])
+def test_the_name_of_a_rings_key_has_its_id(key_id: str) -> None:
+    assert ring_key_id(ring_key_name(key_id)) == key_id
+
+
+@pytest.mark.parametrize("name", ["SECRET_KEY", "key 8f3a", "8f3a of the ring", "a of the ring"])
+def test_the_name_of_another_key_has_no_id(name: str) -> None:
+    assert ring_key_id(name) is None
+
+
+def test_the_same_keys_are_made_once() -> None:
+    app, sources = Flask(__name__), KeySources()
+    app.config["SESSION_ENCRYPTION_KEYS"] = [KEY]
+    first, again = (sources.resolve(app, FLASKS_SALT, ["fernet"]) for _ in range(2))
+    assert again.session_keys is first.session_keys
+    assert KEY.decode() not in repr(again)
+    app.config["SESSION_ENCRYPTION_KEYS"] = [OLD]
+    other = sources.resolve(app, FLASKS_SALT, ["fernet"])
+    assert other.session_keys is not first.session_keys
+    assert [keys.changed for keys in (first, again, other)] == [False, False, True]
+
+
+@pytest.mark.parametrize(("value", "given"), [(5, "int"), (b"keys.json", "bytes"), ("", "empty")])
+def test_a_ring_that_is_not_named_by_a_path_is_refused(
+    tmp_path: Path, value: object, given: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"or a KeyRing, not {given}"):
+        started_ring_app(tmp_path, SESSION_ENCRYPTION_KEYRING=value)
+
+
+def test_a_ring_is_read_once_although_another_setting_is_wrong(
+    tmp_path: Path, ring: KeyRing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading it may run a key command, which must not happen in each request that fails."""
+    read: list[KeyRing] = []
+
+    def follow(store: RingStore, keyring: KeyRing) -> FollowedRing:
+        read.append(keyring)
+        return FollowedRing(store, keyring)
+
+    monkeypatch.setattr("flask_fernet.sessions.followed_rings.FollowedRing", follow)
+    app = ring_app(tmp_path, SESSION_OVERFLOW="wrong")
+    for _ in range(3):
+        assert app.test_client().get("/read").status_code == 500
+    assert len(read) == 1
+
+
+def test_what_a_ring_takes_over_needs_every_source_but_the_ring(tmp_path: Path) -> None:
+    """The first deploy of a move to a ring accepts the ring that is about to be made."""
+    app, sources = ring_app(tmp_path, SECRET_KEY=SECRET), KeySources()
+    app.config["SESSION_ENCRYPTION_ACCEPT"] = ["keyring"]
+    exported = sources.export(app, FLASKS_SALT)
+    assert exported == {derived_key(SECRET.encode()).decode(): None}
+    assert sources.export(app, FLASKS_SALT.encode()) == exported
+    app.config["SESSION_ENCRYPTION_ACCEPT"] = ["keyring", "keys"]
+    with pytest.raises(ConfigurationError, match="SESSION_ENCRYPTION_KEYS is not set"):
+        sources.export(app, FLASKS_SALT)
 
 
 def test_a_ring_that_is_set_and_not_used_is_warned_of(
@@ -304,6 +367,20 @@ class TestFirstRead:
             EncryptedSessionInterface(app)
         assert timeouts[:5] == [2.0] * 5
         assert timeouts[5:] == [10.0]
+
+    def test_the_command_line_does_not_run_a_command_again_that_failed_while_the_app_was_loaded(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        timeouts = self.count(monkeypatch)
+
+        def create_app() -> Flask:
+            app = self.app(tmp_path)
+            EncryptedSessionInterface(app)
+            return app
+
+        result = run_from(create_app, "doctor")
+        assert "exit status 1" in result.stdout
+        assert (result.exit_code, len(timeouts)) == (1, 1)
 
     def test_threads_share_one_attempt_and_no_request_waits_longer_than_two_seconds(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

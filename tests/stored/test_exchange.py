@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -12,19 +13,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_fernet import Fernet, SessionRejected
+from flask_fernet import Fernet, Reason, SessionRejected, StoreUnavailable
 from flask_fernet._core import RecordKeys, SessionKeys
 from flask_fernet.driver import Methods, Operation, Wait, drive, drive_async
 from flask_fernet.stored import changes, exchange
 from flask_fernet.stored.changes import Change, Identity, Outcome
 from flask_fernet.stored.exchange import Terms
-from flask_fernet.stored.feed import Feed
+from flask_fernet.stored.feed import EVERYBODY, KEPT_FOR, Feed, user_subject
 from flask_fernet.stored.merging import merge
-from flask_fernet.stored.records import Loaded, Snapshot, opened
+from flask_fernet.stored.records import Loaded, Snapshot, opened, owner_tags
 from flask_fernet.stores.memory import AsyncMemoryStore, MemoryStore
 
 ADDRESS = b"a" * 32
+OTHERS = [bytes([letter]) * 32 for letter in b"bcd"]
 KEYS = RecordKeys(SessionKeys([("key", Fernet.generate_key())], "salt"))
+(TAG,) = owner_tags(KEYS, "1")
 
 
 class PlainTerms(Terms):
@@ -205,6 +208,283 @@ def test_a_renewal_does_not_revive_what_was_ended(identity: Identity) -> None:
     assert result.outcome is Outcome.GONE
     assert store.read(ADDRESS) is None
     assert store.owned(KEYS.owner_tags(ord("s"), b"1")) == []
+
+
+class Recorder:
+    """A store in memory that keeps what it was asked, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.store = MemoryStore()
+        self.asked: list[tuple[Any, ...]] = []
+        self.failing = ""
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any) -> Any:
+            self.asked.append((name, *arguments))
+            if name == self.failing:
+                raise StoreUnavailable(name, "fails")
+            return getattr(self.store, name)(*arguments)
+
+        return call
+
+    def carry_out(self, asked: Any) -> Any:
+        """Carries an exchange out, and keeps only what this one has asked."""
+        self.asked = []
+        return drive(asked, Methods(self))
+
+    def log_in(
+        self, terms: Terms, address: bytes = ADDRESS, user: object = "1", ago: int = 0
+    ) -> Loaded:
+        """Stores a session that began some seconds ago, and reads it."""
+        data, now = {"user": user}, terms.now
+        terms.now -= ago
+        saved = self.carry_out(changes.create(terms, address, data, terms.dump(data)))
+        terms.now = now
+        loaded: Loaded = self.carry_out(exchange.load(terms, address, saved.generation))
+        return loaded
+
+    def addresses(self) -> set[bytes]:
+        return {address for address in (ADDRESS, *OTHERS) if self.store.read(address)}
+
+
+@pytest.mark.parametrize(
+    ("absolute", "expected"),
+    [(None, 1100), (698, 1099), (698.9, 1099), (699, 1100), (700, 1100), (10**6, 1100)],
+)
+def test_a_record_expires_after_its_lifetime_and_at_the_latest_a_second_after_the_absolute_one(
+    absolute: float | None, expected: int
+) -> None:
+    terms = PlainTerms()
+    terms.lifetime, terms.absolute_lifetime = 100, absolute
+    assert terms.expires(1000, 400) == expected
+
+
+class TestLoading:
+    def rejected(self, terms: Terms, store: Recorder, generation: bytes) -> SessionRejected:
+        with pytest.raises(SessionRejected) as raised:
+            store.carry_out(exchange.load(terms, ADDRESS, generation))
+        return raised.value
+
+    def test_a_session_of_another_generation_says_since_when(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        loaded = store.log_in(terms, ago=50)
+        error = self.rejected(terms, store, b"another.")
+        assert isinstance(error, exchange.Superseded)
+        assert (error.reason, error.since) == (Reason.SUPERSEDED, loaded.snapshot.created)
+
+    def test_a_session_is_read_until_its_last_second(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        snapshot = store.log_in(terms).snapshot
+        terms.now = terms.expires(snapshot.renewed_at, snapshot.created)
+        assert store.carry_out(exchange.load(terms, ADDRESS, snapshot.generation)).user == "1"
+        terms.now += 0.5
+        assert self.rejected(terms, store, snapshot.generation).reason is Reason.EXPIRED
+
+    @pytest.mark.parametrize("subject", [EVERYBODY, user_subject(TAG)])
+    def test_a_session_that_began_before_a_revocation_is_refused(self, subject: bytes) -> None:
+        store, terms = Recorder(), PlainTerms(with_feed=True)
+        loaded = store.log_in(terms, ago=5)
+        moment = loaded.snapshot.created
+        store.store.revoke(subject, moment, 60)
+        assert terms.feed is not None
+        terms.feed.ask_again()
+        generation = loaded.snapshot.generation
+        assert self.rejected(terms, store, generation).reason is Reason.REVOKED
+        # The feed is asked before the record is read, and once in a second.
+        assert [name for name, *_ in store.asked] == ["revoked_since", "read"]
+        self.rejected(terms, store, generation)
+        assert [name for name, *_ in store.asked] == ["read"]
+
+    def test_a_revocation_of_another_user_ends_nothing(self) -> None:
+        store, terms = Recorder(), PlainTerms(with_feed=True)
+        loaded = store.log_in(terms)
+        (other,) = owner_tags(KEYS, "2")
+        assert terms.feed is not None
+        terms.feed.learn([(user_subject(other), int(terms.now) + 100)])
+        assert not exchange.is_revoked(terms, loaded)
+        terms.feed.learn([(user_subject(TAG), int(terms.now) + 100)])
+        assert exchange.is_revoked(terms, loaded)
+
+    def test_a_user_of_another_kind_than_can_be_indexed_is_read(self) -> None:
+        terms = PlainTerms(with_feed=True)
+        assert terms.tags_of_read(1.5) == []
+        assert terms.tags(None) == []
+
+
+class TestFeed:
+    class Watched(Feed):
+        """Keeps before which moment it was told to forget."""
+
+        before: int | None = None
+
+        def forget(self, before: int) -> None:
+            self.before = before
+
+    def terms(self) -> tuple[PlainTerms, Watched]:
+        terms, feed = PlainTerms(), self.Watched()
+        terms.feed = feed
+        return terms, feed
+
+    @pytest.mark.parametrize(("lifetime", "kept"), [(3600, KEPT_FOR), (KEPT_FOR + 1, KEPT_FOR + 1)])
+    def test_revocations_are_kept_as_long_as_a_session_may_last(
+        self, lifetime: int, kept: int
+    ) -> None:
+        terms, feed = self.terms()
+        terms.lifetime = lifetime
+        Recorder().carry_out(exchange.follow_revocations(terms))
+        assert feed.before == int(terms.now) - kept
+
+    def test_it_is_asked_when_it_is_due_or_has_to_be(self) -> None:
+        store, (terms, _) = Recorder(), self.terms()
+        for options, asked in [({}, 1), ({}, 0), ({"now": True}, 1), ({}, 0)]:
+            store.carry_out(exchange.follow_revocations(terms, **options))
+            assert len(store.asked) == asked
+        terms.feed = None
+        store.carry_out(exchange.follow_revocations(terms, now=True))
+        assert store.asked == []
+
+    def test_it_is_asked_again_at_once_after_a_failure(self) -> None:
+        store, (terms, feed) = Recorder(), self.terms()
+        store.failing = "revoked_since"
+        with pytest.raises(StoreUnavailable):
+            store.carry_out(exchange.follow_revocations(terms))
+        assert feed.is_due()
+
+
+class TestEnding:
+    def test_the_index_of_the_user_loses_the_session(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        loaded = store.log_in(terms)
+        assert store.carry_out(exchange.end(terms, ADDRESS, loaded)) is True
+        assert store.asked == [("delete", ADDRESS, TAG)]
+        assert store.carry_out(exchange.end(terms, ADDRESS, loaded)) is False
+
+    def test_a_session_that_was_not_read_ends_too(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        store.log_in(terms)
+        assert store.carry_out(exchange.end(terms, ADDRESS, None)) is True
+        assert store.asked == [("delete", ADDRESS, None)]
+
+
+class TestSessionsOfAUser:
+    def test_those_that_were_not_renewed_longest_come_first(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        for address, ago in [(ADDRESS, 10), (OTHERS[0], 30), (OTHERS[1], 20), (OTHERS[2], 20)]:
+            store.log_in(terms, address, ago=ago)
+        found = store.carry_out(exchange.sessions_of(terms, "1"))
+        assert [address for _, address, _ in found] == [OTHERS[0], OTHERS[1], OTHERS[2], ADDRESS]
+        assert {tag for tag, *_ in found} == {TAG}
+
+    def test_what_the_index_says_is_checked(self) -> None:
+        store, terms = Recorder(), PlainTerms(with_feed=True)
+        store.log_in(terms, OTHERS[0])
+        mine = store.store.read(OTHERS[0])
+        assert mine is not None
+        later = int(terms.now) + 60
+        # Entries that lead nowhere, to what no key opens, and to a session of another user.
+        store.store.owned = lambda owners: [ADDRESS, *reversed(OTHERS)]  # type: ignore[method-assign]
+        store.store.create(OTHERS[1], b"unreadable", later, TAG)
+        store.log_in(terms, OTHERS[2], user="2")
+        found = store.carry_out(exchange.sessions_of(terms, "1"))
+        assert [address for _, address, _ in found] == [OTHERS[0]]
+        assert [asked for asked in store.asked if asked[0] == "delete"] == [
+            ("delete", ADDRESS, TAG)
+        ]
+        assert terms.feed is not None
+        terms.feed.learn([(user_subject(TAG), int(terms.now))])
+        assert store.carry_out(exchange.sessions_of(terms, "1")) == []
+
+
+class TestLimit:
+    def kept(self, store: Recorder, terms: Terms, current: bytes = ADDRESS) -> set[bytes]:
+        store.carry_out(exchange.keep_to_limit(terms, "1", current))
+        return store.addresses()
+
+    @pytest.mark.parametrize(
+        ("limit", "ended"), [(None, ""), (5, ""), (4, ""), (3, "d"), (2, "cd"), (1, "bcd")]
+    )
+    @pytest.mark.parametrize("ago", [0, 25, 100])
+    def test_the_ones_not_used_for_longest_end_but_not_the_current_one(
+        self, limit: int | None, ended: str, ago: int
+    ) -> None:
+        store, terms = Recorder(), PlainTerms()
+        store.log_in(terms, ADDRESS, ago=ago)
+        for address, of_another in zip(OTHERS, [10, 20, 30], strict=True):
+            store.log_in(terms, address, ago=of_another)
+        store.log_in(terms, b"2" * 32, user="2", ago=1000)
+        terms.user_limit = limit
+        left = {one for one in OTHERS if one[:1] not in ended.encode()}
+        assert self.kept(store, terms) == {ADDRESS} | left
+        if limit is not None and limit >= len(OTHERS) + 1:
+            assert [name for name, *_ in store.asked] == ["owned"]
+        assert {owner for name, *_, owner in store.asked if name == "delete"} <= {TAG}
+        assert store.store.read(b"2" * 32)
+
+    @pytest.mark.parametrize(
+        ("current", "ago", "looks"),
+        [(ADDRESS, 0, 2), (ADDRESS, 1, 1), (OTHERS[-1], 0, 1), (OTHERS[-1], 1, 1)],
+    )
+    def test_a_log_in_looks_again_for_itself_only_if_one_of_its_second_may_end_it(
+        self, current: bytes, ago: int, looks: int
+    ) -> None:
+        store, terms = Recorder(), PlainTerms()
+        others = [address for address in (ADDRESS, *OTHERS) if address != current]
+        for number, address in enumerate(others):
+            store.log_in(terms, address, ago=number + ago)
+        store.log_in(terms, current)
+        terms.user_limit = 1
+        # A store makes addresses of its own, which are equal and not the same.
+        assert self.kept(store, terms, bytes(bytearray(current))) == {current}
+        assert store.asked.count(("read", current)) == looks
+
+    def test_entries_of_the_index_that_lead_nowhere_do_not_count(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        for address in (ADDRESS, *OTHERS[:2]):
+            store.log_in(terms, address)
+        store.store.owned = lambda owners: [ADDRESS, *OTHERS, b"e" * 32]  # type: ignore[method-assign]
+        terms.user_limit = 4
+        assert self.kept(store, terms) == {ADDRESS, *OTHERS[:2]}
+
+    def test_without_a_limit_or_a_user_nothing_is_asked(self) -> None:
+        store, terms = Recorder(), PlainTerms()
+        store.log_in(terms)
+        assert self.kept(store, terms) == {ADDRESS}
+        assert store.asked == []
+        terms.user_limit = 0
+        store.carry_out(exchange.keep_to_limit(terms, None, ADDRESS))
+        assert store.asked == []
+
+    @pytest.mark.parametrize("failing", ["owned", "read", "delete"])
+    def test_a_store_that_fails_leaves_the_log_in_as_it_is(self, failing: str) -> None:
+        store, terms = Recorder(), PlainTerms()
+        for address in (ADDRESS, *OTHERS):
+            store.log_in(terms, address, ago=address[0])
+        terms.user_limit, store.failing = 1, failing
+        assert self.kept(store, terms) == {ADDRESS, *OTHERS}
+
+    def test_of_log_ins_of_one_second_one_is_left(self) -> None:
+        """However the operations of two log-ins are interleaved, they do not end each other."""
+        for order in itertools.product([0, 1], repeat=10):
+            store, terms = MemoryStore(), PlainTerms()
+            for address in OTHERS[:2]:
+                payload = b'{"user": "1"}'
+                drive(changes.create(terms, address, {"user": "1"}, payload), Methods(store))
+            terms.user_limit = 1
+            running = [exchange.keep_to_limit(terms, "1", address) for address in OTHERS[:2]]
+            pending: list[Any] = [next(one) for one in running]
+            for number in (*order, *(0, 1) * 20):
+                asked, answer = pending[number], None
+                if isinstance(asked, Operation):
+                    answer = getattr(store, asked.name)(*asked.arguments)
+                elif asked is None or pending[1 - number] is not None:
+                    # It is done, or waits while the other one ends what it is about to end.
+                    continue
+                try:
+                    pending[number] = running[number].send(answer)
+                except StopIteration:
+                    pending[number] = None
+            assert pending == [None, None]
+            assert len([one for one in OTHERS if store.read(one)]) == 1, order
 
 
 def test_what_a_pause_or_a_call_gives_reaches_the_exchange_in_both_drivers() -> None:

@@ -136,7 +136,7 @@ class KeySources:
         self.argument = argument
         self._rings = FollowedRings()
         #: The ring of each app, which is followed while an app uses it.
-        self._ring_of: AppMemory[FollowedRing] = AppMemory()
+        self._ring_of: AppMemory[FollowedRing | None] = AppMemory()
         #: For each app the keys made last, with what they were made from. A ring is polled each
         #: second and mostly gives the same keys.
         self._last: AppMemory[tuple[object, SessionKeys | None]] = AppMemory()
@@ -152,7 +152,7 @@ class KeySources:
         :raises ConfigurationError: if a key or a setting cannot be used.
         """
         keys = self._collect(app, salt)
-        if keys.ring is not None and self._ring_of.get(app) is not keys.ring:
+        if self._ring_of.get(app) is not keys.ring:
             self._ring_of.set(app, keys.ring)
         inputs = (keys.named, salt, formats)
         last = self._last.get(app)
