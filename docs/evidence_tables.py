@@ -58,15 +58,16 @@ def _side_channels(found: dict[str, Any]) -> list[str]:
     def rows(pairs: list[dict[str, Any]], unit: int) -> list[list[Any]]:
         return [
             [f"`{one['format']}`", one["pair"], _number(one["rounds"]), one["t"],
-             round(one["nanoseconds"] / unit, 1)]
+             # Without a zero below zero.
+             round(one["nanoseconds"] / unit, 1) + 0.0]
             for one in pairs
         ]  # fmt: skip
 
     columns = ["format", "tokens", "measurements of each>", "t>"]
     return [
-        *_table([*columns, "difference of medians, ns>"], rows(found["native"], 1)),
+        *_table([*columns, "median difference, ns>"], rows(found["native"], 1)),
         "",
-        *_table([*columns, "difference of medians, \u00b5s>"], rows(found["server"], 1000)),
+        *_table([*columns, "median difference, \u00b5s>"], rows(found["server"], 1000)),
     ]
 
 
