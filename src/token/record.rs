@@ -239,6 +239,11 @@ mod tests {
     }
 
     #[test]
+    fn the_longest_record_has_the_longest_session_and_its_mark() {
+        assert_eq!(MAX, 5 + 8 + 24 + 8 + 8 + 1 + (1 << 20) + 16);
+    }
+
+    #[test]
     fn owner_tags_as_the_vectors_have_them() {
         let vectors = read("records");
         let cases = vectors["owners"].as_array().expect("a list");

@@ -6,6 +6,7 @@ import base64
 import logging
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,11 +18,12 @@ from flask.wrappers import Request
 from flask_fernet import (
     EncryptedSessionInterface,
     Fernet,
+    KeyRing,
     Reason,
     session_rejected,
 )
 from flask_fernet._core import deflate
-from tests.apps import SECRET, MakeApp, add_views, signed_app, write
+from tests.apps import SECRET, MakeApp, add_views, signed_app, started_ring_app, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet, fernet_token
 
@@ -216,12 +218,21 @@ class TestSeveralCookies:
         assert self.read(app, "x", expired, "y") == "{}"
         assert self.refused(app) == {"expired": 1}
 
+    def test_of_cookies_that_are_not_authentic_the_first_is_counted(self, app: Flask) -> None:
+        unauthentic = OracleFernet(OLD).encrypt_at_time(b"{}", int(time.time())).decode()
+        assert self.read(app, "x", unauthentic) == "{}"
+        assert self.refused(app) == {"malformed": 1}
+        assert self.read(app, unauthentic, "x") == "{}"
+        assert self.refused(app) == {"malformed": 1, "unauthentic": 1}
+
     def test_an_absolute_lifetime_that_is_over_does_not_hide_the_next(
         self, app: Flask, clock: Clock
     ) -> None:
         app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
         over = write(app.test_client(), a=1)
-        clock.now += 101
+        clock.now += 100
+        assert self.read(app, "x", over) == "{'a': 1}"
+        clock.now += 1
         good = write(app.test_client(), a=2)
         assert self.read(app, over, good) == "{'a': 2}"
         assert self.read(app, over, over) == "{}"
@@ -281,6 +292,42 @@ def test_a_session_class_of_an_app_need_not_know_why(make_app: MakeApp) -> None:
     client = add_views(make_app(interface)).test_client()
     client.set_cookie("session", "x")
     assert client.get("/read").text == "{}"
+
+
+def test_a_session_that_another_key_would_not_help_is_not_looked_for_under_a_newer_one(
+    tmp_path: Path, ring: KeyRing, implementation: str
+) -> None:
+    app = started_ring_app(tmp_path)
+    if implementation == "fallback":
+        EncryptedSessionInterface.of(app)._state.disable()
+    key = ring.load().keys[0].key.encode()
+    now = int(time.time()).to_bytes(8, "big")
+    client = app.test_client()
+    for token in (
+        "malformed",
+        OracleFernet(key).encrypt_at_time(b"{}", 0).decode(),
+        fernet_token(key, b"\x80" + now + bytes(32)).decode(),
+    ):
+        client.set_cookie("session", token)
+        assert client.get("/read").text == "{}"
+    refused = EncryptedSessionInterface.of(app).rejections
+    counted = {reason: count for reason, count in refused.items() if count}
+    assert counted == {"malformed": 1, "expired": 1, "undecodable": 1}
+
+
+@pytest.mark.parametrize("wrong", ["expired", "unauthentic"])
+def test_a_refused_signed_cookie_that_is_accepted_is_logged_without_the_remedy(
+    make_app: MakeApp, caplog: pytest.LogCaptureFixture, clock: Clock, wrong: str
+) -> None:
+    caplog.set_level(logging.INFO, "flask_fernet")
+    secret = SECRET if wrong == "expired" else "another secret of sixteen bytes"
+    token = write(signed_app(SECRET_KEY=secret).test_client(), a=1)
+    clock.now += 40 * 24 * 3600 if wrong == "expired" else 0
+    client = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"])).test_client()
+    client.set_cookie("session", token)
+    client.get("/read")
+    (record,) = caplog.records
+    assert record.getMessage() == f"Refused a session cookie: {wrong} (1 so far)."
 
 
 def test_a_refused_signed_cookie_is_logged_with_the_remedy(
