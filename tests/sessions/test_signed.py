@@ -52,6 +52,16 @@ class TestFromSigned:
         assert interface.migrations["flask-signed"].count == 1
         assert interface.migrations["flask-signed"].last_seen == NOW
 
+    def test_an_app_that_writes_signed_sessions_does_not_reissue_them(
+        self, make_app: MakeApp
+    ) -> None:
+        app = add_views(make_app(SESSION_ENCRYPTION_FORMAT="flask-signed"))
+        client = app.test_client()
+        client.set_cookie("session", write(signed_app().test_client(), user="ada"))
+        response = client.get("/read")
+        assert response.text == "{'user': 'ada'}"
+        assert "Set-Cookie" not in response.headers
+
     def test_a_session_that_nobody_looks_at_is_not_rewritten(self, make_app: MakeApp) -> None:
         app = add_views(make_app(SESSION_ENCRYPTION_ACCEPT=["flask-signed"]))
         client = app.test_client()

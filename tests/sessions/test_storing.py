@@ -187,6 +187,43 @@ def test_a_signed_session_moves_to_the_store(make: MakeStoring, store: Recording
     assert store.taken() == []
 
 
+@pytest.mark.parametrize("stores", [False, True])
+@pytest.mark.parametrize("written", ["fernet", "xaes-256-gcm"])
+@pytest.mark.parametrize("sent", ["flask-signed", "fernet", "xaes-256-gcm"])
+def test_a_migration_is_counted_by_the_format_or_the_place_that_a_session_leaves(
+    make: MakeStoring, sent: str, written: str, stores: bool
+) -> None:
+    config: dict[str, Any]
+    is_signed = sent == "flask-signed"
+    sender = signed_app()
+    if not is_signed:
+        config = {"SECRET_KEY": SECRET, "SESSION_ENCRYPTION_FORMAT": sent}
+        sender = add_storing_views(encrypted_app(**config))
+    client = sender.test_client()
+    write(client, a=1)
+    accepted = [*([] if sent == written else [sent]), *(["cookie"] if stores else [])]
+    config = {} if stores else {"SESSION_STORE": None}
+    app = make(SESSION_ENCRYPTION_FORMAT=written, SESSION_ENCRYPTION_ACCEPT=accepted, **config)
+    assert text(with_cookie(app, cookie_of(client))) == "{'a': 1}"
+    left = "cookie" if stores and not is_signed else sent
+    expected = {} if left == written else {left: 1}
+    migrations = EncryptedSessionInterface.of(app).migrations
+    assert {name: one.count for name, one in migrations.items() if one.count} == expected
+
+
+@pytest.mark.parametrize("sent", ["fernet", "xaes-256-gcm"])
+def test_a_reference_in_another_format_is_written_anew(make: MakeStoring, sent: str) -> None:
+    (written,) = {"fernet", "xaes-256-gcm"} - {sent}
+    client = make(SESSION_ENCRYPTION_FORMAT=sent).test_client()
+    write(client, a=1)
+    accepting = make(SESSION_ENCRYPTION_FORMAT=written, SESSION_ENCRYPTION_ACCEPT=[sent])
+    client = with_cookie(accepting, cookie_of(client))
+    assert "Set-Cookie" in client.get("/read").headers
+    assert "Set-Cookie" not in client.get("/read").headers
+    app = make(SESSION_ENCRYPTION_FORMAT=written)
+    assert text(with_cookie(app, cookie_of(client))) == "{'a': 1}"
+
+
 def test_two_deploys_move_an_app_to_a_store_and_back(
     make: MakeStoring, store: RecordingStore, implementation: str
 ) -> None:
