@@ -44,9 +44,9 @@ def _compared(
     """The t of what two tokens differ by in the time that sending them takes, and the median of
     that difference in nanoseconds.
 
-    It is the t of the batches and not of the single measurements. Where a token lies in memory
-    makes a nanosecond, which so many measurements would find in two copies of one token. Each batch
-    has copies in other places.
+    It is the t of the batches and not of the single measurements: a token takes a nanosecond more
+    in one place of memory than in another, which so many measurements find even in two copies of
+    one token. Each batch has copies in other places.
     """
     clock, chance = time.perf_counter_ns, random.Random(1)
     differences, moved = [], []
@@ -56,7 +56,7 @@ def _compared(
         for which in chance.sample((0, 1), 2):
             copies[which] = tokens[which].encode().decode()
         times: tuple[list[int], list[int]] = ([], [])
-        for _ in range(rounds // BATCHES):
+        for _ in range(max(10, rounds // BATCHES)):
             # In a random order, so that nothing periodic meets one of them alone.
             for which in (0, 1) if chance.random() < 0.5 else (1, 0):
                 token = copies[which]

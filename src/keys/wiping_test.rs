@@ -48,6 +48,18 @@ const DERIVED: [[u8; 16]; 10] = [
     0x38a6b8ae_8dc0e918_3839acac_d184c3b1_u128.to_be_bytes(),
 ];
 
+/// The subkeys of XAES-256-GCM (K1, <https://c2sp.org/XAES-256-GCM>) of the keys of tokens and of
+/// records. Computed by the AES of Python's `cryptography`.
+const SUBKEYS: [[u8; 16]; 2] = [
+    0xb13f22fa_e4d9a84e_5254a5fa_0b37b412_u128.to_be_bytes(),
+    0x6af84665_5a43345c_37146f4e_21aad807_u128.to_be_bytes(),
+];
+
+/// All that no memory may keep.
+fn secrets() -> impl Iterator<Item = &'static [u8; 16]> {
+    GIVEN.iter().chain(&DERIVED).chain(&SUBKEYS)
+}
+
 /// The keys of tokens, records and owner tags, of a wrapped ring, and of a secret.
 fn derived() -> [[u8; KEY]; 5] {
     let key = key();
@@ -82,7 +94,7 @@ unsafe impl GlobalAlloc for Searching {
                 // SAFETY: `start + at` is inside the block, which is freed below.
                 (0..16).all(|at| unsafe { block.add(start + at).read_volatile() } == pattern[at])
             };
-            if GIVEN.iter().chain(&DERIVED).any(holds) {
+            if secrets().any(holds) {
                 FOUND.fetch_add(1, Ordering::Relaxed);
             }
         }
@@ -221,7 +233,7 @@ fn no_wiped_stack_holds_a_key() {
     let found = |work: fn()| {
         let stack = stack::after(work);
         let holds = |pattern| stack.windows(16).any(|part| part == pattern);
-        GIVEN.iter().chain(&DERIVED).filter(|&pattern| holds(pattern)).count()
+        secrets().filter(|&pattern| holds(pattern)).count()
     };
     // The search finds keys that were not wiped.
     assert_eq!(found(leaves_keys), 1);

@@ -222,6 +222,17 @@ def test_a_ring_at_the_bounds_is_read(change: dict[str, Any]) -> None:
     assert json.loads(encode(decode(json.dumps(document)))) == document
 
 
+def test_a_ring_of_many_keys_is_read() -> None:
+    ring = new_ring(SESSIONS, NOW)
+    many = tuple(
+        replace(
+            ring.keys[0], id=str(number), key=Fernet.generate_key().decode(), activates=NOW + number
+        )
+        for number in range(300)
+    )
+    assert len(decode(encode(replace(ring, keys=many))).keys) == 300
+
+
 def test_a_ring_without_a_serial_is_older_than_all_that_have_one() -> None:
     document = json.loads(encode(new_ring(SESSIONS, NOW)))
     del document["serial"]

@@ -426,6 +426,23 @@ def test_a_ring_goes_with_the_apps_that_use_it(tmp_path: Path, ring: KeyRing) ->
     assert followed() is None
 
 
+def test_a_ring_that_its_app_no_longer_names_is_forgotten(tmp_path: Path, ring: KeyRing) -> None:
+    app, sources = ring_app(tmp_path), KeySources()
+
+    def follow() -> weakref.ref[Any] | None:
+        followed = sources.resolve(app, FLASKS_SALT, ["fernet"]).ring
+        return None if followed is None else weakref.ref(followed)
+
+    followed = follow()
+    gc.collect()
+    assert followed is not None
+    assert followed() is not None
+    app.config.update(SESSION_ENCRYPTION_KEYRING=None, SECRET_KEY=SECRET)
+    assert follow() is None
+    gc.collect()
+    assert followed() is None
+
+
 def test_failures_of_rings_are_forgotten_in_time(tmp_path: Path, clock: Clock) -> None:
     clock.freeze_monotonic()
     interface = EncryptedSessionInterface()

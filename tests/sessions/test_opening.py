@@ -23,6 +23,7 @@ from flask_fernet import (
     session_rejected,
 )
 from flask_fernet._core import deflate
+from flask_fernet.keys.following import FollowedRing
 from tests.apps import SECRET, MakeApp, add_views, signed_app, started_ring_app, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet, fernet_token
@@ -238,6 +239,14 @@ class TestSeveralCookies:
         assert self.read(app, over, over) == "{}"
         assert self.refused(app) == {"expired": 1}
 
+    def test_a_session_of_a_host_whose_clock_is_ahead_is_not_over(
+        self, app: Flask, clock: Clock
+    ) -> None:
+        app.config["SESSION_ABSOLUTE_LIFETIME"] = 100
+        with clock.at(clock.now + 30):
+            ahead = write(app.test_client(), a=1)
+        assert self.read(app, "x", ahead) == "{'a': 1}"
+
     def test_a_request_whose_cookies_have_one_value_each_opens(self, app: Flask) -> None:
         class OneEach(Request):
             dict_storage_class = dict  # type: ignore[assignment]
@@ -294,10 +303,12 @@ def test_a_session_class_of_an_app_need_not_know_why(make_app: MakeApp) -> None:
     assert client.get("/read").text == "{}"
 
 
-def test_a_session_that_another_key_would_not_help_is_not_looked_for_under_a_newer_one(
-    tmp_path: Path, ring: KeyRing, implementation: str
+def test_only_an_unauthentic_session_makes_a_worker_look_for_newer_keys(
+    tmp_path: Path, ring: KeyRing, implementation: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = started_ring_app(tmp_path)
+    looked: list[FollowedRing] = []
+    monkeypatch.setattr(FollowedRing, "poll_now", lambda self: looked.append(self))
     if implementation == "fallback":
         EncryptedSessionInterface.of(app)._state.disable()
     key = ring.load().keys[0].key.encode()
@@ -313,6 +324,10 @@ def test_a_session_that_another_key_would_not_help_is_not_looked_for_under_a_new
     refused = EncryptedSessionInterface.of(app).rejections
     counted = {reason: count for reason, count in refused.items() if count}
     assert counted == {"malformed": 1, "expired": 1, "undecodable": 1}
+    assert looked == []
+    client.set_cookie("session", OracleFernet(OLD).encrypt(b"{}").decode())
+    client.get("/read")
+    assert looked
 
 
 @pytest.mark.parametrize("wrong", ["expired", "unauthentic"])

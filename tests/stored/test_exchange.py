@@ -23,6 +23,7 @@ from flask_fernet.stored.feed import EVERYBODY, KEPT_FOR, Feed, user_subject
 from flask_fernet.stored.merging import merge
 from flask_fernet.stored.records import Loaded, Snapshot, opened, owner_tags
 from flask_fernet.stores.memory import AsyncMemoryStore, MemoryStore
+from tests.clock import Clock
 
 ADDRESS = b"a" * 32
 OTHERS = [bytes([letter]) * 32 for letter in b"bcd"]
@@ -251,7 +252,7 @@ class Recorder:
     ("absolute", "expected"),
     [(None, 1100), (698, 1099), (698.9, 1099), (699, 1100), (700, 1100), (10**6, 1100)],
 )
-def test_a_record_expires_after_its_lifetime_and_at_the_latest_a_second_after_the_absolute_one(
+def test_a_record_expires_with_the_shorter_of_its_lifetimes(
     absolute: float | None, expected: int
 ) -> None:
     terms = PlainTerms()
@@ -281,7 +282,10 @@ class TestLoading:
         assert self.rejected(terms, store, snapshot.generation).reason is Reason.EXPIRED
 
     @pytest.mark.parametrize("subject", [EVERYBODY, user_subject(TAG)])
-    def test_a_session_that_began_before_a_revocation_is_refused(self, subject: bytes) -> None:
+    def test_a_session_that_began_before_a_revocation_is_refused(
+        self, subject: bytes, clock: Clock
+    ) -> None:
+        clock.freeze_monotonic()
         store, terms = Recorder(), PlainTerms(with_feed=True)
         loaded = store.log_in(terms, ago=5)
         moment = loaded.snapshot.created
@@ -334,7 +338,8 @@ class TestFeed:
         Recorder().carry_out(exchange.follow_revocations(terms))
         assert feed.before == int(terms.now) - kept
 
-    def test_it_is_asked_when_it_is_due_or_has_to_be(self) -> None:
+    def test_it_is_asked_when_it_is_due_or_has_to_be(self, clock: Clock) -> None:
+        clock.freeze_monotonic()
         store, (terms, _) = Recorder(), self.terms()
         for options, asked in [({}, 1), ({}, 0), ({"now": True}, 1), ({}, 0)]:
             store.carry_out(exchange.follow_revocations(terms, **options))
@@ -463,7 +468,9 @@ class TestLimit:
         assert self.kept(store, terms) == {ADDRESS, *OTHERS}
 
     def test_of_log_ins_of_one_second_one_is_left(self) -> None:
-        """However the operations of two log-ins are interleaved, they do not end each other."""
+        """However the operations of two log-ins are interleaved, they do not end each other, if
+        the one that waits does so until the other one is done.
+        """
         for order in itertools.product([0, 1], repeat=10):
             store, terms = MemoryStore(), PlainTerms()
             for address in OTHERS[:2]:
