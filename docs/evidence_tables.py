@@ -183,27 +183,37 @@ def _latency(servers: dict[str, Any]) -> list[str]:
     )  # fmt: skip
 
 
-def _mutants(parts: dict[str, Any]) -> list[str]:
+def _mutants(files: dict[str, Any]) -> list[str]:
     kinds = ("killed", "out of time", "alike", "survived", "did not compile", "not tried")
-    lines = _table(
-        ["part", "changes>", *(f"{kind}>" for kind in kinds)],
-        [
-            [name, sum(one["counts"].values()), *(one["counts"].get(kind, 0) for kind in kinds)]
-            for name, one in parts.items()
-        ],
-    )
-    reasons = [
-        [name, reason, count]
-        for name, one in parts.items()
-        for reason, count in one["alike"].items()
-    ]
-    survivors = [
-        [name, f"`{survivor}`"] for name, one in parts.items() for survivor in one["survivors"]
-    ]
+
+    def row(name: str, counts: dict[str, int]) -> list[Any]:
+        return [
+            name,
+            _number(sum(counts.values())),
+            *(_number(counts.get(kind, 0)) for kind in kinds),
+        ]
+
+    total: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    for one in files.values():
+        total.update(one["counts"])
+        reasons.update(one["alike"])
+    survivors = [[f"`{survivor}`"] for one in files.values() for survivor in one["survivors"]]
     return [
-        *lines, "", *_table(["part", "alike, because they change", "changes>"], reasons),
-        *(["", *_table(["part", "survived"], survivors)] if survivors else []),
-    ]  # fmt: skip
+        *_table(
+            ["file", "changes>", *(f"{kind}>" for kind in kinds)],
+            [
+                *(row(f"`{name}`", one["counts"]) for name, one in sorted(files.items())),
+                row("all", dict(total)),
+            ],
+        ),
+        "",
+        *_table(
+            ["alike, because they change", "changes>"],
+            [[reason, count] for reason, count in sorted(reasons.items())],
+        ),
+        *(["", *_table(["survived"], survivors)] if survivors else []),
+    ]
 
 
 def _wheels(found: dict[str, Any]) -> list[str]:

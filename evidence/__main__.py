@@ -55,6 +55,11 @@ def _free_threads(options: argparse.Namespace) -> Any:
     return {**tests, **load.free_threaded(python, 120 * options.share)}
 
 
+def _recorded(part: str) -> Any:
+    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    return record.get(part, {}).get("result", {})
+
+
 def _fuzz(options: argparse.Namespace) -> Any:
     command = [sys.executable, "fuzz/run.py", "--record", "--seconds", str(options.fuzz_seconds)]
     subprocess.run(command, cwd=ROOT, check=True)
@@ -84,7 +89,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "wheels": lambda _: wheels.run(),
     "load": lambda options: load.run(600 * options.share),
     "free_threads": _free_threads,
-    "mutants": lambda _: mutants.run(),
+    "mutants": lambda options: mutants.run(options.files, _recorded("mutants")),
 }
 #: Packages whose versions are recorded.
 COMPARED = ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "flask-session",
@@ -133,6 +138,7 @@ def main() -> None:
     )
     parser.add_argument("--share", type=float, default=1.0, help="of what is compared (1.0)")
     parser.add_argument("--seed", type=int, default=int(date.today().strftime("%Y%m%d")))
+    parser.add_argument("--files", nargs="*", default=[], help="for mutants (all)")
     parser.add_argument("--fuzz-seconds", type=int, default=120, help="for each target (120)")
     options = parser.parse_args()
     unknown = ", ".join(set(options.parts) - set(PARTS))
