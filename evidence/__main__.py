@@ -55,9 +55,14 @@ def _free_threads(options: argparse.Namespace) -> Any:
     return {**tests, **load.free_threaded(python, 120 * options.share)}
 
 
-def _recorded(part: str) -> Any:
-    record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    return record.get(part, {}).get("result", {})
+def _record() -> dict[str, Any]:
+    """What is recorded of each part."""
+    record: dict[str, Any] = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    return record
+
+
+def _mutants(options: argparse.Namespace) -> Any:
+    return mutants.run(options.files, _record().get("mutants", {}).get("result", {}))
 
 
 def _fuzz(options: argparse.Namespace) -> Any:
@@ -89,7 +94,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
     "wheels": lambda _: wheels.run(),
     "load": lambda options: load.run(600 * options.share),
     "free_threads": _free_threads,
-    "mutants": lambda options: mutants.run(options.files, _recorded("mutants")),
+    "mutants": _mutants,
 }
 #: Packages whose versions are recorded.
 COMPARED = ("flask-fernet", "flask", "werkzeug", "cryptography", "rfernet", "flask-session",
@@ -138,7 +143,7 @@ def main() -> None:
     )
     parser.add_argument("--share", type=float, default=1.0, help="of what is compared (1.0)")
     parser.add_argument("--seed", type=int, default=int(date.today().strftime("%Y%m%d")))
-    parser.add_argument("--files", nargs="*", default=[], help="for mutants (all)")
+    parser.add_argument("--files", nargs="*", default=[], help="that mutants changes (all)")
     parser.add_argument("--fuzz-seconds", type=int, default=120, help="for each target (120)")
     options = parser.parse_args()
     unknown = ", ".join(set(options.parts) - set(PARTS))
@@ -148,7 +153,7 @@ def main() -> None:
     for name in options.parts or [name for name in PARTS if name not in NAMED]:
         begun = time.monotonic()
         result = PARTS[name](options)
-        record = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+        record = _record()
         record[name] = {
             "result": result,
             "date": date.today().isoformat(),

@@ -51,6 +51,7 @@ def _compared(
     clock, chance = time.perf_counter_ns, random.Random(1)
     differences, moved = [], []
     for _ in range(BATCHES):
+        # Kept, so that the copies come to lie elsewhere.
         moved.append(bytes(chance.randrange(4096)))
         copies = ["", ""]
         for which in chance.sample((0, 1), 2):

@@ -380,14 +380,15 @@ class TestSessionsOfAUser:
         assert [address for _, address, _ in found] == [OTHERS[0], OTHERS[1], OTHERS[2], ADDRESS]
         assert {tag for tag, *_ in found} == {TAG}
 
-    def test_what_the_index_says_is_checked(self) -> None:
+    def test_what_the_index_says_is_checked(self, monkeypatch: pytest.MonkeyPatch) -> None:
         store, terms = Recorder(), PlainTerms(with_feed=True)
         store.log_in(terms, OTHERS[0])
         mine = store.store.read(OTHERS[0])
         assert mine is not None
         later = int(terms.now) + 60
         # Entries that lead nowhere, to what no key opens, and to a session of another user.
-        store.store.owned = lambda owners: [ADDRESS, *reversed(OTHERS)]  # type: ignore[method-assign]
+        index = [ADDRESS, *reversed(OTHERS)]
+        monkeypatch.setattr(store.store, "owned", lambda owners: index)
         store.store.create(OTHERS[1], b"unreadable", later, TAG)
         store.log_in(terms, OTHERS[2], user="2")
         found = store.carry_out(exchange.sessions_of(terms, "1"))
@@ -442,11 +443,14 @@ class TestLimit:
         assert self.kept(store, terms, bytes(bytearray(current))) == {current}
         assert store.asked.count(("read", current)) == looks
 
-    def test_entries_of_the_index_that_lead_nowhere_do_not_count(self) -> None:
+    def test_entries_of_the_index_that_lead_nowhere_do_not_count(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         store, terms = Recorder(), PlainTerms()
         for address in (ADDRESS, *OTHERS[:2]):
             store.log_in(terms, address)
-        store.store.owned = lambda owners: [ADDRESS, *OTHERS, b"e" * 32]  # type: ignore[method-assign]
+        index = [ADDRESS, *OTHERS, b"e" * 32]
+        monkeypatch.setattr(store.store, "owned", lambda owners: index)
         terms.user_limit = 4
         assert self.kept(store, terms) == {ADDRESS, *OTHERS[:2]}
 
