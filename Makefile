@@ -215,7 +215,7 @@ pins: $(VENV)/bin/python
 
 ## docs: the documentation site in .cache/docs, with warnings as errors
 .PHONY: docs
-docs: $(VENV)/installed
+docs: $(VENV)/tested
 	@$(VENV)/bin/python $(PIP) install -r requirements/docs.txt
 	@$(VENV)/bin/python docs/generate.py
 	@$(VENV)/bin/python -m sphinx -W --keep-going -q -b dirhtml docs $(CACHE)/docs
