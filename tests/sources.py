@@ -26,4 +26,7 @@ def fetch(folder: Path, listed: Path, wanted: Collection[str], python: str) -> N
     subprocess.run(command, check=True, env={**os.environ, "PIP_REQUIRE_HASHES": ""})
     for name in wanted:
         with tarfile.open(folder / f"{name}.tar.gz") as archive:
-            archive.extractall(folder, filter="data")
+            # Python 3.11.2, which is Debian's, has no filters.
+            if hasattr(tarfile, "data_filter"):
+                archive.extraction_filter = tarfile.data_filter
+            archive.extractall(folder)
