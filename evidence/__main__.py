@@ -10,6 +10,7 @@ import json
 import os
 import platform
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -76,8 +77,16 @@ def _objects(options: argparse.Namespace) -> Any:
     examples = int(2000 * options.share)
     documents = "tests/keys/test_document.py::test_a_changed_document_is_a_ring_or_a_named_error"
     tests = ("tests/parity/test_hostile_objects.py", documents)
+    before = _cpu_seconds()
     passed = suite.passed(*tests, HYPOTHESIS_MAX_EXAMPLES=str(examples))
-    return {"tests": passed, "examples": examples}
+    spent = round(_cpu_seconds() - before)
+    return {"tests": passed, "examples": examples, "cpu_seconds": spent}
+
+
+def _cpu_seconds() -> float:
+    """CPU time of the processes that have been waited for, in seconds."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 PARTS: dict[str, Callable[[argparse.Namespace], Any]] = {
