@@ -26,6 +26,7 @@ from flask_fernet.stored.records import (
     handle_of,
     opened,
     owner_tags,
+    tag_at,
     tags_to_find,
 )
 from flask_fernet.stores.memory import MemoryStore
@@ -168,3 +169,8 @@ def test_handles_name_addresses_and_nothing_else() -> None:
         assert address_of(wrong) is None
     # Only one spelling names an address.
     assert sum(address_of(handle[:-1] + letter) == address for letter in "ABCDEFGHgh89_-") <= 1
+
+
+def test_nobody_has_a_tag_under_any_key() -> None:
+    assert [tag_at([], key) for key in (0, 1, 2)] == [None, None, None]
+    assert [tag_at([b"new", b"old"], key) for key in (0, 1, 2)] == [b"new", b"old", None]

@@ -162,7 +162,7 @@ def valid_for(ring: Ring, now: float) -> float:
     :param now: the time, in seconds since the epoch.
     """
     change = ring.next_change(now)
-    return INTERVAL if change is None else min(INTERVAL, max(0.0, change - now))
+    return INTERVAL if change is None else min(INTERVAL, change - now)
 
 
 def require_newest(ring: Ring, newest: int, place: str = "") -> None:

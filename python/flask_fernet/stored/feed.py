@@ -59,9 +59,8 @@ class Feed:
     def learn(self, revoked: Iterable[tuple[bytes, int]]) -> None:
         """Takes over what the feed has answered."""
         for subject, moment in revoked:
-            if moment > self._revoked.get(subject, -1):
-                self._revoked[subject] = moment
-                self._latest = max(self._latest, moment)
+            self._revoked[subject] = max(moment, self._revoked.get(subject, moment))
+            self._latest = max(moment, self._latest)
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,92 @@
+"""What a process knows of revocations, and when it asks for them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from flask_fernet.stored.feed import (
+    CLOCK_SKEW,
+    EVERYBODY,
+    INTERVAL,
+    KEPT_FOR,
+    MANY,
+    MARGIN,
+    Feed,
+    user_subject,
+)
+from tests.clock import NOW, Clock
+
+USER, OTHER = user_subject(b"user"), user_subject(b"other")
+
+
+def test_a_revocation_is_kept_for_31_days_and_refuses_what_began_two_seconds_later() -> None:
+    """Others may run another version of this package with the same feed."""
+    assert timedelta(seconds=KEPT_FOR) == timedelta(days=31)
+    assert (MARGIN, CLOCK_SKEW, MANY) == (2, 60, 10_000)
+
+
+class TestAsking:
+    @pytest.mark.parametrize("started", [0.0, 0.5, 1e6])
+    def test_the_feed_is_due_at_once_and_then_after_an_interval(
+        self, clock: Clock, started: float
+    ) -> None:
+        clock.freeze_monotonic()
+        # The monotonic clock begins anywhere.
+        clock.monotonic = started
+        feed = Feed()
+        assert feed.is_due()
+        clock.monotonic += INTERVAL - 0.25
+        assert not feed.is_due()
+        clock.monotonic += 0.25
+        assert feed.is_due()
+        assert not feed.is_due()
+        clock.monotonic = started
+        feed.ask_again()
+        assert feed.is_due()
+
+    def test_it_is_asked_from_a_minute_before_the_latest_revocation(self) -> None:
+        feed = Feed()
+        assert feed.since == 0
+        feed.learn([(USER, 50)])
+        assert feed.since == 0
+        feed.learn([(USER, NOW)])
+        assert feed.since == NOW - 60
+        feed.learn([(OTHER, NOW - 30), (USER, NOW - 20)])
+        assert feed.since == NOW - 60
+
+
+class TestSubjects:
+    def test_the_latest_revocation_of_a_subject_counts(self) -> None:
+        feed = Feed()
+        assert feed.is_empty
+        feed.learn([(USER, NOW), (USER, NOW - 5), (OTHER, NOW - 7)])
+        feed.learn([(USER, NOW - 3)])
+        assert not feed.is_empty
+        assert feed.not_before([b"user"]) == NOW + MARGIN
+        assert feed.not_before([b"other"]) == NOW - 7 + MARGIN
+        assert feed.not_before([b"other", b"user"]) == NOW + MARGIN
+
+    def test_a_revocation_for_all_counts_for_each(self) -> None:
+        feed = Feed()
+        feed.learn([(EVERYBODY, NOW), (USER, NOW + 1)])
+        assert feed.not_before([]) == feed.not_before([b"other"]) == NOW + MARGIN
+        assert feed.not_before([b"user"]) == NOW + 1 + MARGIN
+
+    def test_whose_sessions_were_not_revoked_may_have_begun_at_any_time(self) -> None:
+        feed = Feed()
+        assert feed.not_before([b"user"]) == 0
+        feed.learn([(OTHER, NOW)])
+        assert feed.not_before([b"user"]) == 0
+
+    @pytest.mark.parametrize(("more", "is_dropped"), [(-1, False), (0, True), (1, True)])
+    def test_old_revocations_are_dropped_once_there_are_many(
+        self, more: int, is_dropped: bool
+    ) -> None:
+        feed = Feed()
+        others = (user_subject(b"%d" % number) for number in range(MANY + more - 2))
+        feed.learn([(USER, NOW - 1), (OTHER, NOW), *((subject, NOW) for subject in others)])
+        feed.forget(NOW)
+        assert (feed.not_before([b"user"]) == 0) == is_dropped
+        assert feed.not_before([b"other"]) == NOW + MARGIN
