@@ -61,8 +61,8 @@ class CountedStore:
 @pytest.fixture
 def monotonic(clock: Clock) -> Clock:
     clock.freeze_monotonic()
-    # As a machine that was started long ago, and not within the interval that a test counts.
-    clock.monotonic = 1000.0
+    # The machine has just been started.
+    clock.monotonic = 0.5
     return clock
 
 

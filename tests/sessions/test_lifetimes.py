@@ -42,6 +42,7 @@ class Browser:
     def get(self, path: str) -> str:
         headers = {"Cookie": f"session={self.token}"} if self.token else {}
         response = self.client.get(path, headers=headers)
+        assert response.status_code == 200
         self.written = "Set-Cookie" in response.headers
         if self.written:
             self.token = token_of(response.headers["Set-Cookie"])
@@ -210,6 +211,9 @@ class TestRefreshAfter:
         browser.get("/read")
         assert browser.written
         assert opened(app, browser.token or "")[1] == int(clock.now)
+        clock.now += refreshed_at + 1
+        browser.get("/read")
+        assert browser.written
 
     def test_a_change_is_always_written(self, make_app: MakeApp, clock: Clock) -> None:
         app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=0.5))

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
-from flask import Flask, session
+from flask import Flask, Response, session
 from flask.json.tag import JSONTag, TaggedJSONSerializer
 
 from flask_fernet import (
@@ -17,7 +17,7 @@ from flask_fernet import (
     SessionTooLarge,
     UnwritableValue,
 )
-from tests.apps import MakeApp, add_views, opened, set_cookie, token_of, write
+from tests.apps import MakeApp, add_views, opened, set_cookie, signed_app, token_of, write
 from tests.clock import Clock
 from tests.oracles import OracleFernet
 
@@ -70,6 +70,24 @@ class TestRotation:
         assert cookie.expires is not None
         assert abs(cookie.expires.timestamp() - (issued_at + 3600)) <= 2
         assert opened(app, token_of(set_cookie(response)))[1] == issued_at
+
+    @pytest.mark.parametrize("ago", [1000, 0, -5])
+    def test_the_end_is_counted_from_the_issue_time_and_never_later_than_from_now(
+        self, make_app: MakeApp, clock: Clock, ago: int
+    ) -> None:
+        clock.freeze_flask()
+        interface = EncryptedSessionInterface(keys=[NEW, OLD])
+        app = add_views(make_app(interface, SESSION_REFRESH_EACH_REQUEST=False))
+        app.config["PERMANENT_SESSION_LIFETIME"] = 3600
+        # The host that issued it may be ahead.
+        token = OracleFernet(OLD).encrypt_at_time(b'{"_permanent":true}', int(clock.now) - ago)
+        client = app.test_client()
+        client.set_cookie("session", token.decode())
+        assert "Set-Cookie" in client.get("/read").headers
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.expires is not None
+        assert cookie.expires.timestamp() == int(clock.now) - max(0, ago) + 3600
 
     def test_an_expiration_from_a_hook_is_kept(self, make_app: MakeApp, clock: Clock) -> None:
         end = datetime(2030, 1, 2, 3, 4, 5, tzinfo=timezone.utc)
@@ -152,6 +170,26 @@ class TestSize:
                 with pytest.raises(SessionTooLarge) as raised:
                     client.post("/write", json={"a": self.noise(1500)})
                 assert (raised.value.size, raised.value.limit) == (len(header), limit)
+
+    @pytest.mark.parametrize("more", [False, True])
+    def test_a_token_is_never_longer_than_one_that_opens(
+        self, make_app: MakeApp, more: bool
+    ) -> None:
+        app = self.sized_app(
+            make_app,
+            SESSION_ENCRYPTION_FORMAT="xaes-256-gcm",
+            SESSION_COMPRESSION="never",
+            MAX_COOKIE_SIZE=0,
+        )
+        client = app.test_client()
+        short = len(write(client, a="b" * 999))
+        # Three bytes are four characters.
+        longest = "b" * (999 + (2**20 - short) // 4 * 3)
+        longest += "b" * ((2**20 - short) % 4 * 3 // 4)
+        assert len(write(client, a=longest)) == 2**20
+        if more:
+            with pytest.raises(SessionTooLarge):
+                write(client, a=longest + "bbb")
 
     def test_a_session_that_is_too_large_is_a_named_error(self, make_app: MakeApp) -> None:
         client = self.sized_app(make_app).test_client()
@@ -236,6 +274,78 @@ class TestDebug:
         app.debug = False
         client.get("/nested")
         assert len(caplog.records) == 2
+
+    @pytest.mark.parametrize("change", ["append", "pop", "unwritable"])
+    def test_whatever_the_change_is(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture, change: str
+    ) -> None:
+        app = add_views(make_app(DEBUG=True))
+
+        @app.get("/nested")
+        def nested() -> str:
+            if change == "pop":
+                session["list"].pop()
+            else:
+                session["list"].append(1 if change == "append" else object())
+            return ""
+
+        client = app.test_client()
+        write(client, list=[1])
+        assert client.get("/nested").status_code == 200
+        (record,) = caplog.records
+        assert record.event == "session.changes_lost"  # type: ignore[attr-defined]
+
+    def test_another_serializer_may_write_a_session_differently_each_time(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        class Varying(TaggedJSONSerializer):
+            count = 0
+
+            def dumps(self, value: Any) -> str:
+                Varying.count += 1
+                return super().dumps(value) + " " * Varying.count
+
+        class Serializing(EncryptedSessionInterface):
+            serializer = Varying()
+
+        client = add_views(make_app(Serializing(keys=[NEW]), DEBUG=True)).test_client()
+        write(client, a=1)
+        assert client.get("/read").text == "{'a': 1}"
+        assert caplog.records == []
+
+    def test_without_debug_mode_nothing_is_compared(
+        self, make_app: MakeApp, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = add_views(make_app(EncryptedSessionInterface(keys=[NEW, OLD])))
+
+        @app.get("/nested")
+        def nested() -> Response:
+            session["list"].append(1)
+            response = app.response_class()
+            # Not written anew under the newest key.
+            response.cache_control.public = True
+            return response
+
+        client = app.test_client()
+        client.set_cookie("session", OracleFernet(OLD).encrypt(b'{"list":[]}').decode())
+        assert client.get("/nested").status_code == 200
+        assert caplog.records == []
+
+
+def test_a_compressed_session_that_becomes_signed_is_one_that_flask_reads(
+    make_app: MakeApp,
+) -> None:
+    client = add_views(make_app(SESSION_COMPRESSION="always")).test_client()
+    encrypted = write(client, a="b" * 500)
+    app = add_views(
+        make_app(SESSION_ENCRYPTION_FORMAT="flask-signed", SESSION_ENCRYPTION_ACCEPT=["fernet"])
+    )
+    client = app.test_client()
+    client.set_cookie("session", encrypted)
+    signed = token_of(set_cookie(client.get("/read")))
+    flasks = signed_app().test_client()
+    flasks.set_cookie("session", signed)
+    assert flasks.get("/read").text == repr({"a": "b" * 500})
 
 
 def test_a_session_without_a_dict_that_is_too_large_is_a_named_error(make_app: MakeApp) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from flask import Flask, session
+from flask import Flask, request_finished, session
 from flask.testing import FlaskClient
 
 from flask_fernet import (
@@ -41,6 +41,7 @@ from tests.storing import (
 )
 
 DAY = 24 * 3600
+OLD, NEW = Fernet.generate_key(), Fernet.generate_key()
 
 
 @pytest.fixture
@@ -333,9 +334,9 @@ class TestIdentity:
 
     def test_a_log_in_of_the_same_user_changes_nothing(self, app: Flask) -> None:
         client = app.test_client()
-        client.get("/login/1")
+        client.get("/login/user-1")
         former = cookie_of(client)
-        client.get("/login/1")
+        client.get("/login/user-1")
         assert cookie_of(client) == former
 
     def test_a_request_with_the_former_cookie_leaves_the_browser_alone(
@@ -352,7 +353,9 @@ class TestIdentity:
         assert outcomes == ["superseded"]
         # But a log-in counts, and so does a browser that never got the new cookie.
         assert "Set-Cookie" in with_cookie(app, cookie_of(beacon)).get("/login/2").headers
-        clock.now += 11
+        clock.now += 9
+        assert "Set-Cookie" not in write(beacon, b=1).headers
+        clock.now += 1
         assert "Set-Cookie" in write(beacon, b=1).headers
         assert text(beacon) == "{'b': 1}"
         assert "'_user_id': '1'" in text(client)
@@ -635,11 +638,11 @@ class TestLifetimes:
             "SESSION_ABSOLUTE_LIFETIME": 100,
             "PERMANENT_SESSION_LIFETIME": 1000,
         }
-        cookie = cookie_written(encrypted_app(**lifetimes), _user_id="1")
+        cookie = cookie_written(encrypted_app(**lifetimes), _user_id="user-1")
         clock.now += 80
         app = make(SESSION_ENCRYPTION_ACCEPT=["cookie"], **lifetimes)
         client = with_cookie(app, cookie)
-        assert "'_user_id': '1'" in text(client)
+        assert "'_user_id': 'user-1'" in text(client)
         clock.now += 40
         assert text(client) == "{}"
         # A log-in begins anew, also in the request that moves it.
@@ -660,7 +663,7 @@ class TestLifetimes:
         clock.now += DAY - 1
         assert "Set-Cookie" not in client.get("/nothing").headers
         assert store.taken() == []
-        clock.now += 2
+        clock.now += 1
         assert "Set-Cookie" in client.get("/nothing").headers
         assert store.taken() == ["read", "replace"]
         for _ in range(5):
@@ -708,6 +711,27 @@ class TestLifetimes:
         assert text(client) == "{'a': 1}"
         clock.now += DAY + 2
         assert text(client) == "{}"
+
+    @pytest.mark.parametrize(("after", "is_looked_at"), [(0, False), (0.1, True)])
+    def test_without_a_time_to_refresh_after_an_untouched_session_is_not_looked_at(
+        self, make: MakeStoring, clock: Clock, after: float, is_looked_at: bool
+    ) -> None:
+        app = make(SESSION_REFRESH_AFTER=after, PERMANENT_SESSION_LIFETIME=10)
+        client = app.test_client()
+        write(client, a=1)
+        clock.now += 1
+        assert ("Set-Cookie" in client.get("/nothing").headers) == is_looked_at
+
+    def test_a_nested_change_renews_a_session_that_is_old(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        app = make(SESSION_REFRESH_EACH_REQUEST=False, PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/append/1")
+        clock.now += 6 * DAY
+        assert "Set-Cookie" in client.get("/append/2").headers
+        clock.now += 6 * DAY
+        assert "2" in text(client)
 
     def test_without_refreshing_nothing_is_renewed_that_was_not_changed(
         self, make: MakeStoring, store: RecordingStore, clock: Clock
@@ -848,6 +872,28 @@ class TestKeys:
         assert write(client, a="x" * 5000).status_code == 200
         assert store.taken() == ["read", "read"]
 
+    @pytest.mark.parametrize("ahead", [-1000, 0, 5])
+    def test_a_cookie_under_the_newest_key_ends_when_the_former_one_did(
+        self, make: MakeStoring, clock: Clock, ahead: int
+    ) -> None:
+        """The former cookie may be from a host whose clock is ahead."""
+        clock.freeze_flask()
+        former = make(EncryptedSessionInterface(keys=[OLD]), PERMANENT_SESSION_LIFETIME=10 * DAY)
+        with clock.at(clock.now + ahead):
+            client = former.test_client()
+            client.get("/login/1")
+        issued_at = min(clock.now, clock.now + ahead)
+        app = make(EncryptedSessionInterface(keys=[NEW, OLD]), PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = with_cookie(app, cookie_of(client))
+        # Shared caches may keep this response: it has no cookie.
+        assert "Set-Cookie" not in client.get("/public").headers
+        assert "Set-Cookie" in client.get("/read").headers
+        cookie = client.get_cookie("session")
+        assert cookie is not None
+        assert cookie.expires is not None
+        assert cookie.expires.timestamp() == issued_at + 10 * DAY
+        assert "Set-Cookie" not in client.get("/read").headers
+
 
 class TestOutage:
     def test_a_request_that_touches_its_session_is_answered_with_503(
@@ -980,6 +1026,88 @@ class TestOutage:
 
         assert act(client, do).status_code == 500
 
+    @pytest.mark.parametrize("failing", ["create", "replace", "delete"])
+    def test_a_failure_is_one_error_and_not_tried_again_for_the_response_to_it(
+        self, app: Flask, store: RecordingStore, failing: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        client = app.test_client()
+        if failing != "create":
+            client.get("/login/1")
+        attempts = 0
+
+        def busy(*_: object) -> Any:
+            nonlocal attempts
+            attempts += 1
+            # The store is there: it will be asked again.
+            raise StoreUnavailable(failing, "the database is locked", is_outage=False)
+
+        setattr(store, failing, busy)
+        path = "/clear" if failing == "delete" else "/append/1"
+        assert client.get(path).status_code == 500
+        assert attempts == 1
+        (record,) = [one for one in caplog.records if one.name == app.logger.name]
+        assert record.message == f"Exception on {path} [GET]"
+
+    def test_a_log_out_without_the_store_is_one_error(
+        self, make: MakeStoring, store: RecordingStore, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        app = make(SESSION_STORE_ERRORS="readonly")
+        client = app.test_client()
+        client.get("/login/1")
+        store.is_away = True
+        assert client.get("/clear").status_code == 500
+        (record,) = [one for one in caplog.records if one.name == app.logger.name]
+        assert record.message == "Exception on /clear [GET]"
+
+    @pytest.mark.parametrize("what", ["gone", "superseded", "emptied", "ended"])
+    def test_what_has_ended_is_not_saved_again_if_the_response_fails(
+        self, app: Flask, store: RecordingStore, what: str
+    ) -> None:
+        client = app.test_client()
+        write(client, a=1)
+        if what == "ended":
+            client.get("/login/1")
+        (other,) = [with_cookie(app, cookie_of(client))]
+
+        def do() -> None:
+            if what == "gone":
+                session["a"] = 2
+                store._entries.clear()
+            elif what == "superseded":
+                session["a"] = 2
+                other.get("/login/1")
+            elif what == "emptied":
+                session.pop("a")
+            else:
+                session.clear()
+            store.taken()
+
+        def fail(sender: object, response: object) -> None:
+            raise RuntimeError
+
+        app.extensions["act"] = do
+        with request_finished.connected_to(fail, app):
+            assert client.get("/act").status_code == 500
+        assert store.taken() == ["delete" if what == "ended" else "replace"]
+        rejections = app.session_interface.rejections  # type: ignore[attr-defined]
+        assert rejections["gone"] == (what == "gone")
+
+    def test_a_handler_of_the_error_after_a_new_session_can_change_it(
+        self, app: Flask, store: RecordingStore
+    ) -> None:
+        def fail(sender: object, response: Any) -> None:
+            if response.status_code == 200:
+                raise RuntimeError
+
+        @app.errorhandler(500)
+        def note(error: object) -> tuple[str, int]:
+            session["failed"] = True
+            return "", 500
+
+        with request_finished.connected_to(fail, app):
+            assert write(app.test_client(), a=1).status_code == 500
+        assert store.taken() == ["create", "replace"]
+
     def test_a_store_that_has_too_much_to_do_is_asked_again_at_once(
         self, app: Flask, store: RecordingStore
     ) -> None:
@@ -1032,6 +1160,19 @@ def test_a_session_that_is_too_large_is_refused(app: Flask, store: RecordingStor
     client = app.test_client()
     write(client, big="x" * ((1 << 20) - 20))
     assert len(text(client)) > 1_000_000
+
+
+def test_a_session_may_be_as_large_as_a_record_may_be(app: Flask, store: RecordingStore) -> None:
+    client = app.test_client()
+    empty = len(b'{"a":""}')
+    assert write(client, a="b" * (2**20 - empty)).status_code == 200
+    assert write(client, a="b" * (2**20 - empty + 1)).status_code == 500
+
+
+def test_a_value_may_be_what_no_key_may_begin_with(app: Flask) -> None:
+    client = app.test_client()
+    assert write(client, a="flask-fernet:a").status_code == 200
+    assert text(client) == "{'a': 'flask-fernet:a'}"
 
 
 def test_an_unwritable_value_is_named_also_where_it_is_nested(app: Flask) -> None:

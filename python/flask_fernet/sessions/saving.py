@@ -54,7 +54,7 @@ class _Sealed:
     """A token with its cookie."""
 
     token: str
-    #: Upper bound of the length of the ``Set-Cookie`` value, in bytes.
+    #: Length of the ``Set-Cookie`` value, in bytes.
     size: int
     fits: bool
 
@@ -186,16 +186,9 @@ class SavingFallback(StoringInterface):
     ) -> _Sealed:
         """The first token over the payload that fits into its cookie, or else the shortest."""
         limit = save.response.max_cookie_size
-        # Each character that is not ASCII may become nine characters long.
-        overhead = 256 + 9 * sum(
-            len(value) for value in (save.name, *attributes.values()) if isinstance(value, str)
-        )
         too_large = []
         for candidate in self._payloads_to_try(save.policy, payload):
             token = self._token(save, candidate, issued_at)
-            bound = len(token) + overhead
-            if bound <= min(limit or SessionKeys.MAX_TOKEN, SessionKeys.MAX_TOKEN):
-                return _Sealed(token, bound, fits=True)
             size = len(dump_cookie(save.name, token, max_size=0, **attributes))
             if (not limit or size <= limit) and len(token) <= SessionKeys.MAX_TOKEN:
                 return _Sealed(token, size, fits=True)

@@ -256,8 +256,7 @@ class StoringInterface(ReadingInterface):
                 and self._refreshes(save)
                 and (is_overridden or self.should_set_cookie(save.app, session))
             )
-        is_current = note.is_newest and before.snapshot.key == 0
-        reissue = not is_current and session.accessed and not save.is_public
+        reissue = session.accessed and not save.is_public
         rewrite = reissue and before.snapshot.key > 0
         generation = note.generation
         if changed or identity is not Identity.SAME or renew or rewrite:
