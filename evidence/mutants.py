@@ -36,14 +36,22 @@ PYTHON = {
     f"python/flask_fernet/{module}": tests
     for module, tests in {
         "keys/document.py": "tests/keys",
+        "keys/following.py": "tests/keys/test_polling.py tests/keys/test_following.py",
         "keys/keyring.py": "tests/keys tests/sessions/test_key_sources.py",
         "keys/ring.py": "tests/keys tests/sessions/test_key_sources.py",
         "sessions/key_sources.py": "tests/sessions tests/keys tests/test_doctor.py tests/cli",
         "sessions/lifetimes.py": "tests/sessions tests/stored tests/parity/test_against_flask.py",
         "sessions/opening.py": "tests/sessions tests/keys/test_following.py tests/test_signals.py",
         "sessions/policy.py": "tests/sessions tests/stored tests/parity/test_against_flask.py",
+        "sessions/saving.py": "tests/sessions tests/test_signals.py",
+        "sessions/stored_reading.py": "tests/sessions tests/stored",
+        "sessions/storing.py": "tests/sessions",
+        "stored/changes.py": "tests/stored tests/sessions",
         "stored/exchange.py": "tests/stored tests/sessions",
+        "stored/feed.py": "tests/stored tests/sessions",
         "stored/merging.py": "tests/stored tests/sessions tests/parity/test_against_flask.py",
+        "stored/owners.py": "tests/stored tests/sessions tests/cli/test_store.py",
+        "stored/records.py": "tests/stored tests/sessions",
     }.items()
 }
 #: Operators that are left out. Most ``|`` are in annotations, which Python does not evaluate.
@@ -79,7 +87,9 @@ EXPLAINED = {
     ),
     # Sites by their names: of a text or a long number there may be several objects.
     r"type\((serial|retention|created)\) [!=]= int": "`==` for `is` of classes",
-    r" == State\.| [!=]= Reason\.": "`==` for `is` of members of an enumeration",
+    r" == (State|Replaced|Outcome)\.| [!=]= (Reason|Identity|Outcome)\.": (
+        "`==` for `is` of members of an enumeration"
+    ),
     r"(key == found|key is not primary|found is last|is self\.primary\(now\))": (
         "`is` for `==`, or `==` for `is`, of keys of one ring"
     ),

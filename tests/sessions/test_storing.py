@@ -931,9 +931,10 @@ class TestOutage:
         store.is_away = True
 
         def twice() -> str:
-            for _ in range(2):
-                with pytest.raises(StoreUnavailable, match="does not answer"):
+            for at_once in (False, True):
+                with pytest.raises(StoreUnavailable, match="does not answer") as raised:
                     session["a"]
+                assert raised.value.at_once is at_once
             return "served"
 
         store.taken()

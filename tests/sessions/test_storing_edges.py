@@ -18,6 +18,7 @@ from flask_fernet import (
     SessionConflict,
     StoreUnavailable,
 )
+from flask_fernet._core import RecordKeys, SessionKeys
 from flask_fernet.stored import changes
 from flask_fernet.stored.ghost import is_ghost
 from flask_fernet.stored.records import address_of
@@ -142,6 +143,33 @@ class TestRecords:
 
         alone = storing_app(store, implementation, Alone(keys=[old]))
         assert with_cookie(alone, cookie).get("/rejected").text == "unauthentic"
+
+    @pytest.mark.parametrize("made", ["under another key", "damaged", "malformed"])
+    def test_only_a_record_that_may_be_under_a_newer_key_costs_a_look_at_the_ring(
+        self, store: RecordingStore, implementation: str, made: str
+    ) -> None:
+        looks = 0
+
+        class Counting(EncryptedSessionInterface):
+            def _newer_policy(self, app: Flask, policy: Any) -> Any:
+                nonlocal looks
+                looks += 1
+
+        ours, others = Fernet.generate_key(), Fernet.generate_key()
+        app = storing_app(store, implementation, Counting(keys=[ours]))
+        client = logged_in(app)
+        ((address, entry),) = store._entries.items()
+        if made == "under another key":
+            keys = RecordKeys(SessionKeys([("other", others)], "cookie-session"))
+            now = int(time.time())
+            entry.record = keys.seal(address, b"g" * 8, now, now, b"{}")
+        elif made == "damaged":
+            entry.record = entry.record[:-1] + bytes([entry.record[-1] ^ 1])
+        else:
+            entry.record = entry.record[:10]
+        expected = "malformed" if made == "malformed" else "unauthentic"
+        assert client.get("/rejected").text == expected
+        assert looks == (made == "under another key")
 
     def test_a_shorter_absolute_lifetime_ends_what_is_older(
         self, make: MakeStoring, clock: Clock

@@ -88,6 +88,7 @@ def test_one_session_is_ended_and_no_other(app: Flask) -> None:
     assert sessions_of(app).revoke(handle, app=app) is True
     assert sessions_of(app).revoke(handle, app=app) is False
     assert sessions_of(app).revoke("nonsense", app=app) is False
+    assert sessions_of(app).store_events["ended"] == 1
     assert first.get("/rejected").text == "gone"
     assert is_in(second)
     assert len(sessions_of(app).list("1", app=app)) == 1
