@@ -71,7 +71,7 @@ EXPLAINED = {
         "a serial: any that is greater than all before will do"
     ),
     r"_ATTEMPTS = ": "after how many attempts one gives up",
-    r"(above|serial): int = ": "a number below all serials",
+    r"(above|serial|begins): int = |\._(latest|next) = (1|-1)": "a number below all others",
     r"is still staged": "which of several keys a message names",
     r"other\.revoked > other\.activates": (
         "a key revoked in its first second, whose successor begins in that second"
@@ -82,6 +82,25 @@ EXPLAINED = {
     r"purpose >= SESSIONS": "the comparison of one of two purposes",
     r"Mul_Div: .*/,": "which arguments are given by their names",
     r"Is_(GtE|LtE): .*State\.": "the order of the states' names, of which one is last",
+    r" % (now|note\.issued_at|provenance\.issued_at|renewed_at)": (
+        "a difference of two times, of which the later is less than twice the earlier"
+    ),
+    r"\.key (<=|!=) 0|refresh_from != 0": "the comparison of a number that is never negative",
+    r"_retry_after = -1\.0": "a pause that is set before it is used",
+    r"_forks (<|is not) self\._lock\.forks": "a count that only grows, and is taken over as it is",
+    r"self\.user (is|is not|==|!=) self\.over\.user and not self\.is_renewed": (
+        "a shorter way to the same arguments"
+    ),
+    r"len\(address\) is ADDRESS_BYTES": "`is` for `==` of a small number",
+    r"payload\.startswith\(MARK\):$": "whether native code or Python reads a session",
+    r"error\.reason [<>] Reason\.UNAUTHENTIC": (
+        "the order of two reasons, of which the other one is a malformed record's"
+    ),
+    r"note\.lost [<>]= Reason\.SUPERSEDED": (
+        "the order of reasons, of which one alone has a recent time"
+    ),
+    r"compression > \"always\"|overflow >= \"warn\"": "the order of a setting's values",
+    r"get\(CREATED, (1|-1)\)|take_creation\(.*, (1|-1)\)": "a default that is not looked at",
     r"latest = max\(.*default=|activate_in= -1\)": (
         "the lower of two times, of which the later counts"
     ),

@@ -344,7 +344,7 @@ class TestIdentity:
     ) -> None:
         client = app.test_client()
         write(client, a=1)
-        beacon = with_cookie(app, cookie_of(client))
+        beacon, later = (with_cookie(app, cookie_of(client)) for _ in range(2))
         client.get("/login/1")
         outcomes: list[str] = []
         with session_conflict.connected_to(lambda _, outcome, keys: outcomes.append(outcome)):
@@ -358,6 +358,8 @@ class TestIdentity:
         clock.now += 1
         assert "Set-Cookie" in write(beacon, b=1).headers
         assert text(beacon) == "{'b': 1}"
+        clock.now += 1
+        assert "Set-Cookie" in write(later, b=1).headers
         assert "'_user_id': '1'" in text(client)
 
 
@@ -1093,21 +1095,42 @@ class TestOutage:
         rejections = app.session_interface.rejections  # type: ignore[attr-defined]
         assert rejections["gone"] == (what == "gone")
 
-    def test_a_handler_of_the_error_after_a_new_session_can_change_it(
-        self, app: Flask, store: RecordingStore
+    @pytest.mark.parametrize("path", ["/append/1", "/login/2", "/regenerate"])
+    @pytest.mark.parametrize("is_new", [False, True])
+    @pytest.mark.parametrize("is_changed", [False, True])
+    def test_the_response_to_an_error_after_saving_has_the_new_cookie(
+        self, app: Flask, store: RecordingStore, path: str, is_new: bool, is_changed: bool
     ) -> None:
+        """As with Flask's sessions; the response that had it before is never sent."""
+
         def fail(sender: object, response: Any) -> None:
             if response.status_code == 200:
                 raise RuntimeError
 
         @app.errorhandler(500)
-        def note(error: object) -> tuple[str, int]:
-            session["failed"] = True
+        def handle(error: object) -> tuple[str, int]:
+            if is_changed:
+                session["failed"] = True
             return "", 500
 
+        client = app.test_client()
+        if is_new and path == "/regenerate":
+            path = "/append/2"
+        if not is_new:
+            client.get("/login/1")
+        former = cookie_of(client)
+        store.taken()
         with request_finished.connected_to(fail, app):
-            assert write(app.test_client(), a=1).status_code == 500
-        assert store.taken() == ["create", "replace"]
+            response = client.get(path)
+        assert response.status_code == 500
+        asked = ["create"] if is_new else ["read", "replace"]
+        assert store.taken() == asked + ["replace"] * is_changed
+        # Nothing has changed in the cookie of a session that stays the same one.
+        is_sent = is_new or path != "/append/1"
+        assert ("Set-Cookie" in response.headers) == is_sent
+        assert (cookie_of(client) != former) == is_sent
+        assert ("failed" in text(client)) == is_changed
+        assert client.get("/rejected").text == "None"
 
     def test_a_store_that_has_too_much_to_do_is_asked_again_at_once(
         self, app: Flask, store: RecordingStore

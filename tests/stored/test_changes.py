@@ -130,6 +130,16 @@ class TestAlone:
         assert result.loaded.snapshot.renewed_at == before.snapshot.renewed_at
         assert result.generation == before.snapshot.generation
 
+    def test_a_user_that_equals_the_former_one_is_the_same(
+        self, store: Recorder, terms: PlainTerms
+    ) -> None:
+        # Python has one object for each text of one letter.
+        before = store.log_in(terms, user="user-1", ago=100)
+        terms.user_limit = 1
+        saved(store, terms, before, {"user": "user-1", "a": 1})
+        assert [name for name, *_ in store.asked] == ["replace"]
+        assert replaced(store) == (None, None)
+
     def test_a_renewal_sets_the_expiry_anew(self, store: Recorder, terms: PlainTerms) -> None:
         before = store.log_in(terms, ago=100)
         result = saved(store, terms, before, before.data, renew=True)

@@ -222,7 +222,7 @@ class StoringInterface(ReadingInterface):
         note.take(saved.loaded)
         note.generation, note.has_ended = saved.generation, False
         remember_creation(session, saved.loaded.snapshot.created)
-        self._send_cookie(save, id, saved.generation, int(save.now))
+        self._send_cookie(save, note)
 
     def _saving_change(
         self, save: StoredSave, note: StoredNote, is_untouched: bool
@@ -291,15 +291,17 @@ class StoringInterface(ReadingInterface):
         else:
             self._state.count_store_event("unchanged")
         is_new = generation != note.generation or note.is_regenerated
+        # Flask has made another response to an error that was raised after the session was saved.
+        is_unsent = note.sent_with is not None and note.sent_with is not save.response
         # One that is not permanent is not renewed. A new cookie lets it be read less often, and the
         # record ends it all the same.
         is_looked_at = is_untouched and save.policy.stored_refresh_from > 0
-        if renew or is_new or is_overridden or is_looked_at:
+        if renew or is_new or is_unsent or is_overridden or is_looked_at:
             note.issued_at = int(save.now)
         elif not (reissue and not note.is_newest):
             return
         note.generation, note.is_newest, note.is_regenerated = generation, True, False
-        self._send_cookie(save, note.id, generation, note.issued_at)
+        self._send_cookie(save, note)
 
     @staticmethod
     def _identity(save: StoredSave, before: object, data: Mapping[str, Any]) -> Identity:
@@ -351,7 +353,7 @@ class StoringInterface(ReadingInterface):
         flasks = getattr(SecureCookieSessionInterface, hook)
         return getattr(getattr(self, hook), "__func__", None) is flasks
 
-    def _send_cookie(self, save: StoredSave, id: bytes, generation: bytes, issued_at: int) -> None:
+    def _send_cookie(self, save: StoredSave, note: StoredNote) -> None:
         """Sets the cookie to a reference to the session."""
         keys = save.policy.keys
         assert keys is not None  # noqa: S101 - there is no storage without keys
@@ -359,10 +361,11 @@ class StoringInterface(ReadingInterface):
         expires = self.get_expiration_time(save.app, save.session)
         if expires is not None and self._is_flasks("get_expiration_time"):
             # Count from the time at which the cookie was issued.
-            expires -= timedelta(seconds=max(0, int(save.now) - issued_at))
-        token = keys.seal(write_reference(id, generation), issued_at, name)
+            expires -= timedelta(seconds=max(0, int(save.now) - note.issued_at))
+        token = keys.seal(write_reference(note.id, note.generation), note.issued_at, name)
         save.response.set_cookie(name, token, **attributes, expires=expires)
         save.response.vary.add("Cookie")
+        note.sent_with = save.response
 
     def _delete_cookie(self, save: StoredSave) -> None:
         name, attributes = save.cookie or self._cookie(save.app)

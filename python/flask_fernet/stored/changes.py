@@ -259,7 +259,7 @@ def _next_attempt(
     if change.identity is Identity.LOGGED_IN and not same_generation and theirs.user is None:
         # They logged out, or cleared the session.
         return mine_wholly
-    if not same_generation and (change.identity is not Identity.LOGGED_IN or theirs.user != user):
+    if not same_generation and change.identity is not Identity.LOGGED_IN:
         return None
     # Read once more: nested data of the first reading may have been changed in place.
     _, base = terms.read(change.before.base)

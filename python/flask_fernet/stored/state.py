@@ -50,6 +50,8 @@ class StoredNote:
     has_ended = False
     #: Whether the generation is a newer one than that in the cookie which the request brought.
     is_regenerated = False
+    #: The response that has got the session's new cookie in this request.
+    sent_with: object = None
     #: The error of the store in this request.
     failure: StoreUnavailable | None = None
 
