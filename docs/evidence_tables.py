@@ -100,7 +100,10 @@ def _sanitizer(found: dict[str, Any]) -> list[str]:
 
 
 def _objects(found: dict[str, Any]) -> list[str]:
-    return [f"All {found['tests']} properties held, each for {found['examples']:,} examples."]
+    return [
+        f"All {found['tests']} properties held, each for {found['examples']:,} examples, in "
+        f"{found['cpu_seconds'] / 60:.0f} minutes of CPU time."
+    ]
 
 
 def _cycles(cycles: list[dict[str, Any]]) -> list[str]:

@@ -71,7 +71,9 @@ EXPLAINED = {
         "a serial: any that is greater than all before will do"
     ),
     r"_ATTEMPTS = ": "after how many attempts one gives up",
-    r"(above|serial|begins): int = |\._(latest|next) = (1|-1)": "a number below all others",
+    r"(above|serial|begins): int = |\._latest = (1|-1)|\._next = -1\.0": (
+        "a number below all others"
+    ),
     r"is still staged": "which of several keys a message names",
     r"other\.revoked > other\.activates": (
         "a key revoked in its first second, whose successor begins in that second"
@@ -82,40 +84,51 @@ EXPLAINED = {
     r"purpose >= SESSIONS": "the comparison of one of two purposes",
     r"Mul_Div: .*/,": "which arguments are given by their names",
     r"Is_(GtE|LtE): .*State\.": "the order of the states' names, of which one is last",
-    r" % (now|note\.issued_at|provenance\.issued_at|renewed_at)": (
+    r"Sub_Mod: .* change % now": (
         "a difference of two times, of which the later is less than twice the earlier"
     ),
-    r"\.key (<=|!=) 0|refresh_from != 0": "the comparison of a number that is never negative",
-    r"_retry_after = -1\.0": "a pause that is set before it is used",
-    r"_forks (<|is not) self\._lock\.forks": "a count that only grows, and is taken over as it is",
-    r"self\.user (is|is not|==|!=) self\.over\.user and not self\.is_renewed": (
-        "a shorter way to the same arguments"
+    r"Eq_LtE: .*\.key <= 0|Gt_NotEq: .*(\.key|refresh_from) != 0": (
+        "the comparison of a number that is never negative"
+    ),
+    r"_retry_after = (1|-1)\.0": "a pause that is set before it is used",
+    r"_forks (<|is not) self\._lock\.forks": (
+        "a counter that never decreases and is copied unchanged"
+    ),
+    r"if self\.user (== self\.over\.user|is self\.over\.user and .*\.key (<|== -1))": (
+        "a fast path that gives the same arguments"
     ),
     r"len\(address\) is ADDRESS_BYTES": "`is` for `==` of a small number",
-    r"payload\.startswith\(MARK\):$": "whether native code or Python reads a session",
-    r"error\.reason [<>] Reason\.UNAUTHENTIC": (
-        "the order of two reasons, of which the other one is a malformed record's"
+    r"stored_reading\.py.* payload\.startswith\(MARK\):$": (
+        "whether native code or Python reads a session"
     ),
-    r"note\.lost [<>]= Reason\.SUPERSEDED": (
-        "the order of reasons, of which one alone has a recent time"
+    r"stored_reading\.py.*error\.reason [<>] Reason\.UNAUTHENTIC": (
+        "the only other reason of a record is `malformed`, and such a record cannot be newer"
     ),
+    r"note\.lost [<>]= Reason\.SUPERSEDED": "`superseded_at` is 0 for every other reason",
     r"compression > \"always\"|overflow >= \"warn\"": "the order of a setting's values",
     r"get\(CREATED, (1|-1)\)|take_creation\(.*, (1|-1)\)": "a default that is not looked at",
     r"latest = max\(.*default=|activate_in= -1\)": (
         "the lower of two times, of which the later counts"
     ),
     # Sites by their names: of a text or a long number there may be several objects.
-    r"type\((serial|retention|created)\) [!=]= int": "`==` for `is` of classes",
-    r" == (State|Replaced|Outcome)\.| [!=]= (Reason|Identity|Outcome)\.": (
+    r"type\((serial|retention|created)\) [!=]= int|type\((user|self\.serializer)\) != ": (
+        "`==` for `is` of classes"
+    ),
+    r"hook == |\"__func__\", None\) == ": "`==` for `is` of functions",
+    r"Is_Eq: .* == (State|Reason|Replaced|Outcome|Identity)\.|"
+    r"IsNot_NotEq: .* != (State|Reason|Outcome|Identity)\.": (
         "`==` for `is` of members of an enumeration"
     ),
     r"(key == found|key is not primary|found is last|is self\.primary\(now\))": (
         "`is` for `==`, or `==` for `is`, of keys of one ring"
     ),
+    r"Is_Eq: .*== NO_FINGERPRINT": "`==` for `is` of an object that equals nothing else",
     r"(_ABSENT|finder == self|== policy\.(keys|ring_state)|get\(app\) != keys\.ring)": (
         "`==` for `is` of objects that equal nothing else, or that change nothing if they do"
     ),
-    r"\(key in one\) is not \(key in other\)": "`is not` for `!=` of truth values",
+    r"\(key in one\) is not \(key in other\)|is not bool\(before": (
+        "`is not` for `!=` of truth values"
+    ),
     r"source is not SIGNED_FORMAT": "`is not` for `!=` of a constant that is handed through",
     r"get\(\"_fresh\"\) == False": "a `_fresh` that is 0, which Flask-Login never writes",
     r"TYPE_CHECKING": "imports that only a type checker needs",

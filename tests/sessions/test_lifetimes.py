@@ -215,6 +215,16 @@ class TestRefreshAfter:
         browser.get("/read")
         assert browser.written
 
+    def test_a_session_from_a_host_whose_clock_is_ahead_is_fresh(
+        self, make_app: MakeApp, clock: Clock
+    ) -> None:
+        app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=0.1))
+        browser = Browser(app)
+        with clock.at(clock.now + 5):
+            browser.get("/start")
+        browser.get("/read")
+        assert not browser.written
+
     def test_a_change_is_always_written(self, make_app: MakeApp, clock: Clock) -> None:
         app = views(make_app(PERMANENT_SESSION_LIFETIME=1000, SESSION_REFRESH_AFTER=0.5))
         browser = Browser(app)

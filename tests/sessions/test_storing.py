@@ -675,6 +675,18 @@ class TestLifetimes:
         clock.now += 10 * DAY + 2
         assert text(client) == "{}"
 
+    def test_a_cookie_from_a_host_whose_clock_is_ahead_is_not_old(
+        self, make: MakeStoring, store: RecordingStore, clock: Clock
+    ) -> None:
+        client = make(PERMANENT_SESSION_LIFETIME=10 * DAY).test_client()
+        with clock.at(clock.now + 5):
+            client.get("/login/1")
+        store.taken()
+        assert "Set-Cookie" not in client.get("/nothing").headers
+        assert store.taken() == []
+        assert "Set-Cookie" not in write(client, a=1).headers
+        assert store.taken() == ["read", "replace"]
+
     def test_a_browser_learns_that_a_session_is_permanent(self, app: Flask) -> None:
         client = app.test_client()
         assert "Expires" not in write(client, a=1).headers["Set-Cookie"]
@@ -874,6 +886,25 @@ class TestKeys:
         assert write(client, a="x" * 5000).status_code == 200
         assert store.taken() == ["read", "read"]
 
+    def test_a_reissued_cookie_is_not_sent_again_with_the_response_to_an_error(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        """The next request gets it: a new one would begin its time again."""
+
+        def fail(sender: object, response: Any) -> None:
+            if response.status_code == 200:
+                raise RuntimeError
+
+        client = make(EncryptedSessionInterface(keys=[OLD])).test_client()
+        client.get("/login/1")
+        clock.now += 10 * DAY
+        config = {"SESSION_REFRESH_EACH_REQUEST": False}
+        app = make(EncryptedSessionInterface(keys=[NEW, OLD]), **config)
+        client = with_cookie(app, cookie_of(client))
+        with request_finished.connected_to(fail, app):
+            assert "Set-Cookie" not in client.get("/read").headers
+        assert "Set-Cookie" in client.get("/read").headers
+
     @pytest.mark.parametrize("ahead", [-1000, 0, 5])
     def test_a_cookie_under_the_newest_key_ends_when_the_former_one_did(
         self, make: MakeStoring, clock: Clock, ahead: int
@@ -1070,7 +1101,7 @@ class TestOutage:
         write(client, a=1)
         if what == "ended":
             client.get("/login/1")
-        (other,) = [with_cookie(app, cookie_of(client))]
+        other = with_cookie(app, cookie_of(client))
 
         def do() -> None:
             if what == "gone":
@@ -1090,16 +1121,37 @@ class TestOutage:
 
         app.extensions["act"] = do
         with request_finished.connected_to(fail, app):
-            assert client.get("/act").status_code == 500
+            response = client.get("/act")
+        assert response.status_code == 500
         assert store.taken() == ["delete" if what == "ended" else "replace"]
+        # As with Flask's sessions, also the response to the error deletes the cookie.
+        is_deleted = what in ("emptied", "ended")
+        assert ("Max-Age=0" in response.headers.get("Set-Cookie", "")) == is_deleted
+        assert (cookie_of(client) is None) == is_deleted
         rejections = app.session_interface.rejections  # type: ignore[attr-defined]
         assert rejections["gone"] == (what == "gone")
 
-    @pytest.mark.parametrize("path", ["/append/1", "/login/2", "/regenerate"])
-    @pytest.mark.parametrize("is_new", [False, True])
+    @pytest.mark.parametrize(
+        ("is_new", "path"),
+        [
+            (True, "/append/1"),
+            (True, "/login/2"),
+            (False, "/append/1"),
+            (False, "/login/2"),
+            (False, "/regenerate"),
+            (False, "/fleeting"),
+        ],
+    )
+    @pytest.mark.parametrize("is_public", [False, True])
     @pytest.mark.parametrize("is_changed", [False, True])
     def test_the_response_to_an_error_after_saving_has_the_new_cookie(
-        self, app: Flask, store: RecordingStore, path: str, is_new: bool, is_changed: bool
+        self,
+        make: MakeStoring,
+        store: RecordingStore,
+        path: str,
+        is_new: bool,
+        is_public: bool,
+        is_changed: bool,
     ) -> None:
         """As with Flask's sessions; the response that had it before is never sent."""
 
@@ -1107,15 +1159,24 @@ class TestOutage:
             if response.status_code == 200:
                 raise RuntimeError
 
+        is_sent = is_new or path != "/append/1"
+        # Zero makes each save of a permanent session renew it, unless the request has done so.
+        app = make(SESSION_REFRESH_AFTER=0 if is_sent else 0.1)
+
+        @app.get("/fleeting")
+        def fleeting() -> str:
+            session.permanent = False
+            return ""
+
         @app.errorhandler(500)
-        def handle(error: object) -> tuple[str, int]:
+        def handle(error: object) -> Any:
             if is_changed:
                 session["failed"] = True
-            return "", 500
+            response = app.response_class(status=500)
+            response.cache_control.public = is_public
+            return response
 
         client = app.test_client()
-        if is_new and path == "/regenerate":
-            path = "/append/2"
         if not is_new:
             client.get("/login/1")
         former = cookie_of(client)
@@ -1126,7 +1187,6 @@ class TestOutage:
         asked = ["create"] if is_new else ["read", "replace"]
         assert store.taken() == asked + ["replace"] * is_changed
         # Nothing has changed in the cookie of a session that stays the same one.
-        is_sent = is_new or path != "/append/1"
         assert ("Set-Cookie" in response.headers) == is_sent
         assert (cookie_of(client) != former) == is_sent
         assert ("failed" in text(client)) == is_changed

@@ -72,30 +72,31 @@ class TestCreating:
         assert opened(KEYS, ADDRESS, record) == made.loaded.snapshot
         assert made.loaded == store.carry_out(exchange.load(terms, ADDRESS, made.generation))
 
-    @pytest.mark.parametrize("is_greater", [True, False])
-    @pytest.mark.parametrize("is_ours", [True, False, None])
+    @pytest.mark.parametrize("there", ["ours", "less", "greater", "nothing"])
     def test_an_address_in_use_is_an_error_unless_the_record_is_ours(
         self,
         store: Recorder,
         terms: PlainTerms,
-        is_ours: bool | None,
-        is_greater: bool,
+        there: str,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """A driver may send a command twice, and hears of the second attempt."""
         create = store.store.create
 
         def twice(address: bytes, record: bytes, *rest: Any) -> bool:
-            if is_ours is not None:
-                # The versions of two records have no order that one can count on.
-                others = [KEYS.seal(address, b"g" * 8, 1, 1, b"{}") for _ in range(64)]
-                other = (max if is_greater else min)(others, key=version_of)
-                create(address, record if is_ours else other, *rest)
+            if there == "ours":
+                create(address, record, *rest)
+            while there in ("less", "greater"):
+                # The version of a record is random.
+                other = KEYS.seal(address, b"g" * 8, 1, 1, b"{}")
+                if (version_of(other) > version_of(record)) == (there == "greater"):
+                    create(address, other, *rest)
+                    break
             return False
 
         monkeypatch.setattr(store.store, "create", twice)
         creating = changes.create(terms, ADDRESS, {"user": "1"}, b'{"user": "1"}')
-        if is_ours:
+        if there == "ours":
             assert store.carry_out(creating).outcome is Outcome.WRITTEN
             return
         with pytest.raises(SessionConflict, match="its address is in use"):
@@ -262,7 +263,7 @@ class TestTogether:
         assert replaced(store) == (None, None)
 
     @pytest.mark.parametrize("identity", [Identity.LOGGED_OUT, Identity.CLEARED])
-    def test_who_ends_the_former_session_keeps_nothing_of_the_others(
+    def test_a_log_out_or_clear_discards_concurrent_changes(
         self, store: Recorder, terms: PlainTerms, identity: Identity
     ) -> None:
         before = store.log_in(terms, ago=100)
@@ -302,6 +303,23 @@ class TestTogether:
         assert result == Saved(Outcome.SUPERSEDED)
         record = opened(KEYS, ADDRESS, store.store.read(ADDRESS) or b"")
         assert json.loads(record.payload) == data
+
+    def test_a_merge_that_changes_the_user_moves_the_entry(self, store: Recorder) -> None:
+        class Merging(PlainTerms):
+            __slots__ = ()
+
+            def merge(self, base: Any, mine: Any, theirs: Any) -> Any:
+                return {**theirs, **mine, "user": "user-2"}, ()
+
+        terms = Merging()
+        before = store.log_in(terms, user="user-1", ago=100)
+        saved(store, terms, before, {"user": "user-1", "theirs": 1})
+        result = saved(store, terms, before, {"user": "user-1", "mine": 1})
+        assert result.loaded is not None
+        assert result.loaded.user == "user-2"
+        former, new = (owner_tags(KEYS, user)[0] for user in ("user-1", "user-2"))
+        expires = before.snapshot.renewed_at + terms.lifetime
+        assert replaced(store) == (expires, Ownership(new, former))
 
     def test_a_log_in_after_their_log_out_keeps_nothing_of_the_former_session(
         self, store: Recorder, terms: PlainTerms

@@ -21,7 +21,7 @@ from tests.clock import NOW, Clock
 USER, OTHER = user_subject(b"user"), user_subject(b"other")
 
 
-def test_the_times_are_those_that_the_pages_name() -> None:
+def test_the_times_are_those_that_the_documentation_names() -> None:
     """Others may run another version of this package with the same feed."""
     assert timedelta(seconds=KEPT_FOR) == timedelta(days=31)
     assert (INTERVAL, MARGIN, CLOCK_SKEW, MANY) == (1, 2, 60, 10_000)
@@ -78,7 +78,7 @@ class TestSubjects:
         assert feed.not_before([]) == feed.not_before([b"other"]) == MOMENT + MARGIN
         assert feed.not_before([b"user"]) == MOMENT + 1 + MARGIN
 
-    def test_whose_sessions_were_not_revoked_may_have_begun_at_any_time(self) -> None:
+    def test_a_user_without_a_revocation_has_no_earliest_beginning(self) -> None:
         feed = Feed()
         assert feed.not_before([b"user"]) == 0
         feed.learn([(OTHER, MOMENT)])

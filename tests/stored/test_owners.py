@@ -101,7 +101,7 @@ class TestEnding:
         assert store.carry_out(owners.ended(terms_of(NEW), ADDRESS)) is True
         assert store.asked[-1] == ("delete", ADDRESS, None)
 
-    def test_of_a_user_all_but_the_current_one_end_and_are_counted(
+    def test_all_sessions_of_a_user_except_the_current_one_end_and_are_counted(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         store, terms = Recorder(), terms_of(NEW)

@@ -66,7 +66,7 @@ class FollowedRing:
         self._poll_began = self._last_poll
         #: The fingerprint of what could not be read, and for how many seconds after the last
         #: attempt it is not read again.
-        self._bad_fingerprint: object = None
+        self._bad_fingerprint: object = object()
         self._retry_after = 0.0
         self._log_limit = RateLimit()
 
@@ -150,7 +150,7 @@ class FollowedRing:
         else:
             # A ring that was read without its fingerprint is read again.
             self._fingerprint = object() if fingerprint is NO_FINGERPRINT else fingerprint
-            self._bad_fingerprint = None
+            self._bad_fingerprint = object()
         # The clock is read again, because reading the ring may have taken long.
         self._last_poll = self._last_read = time.monotonic()
 

@@ -117,6 +117,9 @@ class StoringInterface(ReadingInterface):
     def _saving_stored(self, save: StoredSave) -> Exchange[None]:
         """Saves a session whose cookie referred to the store."""
         note = note_of(save.session)
+        if note is not None and note.must_delete:
+            self._delete_cookie(save)
+            return
         if note is None or note.has_ended:
             return
         if note.failure is not None:
@@ -220,7 +223,7 @@ class StoringInterface(ReadingInterface):
         self._state.count_store_event("created")
         assert saved.loaded is not None  # noqa: S101 - it was created
         note.take(saved.loaded)
-        note.generation, note.has_ended = saved.generation, False
+        note.generation, note.has_ended, note.must_send = saved.generation, False, True
         remember_creation(session, saved.loaded.snapshot.created)
         self._send_cookie(save, note)
 
@@ -244,10 +247,11 @@ class StoringInterface(ReadingInterface):
             return
         # The record and its cookie are renewed together; one of them may have failed.
         renewed_at = min(note.issued_at, before.snapshot.renewed_at)
-        is_old = save.now - renewed_at >= save.policy.stored_refresh_from
+        age = save.now - renewed_at
+        # What every response must send was renewed when it was first sent.
+        is_old = not note.must_send and age >= save.policy.stored_refresh_from
         if bool(data.get(_PERMANENT)) != bool(before.data.get(_PERMANENT)):
-            # The browser must learn of it.
-            renew = True
+            renew = note.must_send = True
         elif changed or identity is not Identity.SAME or session.modified:
             renew = is_old and not save.is_public
         else:
@@ -282,7 +286,7 @@ class StoringInterface(ReadingInterface):
                 note.has_ended = True
                 return
             if saved.loaded is None:
-                note.has_ended = True
+                note.has_ended = note.must_delete = True
                 self._delete_cookie(save)
                 return
             generation = saved.generation
@@ -290,17 +294,15 @@ class StoringInterface(ReadingInterface):
             remember_creation(session, saved.loaded.snapshot.created)
         else:
             self._state.count_store_event("unchanged")
-        is_new = generation != note.generation or note.is_regenerated
-        # Flask has made another response to an error that was raised after the session was saved.
-        is_unsent = note.sent_with is not None and note.sent_with is not save.response
+        note.must_send = note.must_send or generation != note.generation
         # One that is not permanent is not renewed. A new cookie lets it be read less often, and the
         # record ends it all the same.
         is_looked_at = is_untouched and save.policy.stored_refresh_from > 0
-        if renew or is_new or is_unsent or is_overridden or is_looked_at:
+        if renew or note.must_send or is_overridden or is_looked_at:
             note.issued_at = int(save.now)
         elif not (reissue and not note.is_newest):
             return
-        note.generation, note.is_newest, note.is_regenerated = generation, True, False
+        note.generation, note.is_newest = generation, True
         self._send_cookie(save, note)
 
     @staticmethod
@@ -320,6 +322,7 @@ class StoringInterface(ReadingInterface):
         ended = yield from self._asking(save.app, ending)
         note.has_ended = True
         if ended:
+            note.must_delete = True
             self._state.count_store_event("ended")
             self._delete_cookie(save)
 
@@ -365,7 +368,6 @@ class StoringInterface(ReadingInterface):
         token = keys.seal(write_reference(note.id, note.generation), note.issued_at, name)
         save.response.set_cookie(name, token, **attributes, expires=expires)
         save.response.vary.add("Cookie")
-        note.sent_with = save.response
 
     def _delete_cookie(self, save: StoredSave) -> None:
         name, attributes = save.cookie or self._cookie(save.app)

@@ -126,7 +126,7 @@ class UsersInterface(StoringInterface):
         if saved.loaded is None:
             return None
         note.take(saved.loaded)
-        note.generation, note.is_regenerated = saved.generation, True
+        note.generation, note.must_send = saved.generation, True
         remember_creation(self._current_session(), saved.loaded.snapshot.created)
         return note
 

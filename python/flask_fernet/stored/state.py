@@ -48,10 +48,12 @@ class StoredNote:
     revoked = False
     #: Whether nothing is saved any more: the session was ended, or saving it has failed.
     has_ended = False
-    #: Whether the generation is a newer one than that in the cookie which the request brought.
-    is_regenerated = False
-    #: The response that has got the session's new cookie in this request.
-    sent_with: object = None
+    #: Whether every response to this request must set the cookie: the one that it came with leads
+    #: nowhere now, or the browser must learn whether the session is permanent. Flask saves a
+    #: session again, with another response, if an error is raised after it was saved.
+    must_send = False
+    #: Whether every response to this request must delete the cookie.
+    must_delete = False
     #: The error of the store in this request.
     failure: StoreUnavailable | None = None
 
