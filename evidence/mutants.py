@@ -90,6 +90,7 @@ EXPLAINED = {
     r"Eq_LtE: .*\.key <= 0|Gt_NotEq: .*(\.key|refresh_from) != 0": (
         "the comparison of a number that is never negative"
     ),
+    r"StoredNote\(self, .* False\)$": "whether a new session's cookie is the newest: it is sent",
     r"_retry_after = (1|-1)\.0": "a pause that is set before it is used",
     r"_forks (<|is not) self\._lock\.forks": (
         "a counter that never decreases and is copied unchanged"

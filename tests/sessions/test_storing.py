@@ -747,6 +747,17 @@ class TestLifetimes:
         clock.now += 6 * DAY
         assert "2" in text(client)
 
+    def test_a_session_that_is_set_to_what_it_was_is_renewed_as_by_a_change(
+        self, make: MakeStoring, clock: Clock
+    ) -> None:
+        app = make(SESSION_REFRESH_EACH_REQUEST=False, PERMANENT_SESSION_LIFETIME=10 * DAY)
+        client = app.test_client()
+        client.get("/login/1")
+        clock.now += 6 * DAY
+        assert "Set-Cookie" in client.get("/login/1").headers
+        clock.now += 6 * DAY
+        assert "'_user_id': '1'" in text(client)
+
     def test_without_refreshing_nothing_is_renewed_that_was_not_changed(
         self, make: MakeStoring, store: RecordingStore, clock: Clock
     ) -> None:
@@ -1093,13 +1104,15 @@ class TestOutage:
         (record,) = [one for one in caplog.records if one.name == app.logger.name]
         assert record.message == "Exception on /clear [GET]"
 
-    @pytest.mark.parametrize("what", ["gone", "superseded", "emptied", "ended"])
+    @pytest.mark.parametrize(
+        "what", ["gone", "superseded", "emptied", "ended", "ended by another request too"]
+    )
     def test_what_has_ended_is_not_saved_again_if_the_response_fails(
         self, app: Flask, store: RecordingStore, what: str
     ) -> None:
         client = app.test_client()
         write(client, a=1)
-        if what == "ended":
+        if what.startswith("ended"):
             client.get("/login/1")
         other = with_cookie(app, cookie_of(client))
 
@@ -1114,6 +1127,8 @@ class TestOutage:
                 session.pop("a")
             else:
                 session.clear()
+                if what != "ended":
+                    store._entries.clear()
             store.taken()
 
         def fail(sender: object, response: object) -> None:
@@ -1123,7 +1138,7 @@ class TestOutage:
         with request_finished.connected_to(fail, app):
             response = client.get("/act")
         assert response.status_code == 500
-        assert store.taken() == ["delete" if what == "ended" else "replace"]
+        assert store.taken() == ["delete" if what.startswith("ended") else "replace"]
         # As with Flask's sessions, also the response to the error deletes the cookie.
         is_deleted = what in ("emptied", "ended")
         assert ("Max-Age=0" in response.headers.get("Set-Cookie", "")) == is_deleted

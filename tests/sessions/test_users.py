@@ -86,6 +86,7 @@ def test_one_session_is_ended_and_no_other(app: Flask) -> None:
     first, second = logged_in(app, "1"), logged_in(app, "1")
     handle = act(first, lambda: session.handle).text  # type: ignore[attr-defined]
     assert sessions_of(app).revoke(handle, app=app) is True
+    assert sessions_of(app).store_events["ended"] == 1
     assert sessions_of(app).revoke(handle, app=app) is False
     assert sessions_of(app).revoke("nonsense", app=app) is False
     assert sessions_of(app).store_events["ended"] == 1
