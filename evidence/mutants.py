@@ -71,9 +71,8 @@ EXPLAINED = {
         "a serial: any that is greater than all before will do"
     ),
     r"_ATTEMPTS = ": "after how many attempts one gives up",
-    r"(above|serial|begins): int = |\._latest = (1|-1)|\._next = -1\.0": (
-        "a number below all others"
-    ),
+    r"(above|serial): int = ": "a number below all serials",
+    r"begins: int = |\._latest = (1|-1)|\._next = -1\.0": ("a time before all others"),
     r"is still staged": "which of several keys a message names",
     r"other\.revoked > other\.activates": (
         "a key revoked in its first second, whose successor begins in that second"
@@ -91,6 +90,13 @@ EXPLAINED = {
         "the comparison of a number that is never negative"
     ),
     r"StoredNote\(self, .* False\)$": "whether a new session's cookie is the newest: it is sent",
+    r"payload is None and policy\.storage is None": (
+        "the payload of a cookie that moves to the store: it is always kept"
+    ),
+    r"saving\.py.*ExceptionReplacer: except CosmicRayTestingException:$": (
+        "a payload that has been read in this request already"
+    ),
+    r"time\.monotonic\(\) < until": "a single moment of the monotonic clock",
     r"_retry_after = (1|-1)\.0": "a pause that is set before it is used",
     r"_forks (<|is not) self\._lock\.forks": (
         "a counter that never decreases and is copied unchanged"
