@@ -89,9 +89,11 @@ EXPLAINED = {
     r"Eq_LtE: .*\.key <= 0|Gt_NotEq: .*(\.key|refresh_from) != 0": (
         "the comparison of a number that is never negative"
     ),
-    r"StoredNote\(self, .* False\)$": "whether a new session's cookie is the newest: it is sent",
+    r"StoredNote\(self, .* False\)$": (
+        "whether the cookie of a new session is the newest, which is sent in any case"
+    ),
     r"payload is None and policy\.storage is None": (
-        "the payload of a cookie that moves to the store: it is always kept"
+        "the payload of a cookie that moves to the store, which is always kept"
     ),
     r"saving\.py.*ExceptionReplacer: except CosmicRayTestingException:$": (
         "a payload that has been read in this request already"
@@ -109,9 +111,11 @@ EXPLAINED = {
         "whether native code or Python reads a session"
     ),
     r"stored_reading\.py.*error\.reason [<>] Reason\.UNAUTHENTIC": (
-        "the only other reason of a record is `malformed`, and such a record cannot be newer"
+        "the order of two reasons, of which `malformed` cannot be of a newer record"
     ),
-    r"note\.lost [<>]= Reason\.SUPERSEDED": "`superseded_at` is 0 for every other reason",
+    r"note\.lost [<>]= Reason\.SUPERSEDED": (
+        "the order of reasons: `superseded_at` is 0 for all others"
+    ),
     r"compression > \"always\"|overflow >= \"warn\"": "the order of a setting's values",
     r"get\(CREATED, (1|-1)\)|take_creation\(.*, (1|-1)\)": "a default that is not looked at",
     r"latest = max\(.*default=|activate_in= -1\)": (
