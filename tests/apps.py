@@ -151,6 +151,14 @@ def works(app: Flask) -> None:
     assert client.get("/read").text == "{'a': 1}"
 
 
+def expiry_of(client: FlaskClient, name: str = "session") -> float:
+    """When a client's cookie ends, in seconds since the epoch. It must be one that ends."""
+    cookie = client.get_cookie(name)
+    assert cookie is not None
+    assert cookie.expires is not None
+    return cookie.expires.timestamp()
+
+
 def token_of(set_cookie: str) -> str:
     """Returns the value in a ``Set-Cookie`` header."""
     return set_cookie.partition("=")[2].partition(";")[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from flask import Flask, session
+from flask import Flask, Response, request_finished, session
 from flask.testing import FlaskClient
 
 from flask_fernet import EncryptedSessionInterface, StoreUnavailable
@@ -108,6 +109,20 @@ def act(client: FlaskClient, view: Callable[[], object]) -> Any:
     """The response to a request whose view does something."""
     client.application.extensions["act"] = view
     return client.get("/act")
+
+
+@contextlib.contextmanager
+def failing_once_saved(app: Flask) -> Iterator[None]:
+    """Makes the app's good responses fail when their sessions are saved: Flask answers with another
+    response, and saves the session again.
+    """
+
+    def fail(sender: object, response: Response) -> None:
+        if response.status_code == 200:
+            raise RuntimeError
+
+    with request_finished.connected_to(fail, app):
+        yield
 
 
 def cookie_of(client: FlaskClient, name: str = "session") -> str | None:

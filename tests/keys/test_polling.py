@@ -247,7 +247,7 @@ class TestUnreadable:
         assert store.counts() == (1, 1)
 
 
-@pytest.mark.parametrize("of", ["before quotas", "sessions"])
+@pytest.mark.parametrize("of", ["a purpose", "sessions"])
 def test_a_ring_for_another_purpose_does_not_take_the_place(
     of: str, monotonic: Clock, errors: list[str]
 ) -> None:

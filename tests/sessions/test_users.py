@@ -11,7 +11,7 @@ import pytest
 from flask import Flask, session
 
 from flask_fernet import ConfigurationError, EncryptedSessionInterface, Fernet, StoreUnavailable
-from flask_fernet.stored.feed import INTERVAL, Feed
+from flask_fernet.stored.feed import INTERVAL
 from tests.apps import encrypted_app
 from tests.clock import Clock
 from tests.storing import MakeStoring, RecordingStore, act, cookie_of, storing_app, with_cookie
@@ -334,13 +334,6 @@ class TestFeed:
         clock.now += 1
         clock.monotonic += INTERVAL
         assert "csrf_token" in visitor.get("/read").text
-
-    def test_old_revocations_are_dropped_once_there_are_many(self) -> None:
-        feed = Feed()
-        feed.learn([(b"%d" % number, number) for number in range(1, 20_001)])
-        feed.forget(15_000)
-        assert feed.not_before([]) == 0
-        assert len(feed._revoked) == 5001
 
     def test_the_feed_is_asked_once_a_second_and_not_by_untouched_requests(
         self, app: Flask, store: RecordingStore, clock: Clock

@@ -19,16 +19,14 @@ from flask_fernet.stored.feed import (
 from tests.clock import NOW, Clock
 
 USER, OTHER = user_subject(b"user"), user_subject(b"other")
+#: A moment that has the bit of MARGIN set.
+MOMENT = NOW + 2
 
 
 def test_the_times_are_those_that_the_documentation_names() -> None:
     """Others may run another version of this package with the same feed."""
     assert timedelta(seconds=KEPT_FOR) == timedelta(days=31)
     assert (INTERVAL, MARGIN, CLOCK_SKEW, MANY) == (1, 2, 60, 10_000)
-
-
-#: A moment that has the bit of MARGIN set.
-MOMENT = NOW + 2
 
 
 class TestAsking:
@@ -96,3 +94,10 @@ class TestSubjects:
         feed.forget(MOMENT)
         assert (feed.not_before([b"user"]) == 0) == is_dropped
         assert feed.not_before([b"other"]) == MOMENT + MARGIN
+
+    def test_revocations_from_a_moment_on_are_kept(self) -> None:
+        feed = Feed()
+        feed.learn([(b"%d" % number, number) for number in range(1, 20_001)])
+        feed.forget(15_000)
+        assert feed.not_before([]) == 0
+        assert len(feed._revoked) == 5001

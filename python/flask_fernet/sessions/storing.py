@@ -248,7 +248,7 @@ class StoringInterface(ReadingInterface):
         # The record and its cookie are renewed together; one of them may have failed.
         renewed_at = min(note.issued_at, before.snapshot.renewed_at)
         age = save.now - renewed_at
-        # What every response must send was renewed when it was first sent.
+        # A session whose cookie every response must set was renewed when it was first saved.
         is_old = not note.must_send and age >= save.policy.stored_refresh_from
         if bool(data.get(_PERMANENT)) != bool(before.data.get(_PERMANENT)):
             renew = note.must_send = True

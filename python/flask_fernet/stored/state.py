@@ -48,9 +48,9 @@ class StoredNote:
     revoked = False
     #: Whether nothing is saved any more: the session was ended, or saving it has failed.
     has_ended = False
-    #: Whether every response to this request must set the cookie: the one that it came with leads
-    #: nowhere now, or the browser must learn whether the session is permanent. Flask saves a
-    #: session again, with another response, if an error is raised after it was saved.
+    #: Whether every response to this request must set the cookie: the session is new, its former
+    #: cookie is refused now, or it has become permanent, or no longer is. Flask saves a session
+    #: again, with another response, if an error is raised after it was saved.
     must_send = False
     #: Whether every response to this request must delete the cookie.
     must_delete = False
